@@ -1,0 +1,58 @@
+# Two commands: `make demo` shows a rotation, `make test` passes the tests. Both set up what they need first.
+PYTHON ?= python3.11
+VENV := .venv
+PROXY := .proxy
+UV := .uv/bin/uv
+RUN := $(VENV)/bin
+
+.PHONY: setup demo up test unit lint types contracts bench lock clean
+
+setup: $(VENV)/.ready $(PROXY)/.ready
+
+.uv/.ready: locks/uv.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; name it with: make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/uv.txt
+	@touch $@
+
+$(VENV)/.ready: .uv/.ready locks/keyturn.txt pyproject.toml
+	$(UV) venv --quiet --clear --python $(PYTHON) $(VENV)
+	$(UV) pip install --quiet --python $(RUN)/python --require-hashes -r locks/keyturn.txt
+	$(UV) pip install --quiet --python $(RUN)/python --no-deps --editable .
+	@touch $@
+
+$(PROXY)/.ready: .uv/.ready locks/litellm.txt
+	$(UV) venv --quiet --clear --python $(PYTHON) $(PROXY)
+	$(UV) pip install --quiet --python $(PROXY)/bin/python --require-hashes -r locks/litellm.txt
+	@touch $@
+
+demo: setup
+	$(RUN)/keyturn demo
+
+up: setup
+	$(RUN)/keyturn demo --keep
+
+test: setup lint types contracts
+	$(RUN)/pytest
+
+unit: $(VENV)/.ready
+	$(RUN)/pytest -m "not real"
+
+lint: $(VENV)/.ready
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+
+types: $(VENV)/.ready
+	$(RUN)/mypy
+
+contracts: $(VENV)/.ready
+	$(RUN)/lint-imports
+
+# Locks carry hashes and no download address, so that they serve behind any mirror of PyPI.
+lock: .uv/.ready
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra demo --group pyproject.toml:dev -o locks/keyturn.txt pyproject.toml
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/litellm.txt locks/litellm.in
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/uv.txt locks/uv.in
+
+clean:
+	rm -rf $(VENV) $(PROXY) .uv var

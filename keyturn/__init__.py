@@ -1,0 +1,1 @@
+"""keyturn: the rotation orchestrator for the provider keys behind LiteLLM proxies."""

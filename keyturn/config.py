@@ -1,0 +1,348 @@
+"""keyturn.yaml: read, checked as a whole, every fault reported at once with its path and line, no value ever quoted."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from cronsim import CronSim, CronSimError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from keyturn.durations import Duration, text
+from keyturn.errors import MisconfiguredError
+from keyturn.model import SecretRef
+from keyturn.registry import adapter_class
+
+DEFAULT_PATH = "keyturn.yaml"
+PATH_VARIABLE = "KEYTURN_CONFIG"
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # short enough for provider key names, plain enough for run names
+_KEY_SHAPED = re.compile(r"\b(sk-[A-Za-z0-9_-]{16,}|AKIA[0-9A-Z]{16}|hvs\.[A-Za-z0-9_-]{16,}|xai-[A-Za-z0-9]{16,})")
+
+
+class Section(BaseModel):
+    """A part of keyturn.yaml: unknown names are errors, and no error shows an input."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class SecretAddress(Section):
+    """Where a credential's value lives. `name` is AWS's word for `path`."""
+
+    store: str
+    path: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_./+=@:!-]+$")
+    field: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+$")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_is_path(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "name" in data and "path" not in data:
+            return {("path" if key == "name" else key): value for key, value in data.items()}
+        return data
+
+    @property
+    def ref(self) -> SecretRef:
+        return SecretRef(self.store, self.path, self.field)
+
+
+class CanarySettings(Section):
+    """The real call. `model`: a model group, or a deployment's id. `deployment`: its id, where the group has several."""
+
+    proxy: str
+    model: str = Field(min_length=1)
+    deployment: str | None = None
+    propagation: Duration | None = None  # overrides the provider's budget for a fresh key
+    timeout: Duration = timedelta(seconds=30)
+
+
+class CredentialSettings(Section):
+    """One key that is rotated."""
+
+    provider: str
+    secrets: tuple[SecretAddress, ...] = Field(min_length=1)
+    canary: CanarySettings
+    proxies: tuple[str, ...] = Field(min_length=1)
+    env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    schedule: str | None = None
+    timezone: str = "UTC"
+    max_age: Duration | None = None
+    overlap: Duration = timedelta(hours=24)
+    key_lifetime: Duration | None = None
+    on_incident: Literal["prove_first", "revoke_first"] = "prove_first"
+
+    @field_validator("schedule")
+    @classmethod
+    def _cron(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                CronSim(value, datetime(2025, 1, 1, tzinfo=UTC))
+        except CronSimError:
+            raise ValueError('must be a cron line of five fields, such as "0 3 * * 1"') from None
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        from zoneinfo import available_timezones
+
+        if value not in available_timezones():
+            raise ValueError("must be a time zone of the IANA database, such as Europe/Berlin")
+        return value
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> CredentialSettings:
+        if self.schedule and self.max_age:
+            raise ValueError("give schedule or max_age, not both: they are two ways to say when")
+        interval = self.interval
+        if interval is not None and self.overlap >= interval:
+            raise ValueError(
+                f"overlap ({text(self.overlap)}) must be shorter than the time between rotations ({text(interval)}): "
+                "else the old key still lives when its successor is replaced"
+            )
+        if self.key_lifetime is not None and interval is not None and self.key_lifetime < 2 * interval + self.overlap:
+            raise ValueError(
+                f"key_lifetime ({text(self.key_lifetime)}) must be at least twice the time between rotations plus the "
+                f"overlap ({text(2 * interval + self.overlap)}): else one missed rotation lets the key expire in production"
+            )
+        return self
+
+    @property
+    def interval(self) -> timedelta | None:
+        """The shortest time between two rotations; None where nothing is scheduled."""
+        if self.max_age is not None:
+            return self.max_age
+        if self.schedule is None:
+            return None
+        times = list(islice(CronSim(self.schedule, datetime(2025, 1, 1, tzinfo=UTC)), 60))
+        return min((after - before for before, after in pairwise(times)), default=None)
+
+    @property
+    def fuse(self) -> timedelta | None:
+        """How long a new key lives at most: `key_lifetime`, else three rotations (at least 30 days), else for ever.
+
+        A key that is never due is given no fuse: nothing would replace it in time.
+        """
+        if self.key_lifetime is not None or self.interval is None:
+            return self.key_lifetime
+        return min(max(3 * self.interval + self.overlap, timedelta(days=30)), timedelta(days=365))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A section with a `kind`: which adapter, and its settings, checked by the adapter's own model."""
+
+    name: str
+    kind: str
+    settings: BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """keyturn.yaml, checked."""
+
+    path: Path
+    providers: Mapping[str, Part]
+    stores: Mapping[str, Part]
+    proxies: Mapping[str, Part]
+    credentials: Mapping[str, CredentialSettings]
+
+    def credential(self, name: str) -> CredentialSettings:
+        """MisconfiguredError that names the credentials there are, for one that is not."""
+        if name not in self.credentials:
+            raise MisconfiguredError(
+                "no credential of that name in keyturn.yaml", remedy=f"use one of: {', '.join(self.credentials)}"
+            )
+        return self.credentials[name]
+
+
+class ConfigError(MisconfiguredError):
+    """Everything wrong with keyturn.yaml. `faults`: one sentence each, with its path and line."""
+
+    def __init__(self, path: Path, faults: list[str]) -> None:
+        self.faults = faults
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        super().__init__(f"{path} has {count}:\n" + "\n".join(f"  {fault}" for fault in faults))
+
+
+def config_path() -> Path:
+    """Where keyturn.yaml is: $KEYTURN_CONFIG, else in the current folder."""
+    return Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
+
+
+def load(path: Path | None = None) -> Config:
+    """Read and check. ConfigError lists every fault at once."""
+    path = path or config_path()
+    try:
+        source = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            path, [f"cannot be read ({type(error).__name__}): name the file with --config or ${PATH_VARIABLE}"]
+        ) from None
+    return parse(source, path)
+
+
+def parse(source: str, path: Path = Path(DEFAULT_PATH)) -> Config:
+    """As `load`, from text."""
+    try:
+        node = yaml.compose(source, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(source)
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise ConfigError(path, [f"{where}is not YAML"]) from None
+    lines = dict(_lines(node))
+    check = _Check(lines)
+    config = check.document(data, path)
+    if check.faults or config is None:
+        raise ConfigError(path, check.faults)
+    return config
+
+
+Loc = tuple[str | int, ...]
+
+
+def _lines(node: yaml.Node | None, loc: Loc = ()) -> Iterator[tuple[Loc, int]]:
+    """The line of every path in the document, from 1."""
+    if node is None:
+        return
+    yield loc, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*loc, str(key.value)), key.start_mark.line + 1
+            for inner, line in _lines(value, (*loc, str(key.value))):
+                if len(inner) > len(loc) + 1:
+                    yield inner, line
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _lines(value, (*loc, index))
+
+
+class _Check:
+    """Collects faults instead of stopping at the first."""
+
+    def __init__(self, lines: Mapping[Loc, int]) -> None:
+        self.lines = lines
+        self.faults: list[str] = []
+
+    def fault(self, loc: Loc, sentence: str) -> None:
+        line = next((self.lines[loc[:n]] for n in range(len(loc), -1, -1) if loc[:n] in self.lines), None)
+        where = ".".join(_printable(part) for part in loc) or "the file"
+        self.faults.append(f"{where}" + (f" (line {line})" if line else "") + f": {sentence}")
+
+    def document(self, data: Any, path: Path) -> Config | None:
+        if not isinstance(data, dict):
+            self.fault((), "must have the sections providers, stores, proxies and credentials")
+            return None
+        self.no_literal_keys(data)
+        known = ("providers", "stores", "proxies", "credentials")
+        for name in data:
+            if name not in known:
+                self.fault((str(name),), f"unknown section; there are: {', '.join(known)}")
+        parts = {section: self.parts(section, data.get(section)) for section in known[:3]}
+        credentials = self.credentials(data.get("credentials"))
+        self.links(credentials, parts)
+        return Config(path, parts["providers"], parts["stores"], parts["proxies"], credentials)
+
+    def no_literal_keys(self, value: Any, loc: Loc = ()) -> None:
+        if isinstance(value, str) and _KEY_SHAPED.search(value):
+            self.fault(loc, "looks like a literal key (not printed): take it out, use a reference, and rotate it")
+        elif isinstance(value, dict):
+            for key, inner in value.items():
+                self.no_literal_keys(inner, (*loc, str(key)))
+        elif isinstance(value, list):
+            for index, inner in enumerate(value):
+                self.no_literal_keys(inner, (*loc, index))
+
+    def section(self, name: str, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict) or not data:
+            self.fault((name,), "is missing or empty: name at least one")
+            return {}
+        good = {}
+        for key, value in data.items():
+            if not NAME.fullmatch(str(key)):
+                self.fault((name, str(key)), "names are 1 to 40 of a-z, 0-9 and -, starting with a letter or digit")
+            elif not isinstance(value, dict):
+                self.fault((name, str(key)), "must be a mapping of settings")
+            else:
+                good[str(key)] = value
+        return good
+
+    def parts(self, section: str, data: Any) -> dict[str, Part]:
+        parts = {}
+        for name, settings in self.section(section, data).items():
+            kind = settings.get("kind")
+            if not isinstance(kind, str):
+                self.fault((section, name), "has no kind")
+                continue
+            try:
+                adapter = adapter_class(section, kind)
+            except MisconfiguredError as error:
+                self.fault((section, name, "kind"), str(error))
+                continue
+            rest = {key: value for key, value in settings.items() if key != "kind"}
+            model = self.model(adapter.Settings, rest, (section, name))
+            if model is not None:
+                parts[name] = Part(name, kind, model)
+        return parts
+
+    def credentials(self, data: Any) -> dict[str, CredentialSettings]:
+        found = {}
+        for name, settings in self.section("credentials", data).items():
+            model = self.model(CredentialSettings, settings, ("credentials", name))
+            if isinstance(model, CredentialSettings):
+                found[name] = model
+        return found
+
+    def model(self, model: type[BaseModel], data: Any, loc: Loc) -> BaseModel | None:
+        try:
+            return model.model_validate(data)
+        except ValidationError as error:
+            for item in error.errors(include_url=False, include_context=False, include_input=False):
+                self.fault((*loc, *item["loc"]), _sentence(item["type"], item["msg"]))
+            return None
+
+    def links(self, credentials: Mapping[str, CredentialSettings], parts: Mapping[str, Mapping[str, Part]]) -> None:
+        writers: dict[SecretRef, str] = {}
+        whole: dict[tuple[str, str], str] = {}
+        for name, credential in credentials.items():
+            here: Loc = ("credentials", name)
+            self.link((*here, "provider"), credential.provider, "providers", parts)
+            self.link((*here, "canary", "proxy"), credential.canary.proxy, "proxies", parts)
+            for index, proxy in enumerate(credential.proxies):
+                self.link((*here, "proxies", index), proxy, "proxies", parts)
+            for index, secret in enumerate(credential.secrets):
+                at = (*here, "secrets", index)
+                self.link((*at, "store"), secret.store, "stores", parts)
+                other = writers.get(secret.ref) or whole.get((secret.store, secret.path))
+                if other is None and secret.field is None:
+                    other = next((w for r, w in writers.items() if (r.store, r.path) == (secret.store, secret.path)), None)
+                if other is not None:
+                    self.fault(at, f"two credentials write {secret.ref}: {other} does too, and each would undo the other")
+                writers[secret.ref] = name
+                if secret.field is None:
+                    whole[secret.store, secret.path] = name
+
+    def link(self, loc: Loc, name: str, section: str, parts: Mapping[str, Mapping[str, Part]]) -> None:
+        if name not in parts[section]:
+            there = ", ".join(parts[section]) or "none"
+            self.fault(loc, f"names nothing in {section} (there: {there})")
+
+
+def _sentence(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "unknown setting"
+    if kind == "missing":
+        return "is missing"
+    return message.removeprefix("Value error, ")
+
+
+def _printable(part: str | int) -> str:
+    """A path's part for a message: a mapping key can be a key pasted at the wrong place."""
+    return "***" if _KEY_SHAPED.search(str(part)) or len(str(part)) > 60 else str(part)

@@ -1,0 +1,1 @@
+"""Fleet adapters: one way to run and roll LiteLLM proxies per file."""

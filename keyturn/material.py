@@ -1,0 +1,96 @@
+"""KeyMaterial: the one type that holds key text.
+
+Everything here exists to make the easy thing safe: printing, formatting, logging, pickling, copying, hashing or
+serialising a key either gives a mask or fails. The text comes out at one place, `reveal()`, and tests/test_house.py
+lists the modules that may call it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import NoReturn
+
+MASK = "KeyMaterial(***)"
+
+# Domain separation, not secrecy: provider keys carry 128 bits or more, so the digest of one cannot be searched back.
+# It stops a fingerprint of ours from matching a plain SHA-256 of the same key published elsewhere.
+_FINGERPRINT_CONTEXT = b"keyturn/fingerprint/v1"
+_FINGERPRINT_HEX_DIGITS = 16
+
+
+class KeyMaterial:
+    """Key text that does not leak by accident.
+
+    `repr`, `str` and `format` give a mask. Pickling, copying, hashing and JSON raise TypeError. Equality is compared in
+    constant time. Raises ValueError (which never quotes the text) for text that no HTTP header could carry: empty,
+    with control characters, or with white space around it.
+    """
+
+    __slots__ = ("__text",)
+
+    def __init__(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise TypeError("key material is text")
+        if not text:
+            raise ValueError("key material is empty")
+        if text != text.strip():
+            raise ValueError("key material has white space around it (a trailing newline?)")
+        if any(ord(character) < 32 or ord(character) == 127 for character in text):
+            raise ValueError("key material has control characters in it")
+        self.__text = text
+
+    def reveal(self) -> str:
+        """The text itself. Only adapters and delivery call this; a reviewer sees every place in tests/test_house.py."""
+        return self.__text
+
+    def fingerprint(self) -> str:
+        """16 hex digits that name this value and do not tell it: the same value gives the same digits everywhere."""
+        digest = hmac.new(_FINGERPRINT_CONTEXT, self.__text.encode(), hashlib.sha256)
+        return digest.hexdigest()[:_FINGERPRINT_HEX_DIGITS]
+
+    def fits_hint(self, hint: str) -> bool:
+        """Whether a provider's redacted form ('sk-abc...def', 'sk-ab***yz') could be this key.
+
+        False for a hint that shows fewer than six characters: too little to tell keys apart by.
+        """
+        head, tail = _visible_ends(hint)
+        return len(head) + len(tail) >= 6 and self.__text.startswith(head) and self.__text.endswith(tail)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, KeyMaterial):
+            return NotImplemented
+        return hmac.compare_digest(self.__text.encode(), other.__text.encode())
+
+    __hash__ = None  # type: ignore[assignment]  # a hash would put the key into sets, dict keys and cache keys
+
+    def __repr__(self) -> str:
+        return MASK
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __format__(self, spec: str) -> str:
+        return MASK
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("key material is not pickled")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("key material is not pickled")
+
+    def __copy__(self) -> NoReturn:
+        raise TypeError("key material is not copied")
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        raise TypeError("key material is not copied")
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("key material has no state to give")
+
+
+def _visible_ends(hint: str) -> tuple[str, str]:
+    for filler in ("...", "…", "*"):
+        if filler in hint:
+            return hint[: hint.index(filler)], hint[hint.rindex(filler) + len(filler) :]
+    return "", ""

@@ -1,0 +1,153 @@
+"""The four kinds of thing keyturn talks to, as Protocols.
+
+Adapters offer verbs and leave the order to the flow. All verbs are coroutines; an adapter over a blocking SDK runs it in
+a thread. Every verb raises only errors of keyturn.errors, in words of ours, and may be repeated: where that needs care
+the docstring says what a repeat does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from keyturn.material import KeyMaterial
+from keyturn.model import (
+    Capabilities,
+    CreatedKey,
+    Finding,
+    HeldKey,
+    Judgement,
+    KeyRef,
+    Member,
+    SecretRef,
+    Stage,
+    VersionRef,
+)
+
+
+class KeyProvider(Protocol):
+    """The provider's key API."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def preflight(self) -> Sequence[Finding]:
+        """Look whether keys can be created, listed and revoked, without creating anything."""
+        ...
+
+    async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:
+        """Make a key named `label`. Not idempotent: LostAnswerError when it may exist and its answer is lost."""
+        ...
+
+    async def list(self) -> Sequence[KeyRef]:
+        """Every key the settings give access to, oldest first."""
+        ...
+
+    async def find(self, label: str) -> Sequence[KeyRef]:
+        """Every key named exactly `label`."""
+        ...
+
+    async def last_used(self, key: KeyRef) -> datetime | None:
+        """When the provider last saw the key used; None: never, as far as it tells."""
+        ...
+
+    async def revoke(self, key: KeyRef) -> None:
+        """Delete the key. Absent is success."""
+        ...
+
+    async def check(self, material: KeyMaterial) -> Judgement:
+        """Ask the provider itself, with the key under test, whether it is accepted."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class SecretStore(Protocol):
+    """A secret manager with stages. For a field of a bundle every promise holds for that field alone."""
+
+    async def preflight(self, secret: SecretRef) -> Sequence[Finding]:
+        """Look whether the secret exists and may be read and written, without writing."""
+        ...
+
+    async def stages(self, secret: SecretRef) -> Mapping[Stage, VersionRef]:
+        """The stages that are held. A stage that holds the same value as CURRENT is not listed."""
+        ...
+
+    async def current(self, secret: SecretRef) -> HeldKey:
+        """CURRENT, with its value. NotFoundError where there is none."""
+        ...
+
+    async def stage(self, secret: SecretRef, material: KeyMaterial, token: str) -> VersionRef:
+        """Write the value as PENDING under a token (a UUID). Same token and value: the same version, quietly.
+
+        ConflictError when the token was already used for another value. A PENDING of another token is replaced.
+        """
+        ...
+
+    async def promote(self, secret: SecretRef, version: VersionRef, replacing: VersionRef) -> None:
+        """Make PENDING or PREVIOUS the CURRENT one; what was CURRENT becomes PREVIOUS. Compare-and-swap.
+
+        Quiet when `version` is CURRENT already. ConflictError when CURRENT is neither `version` nor `replacing`, or when
+        `version` is held by no stage. Other fields of a bundle are kept, also when they change meanwhile.
+        """
+        ...
+
+    async def read(self, secret: SecretRef, version: VersionRef) -> KeyMaterial:
+        """The value of a version that a stage holds. NotFoundError otherwise."""
+        ...
+
+    async def discard(self, secret: SecretRef, version: VersionRef) -> None:
+        """Drop a version from PENDING or PREVIOUS. Absent is success; ConflictError for CURRENT."""
+        ...
+
+    async def annotate(self, secret: SecretRef, notes: Mapping[str, str | None]) -> None:
+        """Set (text) or drop (None) notes beside the value. Keys [a-z_]{1,24}; values [A-Za-z0-9 _.:/=+@-]{0,120}."""
+        ...
+
+    async def annotations(self, secret: SecretRef) -> Mapping[str, str]:
+        """The notes of this secret (for a bundle: of this field)."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class ProxyFleet(Protocol):
+    """LiteLLM proxies that are rolled together."""
+
+    async def preflight(self, credential: str) -> Sequence[Finding]:
+        """Look whether every member can be reached, asked and rolled."""
+        ...
+
+    async def members(self) -> Sequence[Member]: ...
+
+    async def serving(self, member: Member, credential: str) -> VersionRef | None:
+        """The version that the member has loaded; None when that is unknown, never a guess."""
+        ...
+
+    async def roll(self, member: Member, credential: str, version: VersionRef) -> None:
+        """Move one member onto a version that is CURRENT in the store, and wait until it serves it.
+
+        Quiet when it serves it already. RollFailedError when the member did not come back with it.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Canary(Protocol):
+    """A real call through LiteLLM that no cache, fallback or retry can fake."""
+
+    async def preflight(self) -> Sequence[Finding]:
+        """Look whether every member answers and knows the canary's model, and which version of LiteLLM it is."""
+        ...
+
+    async def candidate(self, material: KeyMaterial) -> Judgement:
+        """Try a key that nobody serves yet."""
+        ...
+
+    async def member(self, member: Member) -> Judgement:
+        """Try the key that the member has loaded."""
+        ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,1 @@
+"""Provider adapters: one vendor's key API per file."""

@@ -1,0 +1,42 @@
+"""From a `kind` in keyturn.yaml to the adapter's class, imported on use.
+
+A third party adds a kind by an entry point of the same group:
+
+    [project.entry-points."keyturn.providers"]
+    acme = "keyturn_acme:Acme"
+
+An adapter is a class with a pydantic model `Settings` (its section of keyturn.yaml without `kind`) and a constructor
+`(settings, resolve)`, where `resolve` is a `keyturn.references.Resolver`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from keyturn.errors import MisconfiguredError
+
+PROVIDERS = {"openai": "keyturn.providers.openai:OpenAI"}
+STORES = {
+    "vault_kv2": "keyturn.stores.vault_kv2:VaultKV2",
+    "aws_secrets_manager": "keyturn.stores.aws_secrets_manager:AWSSecretsManager",
+}
+FLEETS = {"process": "keyturn.fleets.process:ProcessFleet"}
+
+_BUILT_IN = {"providers": PROVIDERS, "stores": STORES, "proxies": FLEETS}
+
+
+def kinds(section: str) -> dict[str, str]:
+    """Every kind of a section of keyturn.yaml ("providers", "stores", "proxies"), built in first, then third parties'."""
+    found = {point.name: point.value for point in entry_points(group=f"keyturn.{section}")}
+    return {**found, **_BUILT_IN[section]}
+
+
+def adapter_class(section: str, kind: str) -> Any:
+    """The adapter's class. MisconfiguredError names the kinds there are."""
+    known = kinds(section)
+    if kind not in known:
+        raise MisconfiguredError(f"no kind of that name in {section}", remedy=f"use one of: {', '.join(sorted(known))}")
+    module, _, name = known[kind].partition(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,1 @@
+"""Store adapters: one secret manager per file."""
