@@ -1,0 +1,1 @@
+"""The pipeline as Prefect flows: the order of the steps, and nothing else."""

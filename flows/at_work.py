@@ -1,0 +1,56 @@
+"""What every run does before and after its steps: wire the credential, take its turn, log and report."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.context import FlowRunContext
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
+
+from flows.turnstile import one_at_a_time
+from keyturn.assembly import Assembly, Line, assemble
+from keyturn.config import load
+from keyturn.errors import KeyturnError
+from keyturn.progress import listeners
+from keyturn.quiet import hold_vendor_loggers
+from keyturn.report import markdown
+
+
+@asynccontextmanager
+async def at_work(credential: str) -> AsyncIterator[Assembly]:
+    """The credential, wired, with nobody else at it. Its timeline becomes the run's artifact, also when the run fails."""
+    hold_vendor_loggers()
+    logger = get_run_logger()
+
+    def listen(line: Line) -> None:
+        logger.info("%s: %s", line.step, line.sentence)
+        for listener in listeners:
+            listener(line)
+
+    failure: KeyturnError | None = None
+    async with one_at_a_time(credential), assemble(load(), credential, listen) as c:
+        try:
+            yield c
+        except KeyturnError as error:
+            failure = error
+            raise
+        finally:
+            await acreate_markdown_artifact(
+                key=f"rotation-{credential}",
+                markdown=markdown(credential, c.timeline, failure),
+                description=f"The rotation of {credential}: what happened, step by step",
+            )
+
+
+def asked_at() -> datetime:
+    """When this run was asked for, which may be long before it started: the schedule's time, or the call's."""
+    context = FlowRunContext.get()
+    run = context.flow_run if context else None
+    return (run.expected_start_time if run else None) or datetime.now(UTC)
+
+
+def tell(event: str, credential: str, **facts: str) -> None:
+    """Emit `keyturn.<event>` for automations. Facts are references and words."""
+    emit_event(event=f"keyturn.{event}", resource={"prefect.resource.id": f"keyturn.credential.{credential}"}, payload=facts)

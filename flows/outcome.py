@@ -1,0 +1,28 @@
+"""What a run came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Result(StrEnum):
+    """In one word; the command line's exit codes are made of it."""
+
+    NOTHING = "nothing to do"
+    ROTATED = "rotated"  # the old key lives until `retire_after`
+    RETIRED = "rotated, old key refused"
+    PENDING = "rotated, revocation pending"
+    PLANNED = "planned"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result, the sentence behind it, and when the old key is due."""
+
+    credential: str
+    result: Result
+    sentence: str
+    retire_after: datetime | None = None
+    old_key_refused_at: datetime | None = None

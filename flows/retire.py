@@ -1,0 +1,82 @@
+"""retire: after the overlap, revoke the old key on evidence and see it refused."""
+
+from datetime import datetime
+
+from prefect import flow
+from prefect.deployments import arun_deployment
+from prefect.exceptions import ObjectNotFound
+
+from flows.at_work import asked_at, at_work, tell
+from flows.outcome import Outcome, Result
+from flows.parameters import CredentialName
+from keyturn.assembly import Assembly
+from keyturn.errors import KeyturnError, PermanentError
+from keyturn.journal import Journal
+from keyturn.lifecycle import Asked, Step
+from tasks.observe import observe
+from tasks.revoke import revoke
+
+DEPLOYMENT = "retire/keyturn"
+HALF_WAY = (Step.STOP, Step.PROMOTE, Step.VALIDATE, Step.ADOPT, Step.ROLL, Step.PROVE)
+
+
+@flow(name="retire", flow_run_name="{credential}", persist_result=False, log_prints=False)
+async def retire(credential: CredentialName, now: bool = False) -> Outcome:
+    """Revoke the old key of the last rotation. `now`: do not wait for the overlap; the evidence is demanded all the same."""
+    async with at_work(credential) as c:
+        turn = await observe(c, Asked(asked_at()))
+        if not turn.seen.journal.previous_fingerprint:
+            return Outcome(credential, Result.NOTHING, "no old key waits to be revoked")
+        if turn.decision.step in HALF_WAY:
+            raise PermanentError(
+                f"the rotation is not finished: {turn.decision.sentence}", remedy=f"run `keyturn rotate {credential}` first"
+            )
+        after = turn.seen.journal.retire_after
+        if after is not None and c.now() < after and not now:
+            return Outcome(credential, Result.NOTHING, f"the overlap lasts until {after:%Y-%m-%d %H:%M:%S} UTC", after)
+        return await _revoke(c)
+
+
+async def finish(c: Assembly, *, revoke_now: bool = False) -> Outcome:
+    """The end of a rotation: revoke at once where there is no overlap left, else leave it to a run of its own.
+
+    A revoke that fails is 'rotated, revocation pending': the rotation itself is done and served.
+    """
+    secret, store = c.decider
+    journal = Journal.parse(await store.annotations(secret))
+    if not journal.previous_fingerprint or journal.retire_after is None:
+        return Outcome(c.name, Result.ROTATED, "every member serves the current key; there is no old key to revoke")
+    if not revoke_now and journal.retire_after > c.now():
+        sentence = await _schedule(c, journal.retire_after)
+        return Outcome(c.name, Result.ROTATED, sentence, journal.retire_after)
+    try:
+        return await _revoke(c)
+    except KeyturnError as error:
+        c.say("revoke", f"pending: {error}")
+        return Outcome(c.name, Result.PENDING, str(error), journal.retire_after)
+
+
+async def _revoke(c: Assembly) -> Outcome:
+    done = await revoke(c)
+    tell("revoked", c.name, key=done.key)
+    result = Result.RETIRED if done.refused_at else Result.ROTATED
+    return Outcome(c.name, result, done.sentence, None, done.refused_at)
+
+
+async def _schedule(c: Assembly, at: datetime) -> str:
+    """A run in the future holds no process. The same rotation asks for it once."""
+    by_hand = f"run `keyturn retire {c.name}` after {at:%Y-%m-%d %H:%M:%S} UTC"
+    try:
+        await arun_deployment(
+            DEPLOYMENT,
+            parameters={"credential": c.name},
+            scheduled_time=at,
+            timeout=0,
+            as_subflow=False,
+            idempotency_key=f"retire:{c.name}:{at.isoformat()}",
+        )
+    except ObjectNotFound:
+        c.say("retire", f"there is no deployment {DEPLOYMENT} to do it: {by_hand}")
+        return by_hand
+    c.say("retire", f"the old key is revoked after {at:%Y-%m-%d %H:%M:%S} UTC, by a run of its own")
+    return f"the old key lives until {at:%Y-%m-%d %H:%M:%S} UTC"

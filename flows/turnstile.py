@@ -1,0 +1,70 @@
+"""One run at a time for each credential: a courtesy that spares work. The guard is the store's compare-and-swap.
+
+On one machine a file lock decides, which the system drops the moment its holder dies. Between machines it is a Prefect
+concurrency slot, which is a lease: after a hard crash it stays held for a minute or so.
+"""
+
+import asyncio
+import fcntl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TextIO
+
+from prefect.client.orchestration import get_client
+from prefect.concurrency.asyncio import concurrency
+from prefect.logging import get_run_logger
+from prefect.settings import get_current_settings
+
+LEASE_SECONDS = 60  # the server's shortest
+WAIT_SECONDS = 3600
+POLL_SECONDS = 0.5
+
+
+@asynccontextmanager
+async def one_at_a_time(credential: str) -> AsyncIterator[None]:
+    """Wait until no other run works on this credential. TimeoutError after an hour."""
+    path = Path(get_current_settings().home) / "keyturn" / f"{credential}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    slot = f"keyturn-{credential}"
+    with path.open("a+") as file:
+        await _lock(file)
+        # A mark left behind says that a run of this machine died holding the slot. It holds the file no longer, so it
+        # is dead for sure, and its lease is not waited for.
+        died_here = bool(_text(file))
+        async with get_client() as client:
+            await client.upsert_global_concurrency_limit_by_name(slot, 1)
+        async with AsyncExitStack() as stack:
+            try:
+                wait = 2.0 if died_here else float(WAIT_SECONDS)
+                await stack.enter_async_context(
+                    concurrency(slot, occupy=1, timeout_seconds=wait, lease_duration=LEASE_SECONDS, strict=True)
+                )
+            except TimeoutError:
+                if not died_here:
+                    raise
+                get_run_logger().info("an earlier run of this machine died holding the slot: going on without it")
+            _write(file, "held")
+            yield
+        _write(file, "")
+
+
+async def _lock(file: TextIO) -> None:
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _text(file: TextIO) -> str:
+    file.seek(0)
+    return file.read()
+
+
+def _write(file: TextIO, text: str) -> None:
+    file.seek(0)
+    file.truncate()
+    file.write(text)
+    file.flush()

@@ -1,0 +1,163 @@
+"""A credential together with the adapters it needs: what every step is given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from keyturn.canary import LiteLLMCanary
+from keyturn.config import Config, CredentialSettings, Part
+from keyturn.errors import MisconfiguredError
+from keyturn.material import KeyMaterial
+from keyturn.model import Mark, SecretRef
+from keyturn.ports import Canary, KeyProvider, ProxyFleet, SecretStore
+from keyturn.references import Resolver, resolver
+from keyturn.registry import adapter_class
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a rotation's timeline: when, in which step, what happened, in words without key text."""
+
+    at: datetime
+    step: str
+    sentence: str
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Assembly:
+    """One credential, wired. Time comes in through `now` and `pause`, so that tests turn the clock themselves."""
+
+    name: str
+    settings: CredentialSettings
+    mark: Mark
+    provider: KeyProvider
+    secrets: tuple[tuple[SecretRef, SecretStore], ...]
+    fleets: Mapping[str, ProxyFleet]
+    canaries: Mapping[str, Canary]  # one for each fleet: their master keys differ
+    now: Callable[[], datetime] = _utc_now
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    listener: Callable[[Line], None] | None = None
+    timeline: list[Line] = field(default_factory=list)
+
+    @property
+    def decider(self) -> tuple[SecretRef, SecretStore]:
+        """The first secret: its stages say where the rotation stands."""
+        return self.secrets[0]
+
+    @property
+    def canary(self) -> Canary:
+        return self.canaries[self.settings.canary.proxy]
+
+    @property
+    def propagation(self) -> timedelta:
+        """How long a fresh key may be refused, and a dead one accepted."""
+        chosen = self.settings.canary.propagation
+        return self.provider.capabilities.propagation if chosen is None else chosen
+
+    def say(self, step: str, sentence: str) -> None:
+        """Add a line to the timeline. The sentence is kept in Prefect: references and words only."""
+        line = Line(self.now(), step, sentence)
+        self.timeline.append(line)
+        if self.listener is not None:
+            self.listener(line)
+
+
+class Adapters:
+    """Every adapter of a configuration, each built once, on use."""
+
+    def __init__(self, config: Config, resolve: Resolver | None = None) -> None:
+        self.config = config
+        self.resolve = resolve or resolver(self._read_store)
+        self._built: dict[tuple[str, str], Any] = {}
+
+    def provider(self, name: str) -> KeyProvider:
+        built: KeyProvider = self._build("providers", name, self.config.providers)
+        return built
+
+    def store(self, name: str) -> SecretStore:
+        if name not in self.config.stores:
+            raise MisconfiguredError(
+                "a store: reference names no store", remedy=f"use one of: {', '.join(self.config.stores)}"
+            )
+        built: SecretStore = self._build("stores", name, self.config.stores)
+        return built
+
+    def fleet(self, name: str) -> ProxyFleet:
+        built: ProxyFleet = self._build("proxies", name, self.config.proxies)
+        return built
+
+    async def canary(self, credential: CredentialSettings, fleet: str) -> Canary:
+        settings: Any = self.config.proxies[fleet].settings
+
+        async def master_key() -> KeyMaterial:
+            return await self.resolve(settings.master_key)
+
+        return LiteLLMCanary(
+            members=await self.fleet(fleet).members(),
+            master_key=master_key,
+            model=credential.canary.model,
+            deployment=credential.canary.deployment,
+            check=self.provider(credential.provider).check,
+            timeout=credential.canary.timeout,
+        )
+
+    async def aclose(self) -> None:
+        for adapter in self._built.values():
+            await adapter.aclose()
+
+    def _build(self, section: str, name: str, parts: Mapping[str, Part]) -> Any:
+        if (section, name) not in self._built:
+            part = parts[name]
+            self._built[section, name] = adapter_class(section, part.kind)(part.settings, self.resolve)
+        return self._built[section, name]
+
+    async def _read_store(self, secret: SecretRef) -> KeyMaterial:
+        return (await self.store(secret.store).current(secret)).material
+
+
+@asynccontextmanager
+async def assemble(
+    config: Config, name: str, listener: Callable[[Line], None] | None = None, adapters: Adapters | None = None
+) -> AsyncIterator[Assembly]:
+    """Wire one credential; its connections are closed at the end. MisconfiguredError for a name that is not there."""
+    settings = config.credential(name)
+    own = adapters or Adapters(config)
+    canaries: dict[str, Canary] = {}
+    try:
+        for fleet in dict.fromkeys((settings.canary.proxy, *settings.proxies)):
+            canaries[fleet] = await own.canary(settings, fleet)
+        yield Assembly(
+            name=name,
+            settings=settings,
+            mark=Mark.of(name, _address(config, settings)),
+            provider=own.provider(settings.provider),
+            secrets=tuple((secret.ref, own.store(secret.store)) for secret in settings.secrets),
+            fleets={fleet: own.fleet(fleet) for fleet in settings.proxies},
+            canaries=canaries,
+            listener=listener,
+        )
+    finally:
+        for canary in canaries.values():
+            await canary.aclose()
+        if adapters is None:
+            await own.aclose()
+
+
+_PLACE = ("address", "namespace", "mount", "region", "role_arn", "profile")
+
+
+def _address(config: Config, settings: CredentialSettings) -> str:
+    """Where the deciding secret is, in the world and not only in this file: it goes into the mark of our keys."""
+    secret = settings.secrets[0]
+    part = config.stores[secret.store]
+    where = [str(getattr(part.settings, name, None) or "") for name in _PLACE]
+    return "|".join((part.kind, *where, secret.path, secret.field or ""))

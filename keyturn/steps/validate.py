@@ -1,0 +1,44 @@
+"""validate: the canary decides whether the new key may be promoted."""
+
+from __future__ import annotations
+
+from keyturn.assembly import Assembly
+from keyturn.errors import NotFoundError, RejectedError, UndecidedError
+from keyturn.model import Stage, Verdict
+from keyturn.steps.observe import Turn
+
+FIRST_PAUSE = 1.0  # seconds; doubled each time
+LONGEST_PAUSE = 15.0
+UNDECIDED_TRIES = 4
+
+
+async def validate(c: Assembly, turn: Turn) -> None:
+    """Return when the canary accepts PENDING.
+
+    A fresh key's REJECTED is believed only after the provider's propagation budget: RejectedError. UndecidedError when
+    the canary cannot tell; nothing is undone for that, and the next run goes on here.
+    """
+    secret, store = c.decider
+    stages = await store.stages(secret)
+    pending = stages.get(Stage.PENDING)
+    if pending is None:
+        raise NotFoundError("the staged value is gone", remedy="run the rotation again")
+    material = await store.read(secret, pending)
+    begun, pause, undecided = c.now(), FIRST_PAUSE, 0
+    while True:
+        found = await c.canary.candidate(material)
+        c.say("validate", f"{found.verdict.value}: {found.reason}")
+        if found.verdict is Verdict.ACCEPTED:
+            return
+        if found.verdict is Verdict.REJECTED and c.now() - begun >= c.propagation:
+            raise RejectedError(
+                f"the provider refuses the new key: {found.reason}", remedy="check the key's project and scopes"
+            )
+        if found.verdict is Verdict.INDETERMINATE:
+            undecided += 1
+            if undecided >= UNDECIDED_TRIES:
+                raise UndecidedError(
+                    f"the canary could not tell: {found.reason}", remedy="run again later: it goes on with the same key"
+                )
+        await c.pause(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)

@@ -1,0 +1,70 @@
+"""How a step becomes a Prefect task: what is retried, what is kept (nothing), what may be said."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from pathlib import PurePath
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+
+from keyturn.errors import IndeterminateError, KeyturnError, PermanentError, RetryableError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+JITTER = 0.3
+
+
+class UnexpectedError(PermanentError):
+    """A fault of ours. Only its type and place are told: its text may hold anything."""
+
+
+def as_task(
+    step: Callable[P, Coroutine[Any, Any, R]], *, name: str, retries: int, first_pause: float = 1.0
+) -> Task[P, Coroutine[Any, Any, R]]:
+    """The step as a task.
+
+    Retried with doubling pauses on RetryableError and IndeterminateError alone: every step looks again before it acts,
+    so a repeat is safe, and every other error stays until somebody changes something. Nothing is persisted or cached: an
+    argument or a return that is not persisted was found nowhere in Prefect (docs/security.md). A cause is cut off an
+    error before Prefect sees it, since Prefect keeps its text.
+    """
+
+    @wraps(step)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await step(*args, **kwargs)
+        except KeyturnError as error:
+            raise error from None
+        except Exception as error:
+            raise UnexpectedError(f"{type(error).__name__} at {_place(error)}", remedy="please report it") from None
+
+    return Task(
+        fn=guarded,
+        name=name,
+        retries=retries,
+        retry_delay_seconds=exponential_backoff(first_pause) if retries else None,
+        retry_jitter_factor=JITTER if retries else None,
+        retry_condition_fn=worth_another_try,
+        persist_result=False,
+        cache_policy=NO_CACHE,
+        log_prints=False,
+    )
+
+
+async def worth_another_try(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Whether the same call may succeed later."""
+    return isinstance(state.data, RetryableError | IndeterminateError)
+
+
+def _place(error: Exception) -> str:
+    """File and line of the innermost frame of ours, without the source line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    return f"{PurePath(own[-1].filename).name}:{own[-1].lineno}"
