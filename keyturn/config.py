@@ -197,9 +197,11 @@ def parse(source: str, path: Path = Path(DEFAULT_PATH)) -> Config:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
         raise ConfigError(path, [f"{where}is not YAML"]) from None
-    lines = dict(_lines(node))
-    check = _Check(lines)
-    config = check.document(data, path)
+    try:
+        check = _Check(dict(_lines(node)))
+        config = check.document(data, path)
+    except RecursionError:
+        raise ConfigError(path, ["an alias stands inside its own anchor"]) from None
     if check.faults or config is None:
         raise ConfigError(path, check.faults)
     return config

@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime, timedelta
 
 from keyturn.assembly import Assembly
-from keyturn.errors import EvidenceMissingError, KeyturnError, UndecidedError
+from keyturn.errors import EvidenceMissingError, KeyturnError
 from keyturn.journal import Journal, notes
 from keyturn.model import Evidence, KeyRef, Member, MemberEvidence, Verdict, VersionRef
 
@@ -17,7 +17,7 @@ CLOCK_SKEW = timedelta(seconds=2)
 async def prove(c: Assembly, overlap: timedelta) -> Evidence:
     """Gather the evidence, and where it is complete write down when, and from when on the old key may be revoked.
 
-    UndecidedError when a member could not be asked to the end; EvidenceMissingError when one does not serve CURRENT.
+    EvidenceMissingError, which names each member that does not count and why.
     """
     secret, store = c.decider
     evidence = await gather_evidence(c)
@@ -63,7 +63,7 @@ async def _ask(c: Assembly, fleet: str, member: Member, version: VersionRef) -> 
         return MemberEvidence(fleet, member.name, False, what, c.now())
     try:
         found = await c.canaries[fleet].member(member)
-    except UndecidedError as error:
+    except KeyturnError as error:
         return MemberEvidence(fleet, member.name, False, error.message, c.now())
     counts = found.verdict is Verdict.ACCEPTED
     return MemberEvidence(fleet, member.name, counts, f"serves the current key; {found.reason}", c.now())

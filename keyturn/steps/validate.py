@@ -36,7 +36,8 @@ async def validate(c: Assembly, turn: Turn) -> None:
             )
         if found.verdict is Verdict.INDETERMINATE:
             undecided += 1
-            if undecided >= UNDECIDED_TRIES:
+            # While a key propagates, one route may accept it and another not yet: that is no reason to stop early.
+            if undecided >= UNDECIDED_TRIES and c.now() - begun >= c.propagation:
                 raise UndecidedError(
                     f"the canary could not tell: {found.reason}", remedy="run again later: it goes on with the same key"
                 )

@@ -1,0 +1,1 @@
+"""How keyturn is put to work: deployments, images, manifests, policies."""

@@ -1,0 +1,53 @@
+"""keyturn's deployments, made from keyturn.yaml and served by one process.
+
+`rotate/keyturn` has a schedule for each credential that has one, and is what the UI's button and the API start.
+`retire/keyturn` has none: each rotation asks for its own run at the end of the overlap.
+"""
+
+import asyncio
+from datetime import timedelta
+
+from prefect import serve
+from prefect.deployments.runner import RunnerDeployment
+from prefect.schedules import Cron, Interval, Schedule
+
+from flows.retire import retire
+from flows.rotate import rotate
+from keyturn.config import Config, load
+
+NAME = "keyturn"
+AGE_CHECKS = timedelta(hours=1)  # how often a credential that is rotated by age is looked at
+
+
+def schedules(config: Config) -> list[Schedule]:
+    """One for each credential that is due by itself. Its slug is the credential's name, so that a change replaces it."""
+    found: list[Schedule] = []
+    for name, credential in config.credentials.items():
+        parameters = {"credential": name, "reason": "scheduled"}
+        if credential.schedule is not None:
+            found.append(Cron(credential.schedule, timezone=credential.timezone, parameters=parameters, slug=name))
+        elif credential.max_age is not None:
+            found.append(Interval(AGE_CHECKS, parameters=parameters, slug=name))
+    return found
+
+
+async def deployments(config: Config) -> list[RunnerDeployment]:
+    """Every deployment of this configuration."""
+    return [
+        await rotate.ato_deployment(
+            NAME,
+            schedules=schedules(config),
+            description="Turn a provider key: create, write, prove, roll, revoke.",
+            tags=["keyturn"],
+        ),
+        await retire.ato_deployment(NAME, description="Revoke the old key of a rotation, on evidence.", tags=["keyturn"]),
+    ]
+
+
+def main(limit: int = 10) -> None:
+    """Register, then run what is scheduled or asked for, until SIGTERM."""
+    serve(*asyncio.run(deployments(load())), limit=limit, print_starting_message=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The command line. Only typer is imported here: each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HELP = """Rotate the provider keys behind LiteLLM proxies: create, write, prove, roll, revoke.
+
+keyturn.yaml is read from the current folder, from $KEYTURN_CONFIG, or from --config.
+"""
+
+EPILOG = (
+    "Exit codes: 0 done, or nothing to do. 1 a fault of keyturn's. 2 wrong usage or keyturn.yaml. "
+    "3 stopped before the new key was promoted: the old one is served. "
+    "4 stopped after it: run again, it goes on there. 5 rotated, and the old key is not revoked yet. "
+    "6 something is not well (status, doctor)."
+)
+
+app = typer.Typer(
+    name="keyturn", help=HELP, epilog=EPILOG, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+
+
+class Reason(StrEnum):
+    manual = "manual"
+    scheduled = "scheduled"
+    incident = "incident"
+
+
+class Style(StrEnum):
+    shell = "shell"
+    dotenv = "dotenv"
+    json = "json"
+
+
+Name = Annotated[str, typer.Argument(help="A credential of keyturn.yaml.", metavar="NAME")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+
+
+@app.callback()
+def _configuration(
+    config: Annotated[Path | None, typer.Option(help="The keyturn.yaml to use.", metavar="FILE")] = None,
+) -> None:
+    if config is not None:
+        os.environ["KEYTURN_CONFIG"] = str(config)
+
+
+@app.command()
+def rotate(
+    name: Name,
+    reason: Annotated[Reason, typer.Option(help="Why; kept with the rotation.")] = Reason.manual,
+    overlap: Annotated[str | None, typer.Option(help="How long the old key lives on, such as 0s or 24h.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, create nothing.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until the old key is refused.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Rotate a key now. What an earlier run left half-way is finished first."""
+    from keyturn.commands.rotate import rotate as command
+
+    command(name, reason.value, overlap, dry_run, wait, as_json)
+
+
+@app.command()
+def retire(
+    name: Name,
+    now: Annotated[bool, typer.Option("--now", help="Do not wait for the end of the overlap.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke the old key of the last rotation, on evidence that nothing uses it."""
+    from keyturn.commands.rotate import retire as command
+
+    command(name, now, as_json)
+
+
+@app.command()
+def plan(name: Name, as_json: AsJson = False) -> None:
+    """What a rotation would do: calls and permissions. Touches nothing."""
+    from keyturn.commands.look import plan as command
+
+    command(name, as_json)
+
+
+@app.command()
+def status(
+    name: Annotated[str | None, typer.Argument(help="One credential; else all.", metavar="[NAME]")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Where every credential stands, and what comes next."""
+    from keyturn.commands.look import status as command
+
+    command(name, as_json)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Try every endpoint and permission, and say what to do about each that is not well."""
+    from keyturn.commands.look import doctor as command
+
+    command(as_json)
+
+
+@app.command("exec", context_settings={"allow_interspersed_args": False})
+def exec_(
+    proxy: Annotated[str, typer.Option(help="The proxies of keyturn.yaml that this is a member of.")],
+    command: Annotated[list[str], typer.Argument(help="The program, after --.", metavar="-- COMMAND...")],
+    control: Annotated[str, typer.Option(help="Where orders are taken: http://127.0.0.1:PORT or unix:/PATH.")],
+    token: Annotated[str, typer.Option(help="The control token, as a reference.")] = "env:KEYTURN_CONTROL_TOKEN",  # noqa: S107
+    health: Annotated[str | None, typer.Option(help="HOST:PORT of a listener for health checks alone.")] = None,
+    readiness: Annotated[str | None, typer.Option(help="When the program is ready; else from its --port.")] = None,
+    drain: Annotated[str, typer.Option(help="Not ready for so long before the program is stopped.")] = "3s",
+    grace: Annotated[str, typer.Option(help="How long the program may take to end.")] = "90s",
+    start_timeout: Annotated[str, typer.Option(help="How long it may take to be ready.")] = "180s",
+) -> None:
+    """Run a proxy with its keys in the environment; restart it gently when a key turns."""
+    from keyturn.commands.deliver import execute
+
+    execute(proxy, command, control, token, health, readiness, drain, grace, start_timeout)
+
+
+@app.command()
+def env(
+    proxy: Annotated[str, typer.Option(help="The proxies of keyturn.yaml to print for.")],
+    style: Annotated[Style, typer.Option("--format", help="How to print.")] = Style.shell,
+    show: Annotated[bool, typer.Option("--show", help="Print keys to a terminal, too.")] = False,
+) -> None:
+    """Print a proxy's current keys as variables, for another launcher."""
+    from keyturn.commands.deliver import environment
+
+    environment(proxy, style.value, show)
+
+
+@app.command()
+def serve(
+    limit: Annotated[int, typer.Option(help="Runs at once.", min=1)] = 10,
+) -> None:
+    """Serve the deployments of keyturn.yaml: schedules, the UI's button, the API."""
+    from keyturn.commands.serve import serve as command
+
+    command(limit)
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running, and print the UI's address.")] = False,
+    folder: Annotated[Path, typer.Option(help="Where logs and the report go.")] = Path("var/demo"),
+) -> None:
+    """Rotate a key under live traffic, with everything embedded: no account, no Docker, no root."""
+    from keyturn.commands.demo import demo as command
+
+    command(keep, folder)
+
+
+def main() -> None:
+    """The entry point of the `keyturn` program."""
+    app()

@@ -1,0 +1,50 @@
+"""Run a flow of the project's `flows/` folder from the terminal.
+
+The folder is deploy-time source and not part of the wheel, so it is looked up, never imported by name at the top: in
+$KEYTURN_ROOT, else in the current folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from keyturn.errors import MisconfiguredError
+
+ROOT_VARIABLE = "KEYTURN_ROOT"
+
+
+def project_root() -> Path:
+    """The folder that holds `flows/`. MisconfiguredError says how to name it."""
+    root = Path(os.environ.get(ROOT_VARIABLE) or Path.cwd())
+    if not (root / "flows" / "rotate.py").is_file():
+        raise MisconfiguredError(
+            f"no flows/ folder in {root}", remedy=f"run keyturn in the project's root, or name it with ${ROOT_VARIABLE}"
+        )
+    return root
+
+
+def load(module: str, name: str) -> Any:
+    """An object of the project's source, such as `flows.rotate`, `rotate`."""
+    root = str(project_root())
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    _quiet_prefect()
+    return getattr(import_module(module), name)
+
+
+def run(flow: Callable[..., Any], **parameters: Any) -> Any:
+    """The flow's return value. Its errors come out as they were raised."""
+    return asyncio.run(flow(**parameters))
+
+
+def _quiet_prefect() -> None:
+    """The terminal shows our own lines; Prefect's log keeps its, in its own database."""
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")

@@ -1,0 +1,250 @@
+"""keyturn status, keyturn plan, keyturn doctor: looking, and touching nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from rich.table import Table
+
+from keyturn import durations
+from keyturn.assembly import Assembly, assemble
+from keyturn.commands.exits import Exit, console, leave, reported
+from keyturn.config import Config, load
+from keyturn.errors import KeyturnError
+from keyturn.lifecycle import Asked, Decision, Observed, Step, decide
+from keyturn.model import Finding, Stage
+from keyturn.quiet import hold_vendor_loggers
+from keyturn.steps.observe import observe_leniently
+from keyturn.steps.preflight import examine
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one credential stands."""
+
+    credential: str
+    seen: Observed
+    decision: Decision
+    strays: int
+
+
+async def standing(config: Config, name: str) -> Standing:
+    """Observe one credential; what cannot be seen is named in its problems."""
+    async with assemble(config, name) as c:
+        seen = await observe_leniently(c)
+        return Standing(name, seen, decide(seen, _asked(c)), _strays(c, seen))
+
+
+def status(name: str | None, as_json: bool) -> None:
+    """Every credential, or one: what is current, what is half-way, what comes next."""
+    hold_vendor_loggers()
+    with reported(as_json):
+        config = load()
+        names = [name] if name else list(config.credentials)
+        for asked in names:
+            config.credential(asked)
+        found = asyncio.run(_together(config, names))
+    if as_json:
+        console.print_json(json.dumps({each.credential: _facts(each) for each in found}, default=str))
+    else:
+        console.print(_table(found))
+        for each in found:
+            for problem in each.seen.problems:
+                console.print(f"[yellow]{each.credential}[/]: " + problem.replace("[", "\\["))
+    leave(Exit.NOT_WELL if any(each.seen.problems for each in found) else Exit.DONE)
+
+
+def plan(name: str, as_json: bool) -> None:
+    """What a rotation would do now, call by call, with the permission each needs."""
+    hold_vendor_loggers()
+    with reported(as_json):
+        config = load()
+        steps, found, risks = asyncio.run(_plan(config, name))
+    if as_json:
+        console.print_json(json.dumps({"next": _facts(found)["next"], "steps": steps, "risks": risks}, default=str))
+        leave(Exit.DONE)
+    console.print(f"[bold]{name}[/]: {found.decision.sentence}")
+    table = Table("step", "where", "call", "permission")
+    for row in steps:
+        table.add_row(row["step"], row["where"], row["call"], row["permission"])
+    console.print(table)
+    for risk in risks:
+        console.print(f"[yellow]note:[/] {risk}")
+    leave(Exit.DONE)
+
+
+def doctor(as_json: bool) -> None:
+    """Every endpoint and permission of every credential, each with its remedy."""
+    hold_vendor_loggers()
+    with reported(as_json):
+        config = load()
+        found = asyncio.run(_doctor(config))
+    if as_json:
+        rows = [{"of": of, "what": f.what, "ok": f.ok, "detail": f.detail, "remedy": f.remedy} for of, f in found]
+        console.print_json(json.dumps(rows))
+    else:
+        marks = {True: "[green]well[/]", False: "[red]not well[/]", None: "[yellow]unknown[/]"}
+        for of, finding in found:
+            words = finding.detail.replace("[", "\\[")
+            console.print(f"{marks[finding.ok]:<20} [bold]{of}[/] {finding.what}" + (f": {words}" if words else ""))
+            if finding.ok is not True and finding.remedy:
+                console.print("         remedy: " + finding.remedy.replace("[", "\\["))
+    leave(Exit.NOT_WELL if any(finding.ok is False for _, finding in found) else Exit.DONE)
+
+
+async def _together(config: Config, names: list[str]) -> list[Standing]:
+    return list(await asyncio.gather(*(standing(config, name) for name in names)))
+
+
+def _asked(c: Assembly) -> Asked:
+    return Asked(datetime.now(UTC), overlap=c.settings.overlap, max_age=c.settings.max_age)
+
+
+def _strays(c: Assembly, seen: Observed) -> int:
+    """Keys with our mark that the journal claims for nothing."""
+    journal = seen.journal
+    claimed = {journal.pending_key, journal.current_key, journal.previous_key}
+    return sum(1 for key in seen.keys or () if c.mark.is_ours(key.name) and key.id not in claimed)
+
+
+def _facts(each: Standing) -> dict[str, Any]:
+    journal = each.seen.journal
+    return {
+        "next": {"step": each.decision.step.value, "check": each.decision.check, "sentence": each.decision.sentence},
+        "stages": {stage.value: version.fingerprint for stage, version in each.seen.stages.items()},
+        "serving": {
+            fleet: {member: version.fingerprint if version else None for member, version in members.items()}
+            for fleet, members in each.seen.serving.items()
+        },
+        "keys": {"current": journal.current_key, "pending": journal.pending_key, "previous": journal.previous_key},
+        "promoted_at": journal.promoted_at,
+        "proved_at": journal.proved_at,
+        "retire_after": journal.retire_after,
+        "strays": each.strays,
+        "problems": list(each.seen.problems),
+    }
+
+
+def _table(found: list[Standing]) -> Table:
+    table = Table("credential", "current", "rotated", "members", "old key", "strays", "next")
+    for each in found:
+        seen = each.seen
+        members = [version for fleet in seen.serving.values() for version in fleet.values()]
+        on = sum(1 for version in members if version is not None and version == seen.current)
+        after = seen.journal.retire_after
+        table.add_row(
+            each.credential,
+            seen.stages[Stage.CURRENT].fingerprint if Stage.CURRENT in seen.stages else "-",
+            _when(seen.journal.promoted_at),
+            f"{on} of {len(members)}",
+            f"until {_when(after)}" if seen.journal.previous_fingerprint and after else "-",
+            str(each.strays),
+            each.decision.sentence,
+        )
+    return table
+
+
+def _when(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else "-"
+
+
+async def _plan(config: Config, name: str) -> tuple[list[dict[str, str]], Standing, list[str]]:
+    async with assemble(config, name) as c:
+        seen = await observe_leniently(c)
+        found = Standing(name, seen, decide(seen, _asked(c)), _strays(c, seen))
+        return _rows(c, found.decision), found, [*_risks(c), *seen.problems]
+
+
+ORDER = {
+    "create": [("provider", "create")],
+    "write": [("secrets", "stage")],
+    "validate": [("provider", "check"), ("canary", "candidate")],
+    "promote": [("secrets", "promote"), ("secrets", "annotate")],
+    "roll": [("fleets", "roll")],
+    "prove": [("canary", "member"), ("provider", "last_used")],
+    "revoke": [("provider", "revoke"), ("provider", "check")],
+}
+
+
+def _rows(c: Assembly, decision: Decision) -> list[dict[str, str]]:
+    """The calls of the steps that are left, in order. Adapters say what a verb calls and needs in `CALLS`."""
+    steps = list(ORDER)
+    begin = {Step.VALIDATE: 2, Step.PROMOTE: 3, Step.ROLL: 4, Step.PROVE: 5, Step.RETIRE: 6, Step.WAIT: 6}
+    if decision.step in (Step.NOTHING, Step.STOP):
+        return []
+    rows = []
+    for step in steps[begin.get(decision.step, 0) :]:
+        for part, verb in ORDER[step]:
+            for where, adapter in _parts(c)[part].items():
+                call, permission = getattr(adapter, "CALLS", {}).get(verb, (verb, ""))
+                rows.append({"step": step, "where": where, "call": call, "permission": permission})
+    return rows
+
+
+def _parts(c: Assembly) -> dict[str, Mapping[str, Any]]:
+    return {
+        "provider": {c.settings.provider: c.provider},
+        "secrets": {str(secret): store for secret, store in c.secrets},
+        "fleets": dict(c.fleets),
+        "canary": {c.settings.canary.proxy: c.canary},
+    }
+
+
+def _risks(c: Assembly) -> list[str]:
+    can, risks = c.provider.capabilities, []
+    if not can.can_list:
+        risks.append("the provider cannot list keys: a key whose create lost its answer cannot be found")
+    if not can.supports_expiry:
+        risks.append("the provider has no expiry: a lost key lives until it is found")
+    if not can.reports_last_use:
+        risks.append("the provider does not report a key's last use: the proxies' answers are the only evidence")
+    if not can.can_disable:
+        risks.append("the provider cannot disable a key: deleting it is final")
+    if c.settings.fuse is None:
+        risks.append("nothing is scheduled, so the new key is given no expiry")
+    else:
+        risks.append(f"the new key expires by itself after {durations.text(c.settings.fuse)}, unless rotated before")
+    risks.append(f"the old key lives on for {durations.text(c.settings.overlap)} after the proof")
+    return risks
+
+
+async def _doctor(config: Config) -> list[tuple[str, Finding]]:
+    async def one(name: str) -> list[tuple[str, Finding]]:
+        try:
+            async with assemble(config, name) as c:
+                return [(name, finding) for finding in await examine(c)]
+        except KeyturnError as error:
+            return [(name, Finding("wiring", False, error.message, error.remedy))]
+
+    found = await asyncio.gather(_prefect(), *(one(name) for name in config.credentials))
+    return [line for lines in found for line in lines]
+
+
+async def _prefect() -> list[tuple[str, Finding]]:
+    """The API that runs are reported to, and the deployment that retires old keys."""
+    api = os.environ.get("PREFECT_API_URL", "")
+    if not api:
+        detail = "PREFECT_API_URL is not set: each command starts a server of its own, and no schedule runs"
+        return [("prefect", Finding("API", None, detail, "start `prefect server start` and set PREFECT_API_URL"))]
+    auth = os.environ.get("PREFECT_API_AUTH_STRING", "")
+    credentials = httpx.BasicAuth(*auth.partition(":")[::2]) if auth else None
+    try:
+        async with httpx.AsyncClient(timeout=10, auth=credentials) as client:
+            answer = await client.get(f"{api}/deployments/name/retire/keyturn")
+    except httpx.HTTPError as error:
+        return [("prefect", Finding("API", False, f"{api} does not answer ({type(error).__name__})", "start it"))]
+    if answer.status_code == 401:
+        return [("prefect", Finding("API", False, "refuses us (401)", "set PREFECT_API_AUTH_STRING"))]
+    there = answer.status_code == 200
+    detail = "" if there else "not there: old keys are only revoked by hand"
+    return [
+        ("prefect", Finding("API", True)),
+        ("prefect", Finding("deployment retire/keyturn", there, detail, "" if there else "run `keyturn serve`")),
+    ]

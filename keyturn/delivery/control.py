@@ -1,0 +1,99 @@
+"""The supervisor's HTTP face: what a roller may ask for, and what a balancer polls.
+
+    GET  /health/readiness, /health/liveliness   200 while the member serves, else 503; nobody need log in
+    GET  /v1/status    Bearer token              Supervisor.status()
+    POST /v1/roll      Bearer token              {"credential": NAME, "fingerprint": OF_THE_VALUE_EXPECTED_IN_THE_STORE}
+         202 begun, or under way already   200 served already: nothing is done   409 refused; `busy` true: ask again later
+         404 not a credential of this member   503 the store cannot be asked
+
+Both health paths tell the same: a balancer may be set to either, and must leave before the program stops. So neither is
+the place for a probe that kills: the platform watches the process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from keyturn.delivery.supervisor import Admission, Supervisor
+from keyturn.errors import KeyturnError, RetryableError
+from keyturn.material import KeyMaterial
+
+_FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def health_app(supervisor: Supervisor) -> Starlette:
+    """The health paths alone, for a listener that balancers on other hosts may reach."""
+    return Starlette(routes=_health_routes(supervisor))
+
+
+def control_app(supervisor: Supervisor, token: KeyMaterial) -> Starlette:
+    """Everything. Without the right token the answer is 401 whatever was asked."""
+
+    def guarded(endpoint: Endpoint) -> Endpoint:
+        async def guard(request: Request) -> Response:
+            if not _same(request.headers.get("authorization", ""), f"Bearer {token.reveal()}"):
+                return JSONResponse({"error": "not authorised"}, 401, {"WWW-Authenticate": "Bearer"})
+            return await endpoint(request)
+
+        return guard
+
+    async def status(request: Request) -> Response:
+        return JSONResponse(supervisor.status())
+
+    async def roll(request: Request) -> Response:
+        try:
+            asked = await request.json()
+            credential, fingerprint = str(asked["credential"]), str(asked["fingerprint"])
+        except (ValueError, TypeError, KeyError):
+            return JSONResponse({"error": "give credential and fingerprint, as JSON"}, 400)
+        if not _FINGERPRINT.fullmatch(fingerprint):
+            return JSONResponse({"error": "a fingerprint is 16 hex digits"}, 400)
+        return await _roll(supervisor, credential, fingerprint)
+
+    return Starlette(
+        routes=[
+            *_health_routes(supervisor),
+            Route("/v1/status", guarded(status), methods=["GET"]),
+            Route("/v1/roll", guarded(roll), methods=["POST"]),
+        ]
+    )
+
+
+async def _roll(supervisor: Supervisor, credential: str, fingerprint: str) -> Response:
+    if credential not in supervisor.credentials:
+        return JSONResponse({"error": "this member does not serve that credential"}, 404)
+    try:
+        admission = await supervisor.roll(credential, fingerprint)
+    except KeyturnError as error:
+        code = 503 if isinstance(error, RetryableError) else 409
+        return JSONResponse({"error": str(error), "busy": False, "state": str(supervisor.state)}, code)
+    state = {"state": str(supervisor.state)}
+    if admission is Admission.SERVED:
+        return JSONResponse({**state, "rolled": False})
+    if admission is Admission.BUSY:
+        return JSONResponse({**state, "error": f"not now: {supervisor.state}", "busy": True}, 409)
+    return JSONResponse(state, 202)
+
+
+def _health_routes(supervisor: Supervisor) -> list[Route]:
+    async def health(request: Request) -> Response:
+        ready = await supervisor.ready()
+        return JSONResponse({"status": "healthy" if ready else "not ready"}, 200 if ready else 503)
+
+    return [Route(f"/health/{name}", health, methods=["GET"]) for name in ("readiness", "liveliness")]
+
+
+def _same(given: str, wanted: str) -> bool:
+    """Constant time, also for texts of different lengths."""
+    digests = (hashlib.sha256(text.encode()).digest() for text in (given, wanted))
+    return hmac.compare_digest(*digests)

@@ -1,0 +1,302 @@
+"""The supervisor: a LiteLLM proxy as a child process, with its keys in the environment, restarted when a key turns.
+
+LiteLLM reads keys in the environment once, when it loads its configuration: moving it onto a new key is a restart
+(measured with 1.106.2). So the supervisor restarts it without a lost request, and never leaves the member worse off
+than before: if the program does not come up with the new keys, it is started with the old ones again.
+
+    starting -> serving -> draining -> starting -> serving
+                                 (any) -> stopping
+
+The program's restart is one straight line of awaits in one task; SIGTERM cancels that task and takes over.
+Keys are held as KeyMaterial; their text exists only in the environment handed to the child.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from keyturn.delivery.aliases import shadowing
+from keyturn.delivery.child import CLEAN, Child, exit_code
+from keyturn.delivery.keys import KeyReader, Keys, Variable
+from keyturn.delivery.readiness import NotReadyError, Readiness
+from keyturn.errors import MisconfiguredError, NotFoundError, RollFailedError, UnavailableError
+
+log = logging.getLogger(__name__)
+
+OWN_PREFIX = "KEYTURN_"
+
+_HURRY = timedelta(seconds=10)  # for a program that never served: nothing is in flight
+
+
+class State(StrEnum):
+    """What the member does."""
+
+    STARTING = "starting"  # the program is not ready yet: the first time, or in the second half of a roll
+    SERVING = "serving"
+    DRAINING = "draining"  # the program still answers, but the balancer is told to leave, or it ends its last requests
+    STOPPING = "stopping"  # SIGTERM
+    FAILED = "failed"  # neither the new keys nor the old ones came up: the supervisor is about to end
+
+
+class Admission(StrEnum):
+    """What became of a request to roll."""
+
+    BEGUN = "begun"
+    UNDER_WAY = "under way"  # this very version is being rolled out, or started with
+    SERVED = "served"  # nothing to do
+    BUSY = "busy"  # not now: something else is under way; ask again
+
+
+class Supervisor:
+    """Runs one program and rolls it onto new keys.
+
+    `drain`: how long the program still serves after the member has said 'not ready'. It must be longer than the
+    balancer takes to notice (its health interval, and a probe's timeout): 3 s suits an interval of 1 s.
+    `grace`: how long the program may take to finish its requests. `start_timeout`: how long it may take to become ready,
+    and how long an unreachable store is waited for at the first start.
+    `inherited`: the environment the program starts from, without what is keyturn's own (KEYTURN_*) and `strip`.
+    `pause` is asyncio.sleep; a test turns the clock itself.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        variables: Sequence[Variable],
+        readiness_url: str,
+        *,
+        drain: timedelta = timedelta(seconds=3),
+        grace: timedelta = timedelta(seconds=90),
+        start_timeout: timedelta = timedelta(seconds=180),
+        inherited: Mapping[str, str] | None = None,
+        strip: Collection[str] = (),
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        environment = os.environ if inherited is None else inherited
+        self._inherited = {
+            name: value for name, value in environment.items() if not name.startswith(OWN_PREFIX) and name not in strip
+        }
+        self._command = tuple(command)
+        self._variables = {variable.credential: variable for variable in variables}
+        self._readiness = Readiness(readiness_url, pause)
+        self.drain, self.grace, self.start_timeout = drain, grace, start_timeout
+        self._pause = pause
+        self._reader = KeyReader(variables, pause)
+        self._check(variables)
+        self.state = State.STARTING
+        self._child: Child | None = None
+        self._intended: Keys = {}  # what the program has, or is being given
+        self._loaded: Keys = {}  # what the program has, once it was seen ready
+        self._starts = self._rolls = 0
+        self._shadowed: list[str] = []
+        self._last_error = ""
+        self._admitting = asyncio.Lock()
+        self._wanted: asyncio.Queue[Keys] = asyncio.Queue()
+        self._stop_asked = asyncio.Event()
+
+    def _check(self, variables: Sequence[Variable]) -> None:
+        names = [variable.name for variable in variables]
+        if not names:
+            raise MisconfiguredError("no credential is served by this proxy", remedy="name it in a credential's `proxies`")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise MisconfiguredError(
+                f"two credentials would be delivered as {', '.join(twice)}", remedy="give each its own `env` in keyturn.yaml"
+            )
+        if not self._command or shutil.which(self._command[0], path=self._inherited.get("PATH")) is None:
+            raise MisconfiguredError(
+                "the program to supervise is not there", remedy="name it after --, with its path if it is not on $PATH"
+            )
+        for name in names:
+            if name in self._inherited:
+                log.warning(
+                    "%s is set in the supervisor's own environment: the program gets the store's value instead", name
+                )
+
+    # What others ask ------------------------------------------------------------------------------------------------
+
+    @property
+    def serving(self) -> bool:
+        return self.state is State.SERVING
+
+    @property
+    def credentials(self) -> Collection[str]:
+        return self._variables.keys()
+
+    async def ready(self) -> bool:
+        """Whether a balancer may send requests here: serving, and the program itself says so too."""
+        return self.serving and await self._readiness.answers() and self.serving  # again: it may drain since it was asked
+
+    def status(self) -> dict[str, Any]:
+        """What the control endpoint shows: no key text. `versions` is empty while no program is ready."""
+        return {
+            "state": str(self.state),
+            "versions": {
+                name: {"id": held.version.id, "fingerprint": held.version.fingerprint} for name, held in self._loaded.items()
+            },
+            "starts": self._starts,
+            "rolls": self._rolls,
+            "pid": self._child.pid if self._child is not None and self._child.running else None,
+            "shadowed": self._shadowed,
+            "last_error": self._last_error,
+        }
+
+    async def roll(self, credential: str, fingerprint: str) -> Admission:
+        """Move the program onto the value of this fingerprint, if that is what the store says is CURRENT.
+
+        The answer comes before the restart; `status()` tells its end. Repeating it is quiet. The keys of other
+        credentials that have turned meanwhile come along in the same restart.
+        NotFoundError: not a credential of this member. ConflictError: CURRENT is another value; what was served is served
+        on. Errors of the store as they are: nothing was touched.
+        """
+        if credential not in self._variables:
+            raise NotFoundError("this member does not serve that credential", remedy="start `keyturn exec` again")
+        async with self._admitting:  # whoever comes second sees what the first has begun
+            intended = self._intended.get(credential)
+            if self.state is State.FAILED:
+                raise RollFailedError(self._last_error)
+            if self.state is State.STOPPING:
+                return Admission.BUSY
+            if intended is not None and intended.version.fingerprint == fingerprint:
+                return Admission.SERVED if self.serving else Admission.UNDER_WAY
+            if not self.serving:
+                return Admission.BUSY
+            keys = await self._reader.expecting(credential, fingerprint, self._loaded)
+            if not self.serving:  # told to stop while the store was asked
+                return Admission.BUSY
+            self.state, self._intended = State.DRAINING, keys
+            self._wanted.put_nowait(keys)
+            return Admission.BEGUN
+
+    def stop(self) -> None:
+        """End the program gently, and `run` with it."""
+        self._stop_asked.set()
+
+    # The life of the program ----------------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Start, supervise and roll the program until it ends or `stop()` is called; the exit code to end with.
+
+        The program's own code (128 + n for signal n) when it ends by itself, so that the platform above restarts the
+        member; 0 when it ended cleanly because it was asked to. KeyturnError when it could not be brought up: the store's
+        error, MisconfiguredError, UnavailableError, or RollFailedError when a roll left neither version running.
+        """
+        life = asyncio.create_task(self._live())
+        stop_asked = asyncio.create_task(self._stop_asked.wait())
+        try:
+            await asyncio.wait({life, stop_asked}, return_when=asyncio.FIRST_COMPLETED)
+            return life.result() if life.done() else await self._leave(life)
+        finally:
+            for task in (life, stop_asked):
+                task.cancel()
+            await asyncio.gather(life, stop_asked, return_exceptions=True)
+            if self._child is not None and self._child.running:
+                await self._child.stop(timedelta(0))
+            await self._readiness.aclose()
+
+    async def _live(self) -> int:
+        try:
+            child = await self._bring_up(await self._read_first())
+        except NotReadyError as failure:
+            if failure.code is None:
+                raise UnavailableError(f"the program did not become ready: {failure}") from None
+            log.error("the program did not become ready: %s", failure)
+            return exit_code(failure.code)
+        while True:
+            wanted = asyncio.create_task(self._wanted.get())
+            await asyncio.wait({child.ended, wanted}, return_when=asyncio.FIRST_COMPLETED)
+            if not child.running:
+                wanted.cancel()
+                return await self._died(child)
+            child = await self._restart(child, wanted.result())
+
+    async def _read_first(self) -> Keys:
+        def waiting(words: str) -> None:
+            self._last_error = words
+            log.warning("%s; trying again", words)
+
+        keys = await self._reader.first(self.start_timeout, waiting)
+        self._last_error = ""
+        return keys
+
+    async def _died(self, child: Child) -> int:
+        self.state, self._loaded = State.STOPPING, {}
+        code = await child.stop(timedelta(0))
+        log.error("the program ended by itself with code %d", code)
+        return exit_code(code)
+
+    async def _restart(self, child: Child, keys: Keys) -> Child:
+        """Out of the balancer, down, up with the new keys; or up again with the old ones."""
+        before = self._loaded
+        turned = [name for name, held in keys.items() if held.version != before[name].version]
+        log.info("rolling %s: not ready from now on", ", ".join(turned))
+        await self._take_down(child)
+        try:
+            child = await self._bring_up(keys)
+        except NotReadyError as failure:
+            # Capacity first: the old key still lives, for nothing is revoked before every member is proved.
+            self._last_error = f"the program did not become ready with the new key of {', '.join(turned)}: {failure}"
+            log.error("%s; starting it with the old one again", self._last_error)
+            return await self._fall_back(before)
+        self._rolls += 1
+        self._last_error = ""
+        log.info("rolled %s", ", ".join(turned))
+        return child
+
+    async def _fall_back(self, keys: Keys) -> Child:
+        try:
+            return await self._bring_up(keys)
+        except NotReadyError as failure:
+            self.state = State.FAILED
+            self._last_error += f"; nor with the old one: {failure}"
+            raise RollFailedError(self._last_error, remedy="look at what the program printed") from None
+
+    async def _leave(self, life: asyncio.Task[int]) -> int:
+        """SIGTERM or SIGINT came: whatever is under way is given up, and the program ends as gently as in a roll."""
+        was_serving = self.state in (State.SERVING, State.DRAINING)
+        self.state = State.STOPPING
+        life.cancel()
+        await asyncio.wait({life})
+        if self._child is None:
+            return 0
+        log.info("stopping: not ready from now on")
+        code = await self._take_down(self._child) if was_serving else await self._child.stop(_HURRY)
+        return 0 if code in CLEAN else exit_code(code)
+
+    async def _take_down(self, child: Child) -> int:
+        if child.running and not child.asked:
+            await self._pause(self.drain.total_seconds())
+        code = await child.stop(self.grace)
+        self._loaded = {}
+        log.log(logging.INFO if code in CLEAN else logging.WARNING, "the program ended with code %d", code)
+        return code
+
+    async def _bring_up(self, keys: Keys) -> Child:
+        """Start the program with these keys and wait until it is ready. NotReadyError: it is not, and does not run."""
+        self.state, self._intended, self._loaded = State.STARTING, keys, {}
+        await self._readiness.nobody_answers()
+        self._child = child = await Child.start(self._command, self._environment(keys))
+        self._starts += 1
+        log.info("started process %d", child.pid)
+        try:
+            await self._readiness.wait(child, self.start_timeout)
+        except NotReadyError:
+            await child.stop(min(self.grace, _HURRY))
+            raise
+        self.state, self._loaded = State.SERVING, keys
+        log.info("ready with %s", ", ".join(f"{name} {held.version.fingerprint}" for name, held in keys.items()))
+        return child
+
+    def _environment(self, keys: Keys) -> dict[str, str]:
+        """What the child is given: the one place where the keys are text, and nobody keeps it."""
+        text = {self._variables[name].name: held.material.reveal() for name, held in keys.items()}
+        environment = {**self._inherited, **text}
+        self._shadowed = sorted({other for name in text for other in shadowing(name, environment)})
+        if self._shadowed:
+            log.warning("set to another value, and may be read instead of ours: %s", ", ".join(self._shadowed))
+        return environment

@@ -1,0 +1,1 @@
+"""The demo: a rotation under live traffic on embedded parts, measured from outside."""

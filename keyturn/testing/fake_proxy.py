@@ -1,0 +1,89 @@
+"""A stand-in for `litellm` as a real program, ready in half a second instead of ten: it reads its key once, at start.
+
+    python -m keyturn.testing.fake_proxy --config IGNORED --port N
+
+It answers with the fingerprint of the key that it loaded, drains on SIGTERM and then ends by it (uvicorn, as LiteLLM),
+and can be told to be slow, to hold its streams open, or to break with certain keys.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from keyturn.material import KeyMaterial
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="fake_proxy", description=__doc__)
+    parser.add_argument("--config")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--num_workers")
+    parser.add_argument("--env", action="append", help="the variables its keys are in (OPENAI_API_KEY)")
+    parser.add_argument("--ready-after", type=float, default=0, help="seconds until it says that it is ready")
+    parser.add_argument("--chunks", type=int, default=5, help="parts of a stream")
+    parser.add_argument("--gap", type=float, default=0.05, help="seconds between them")
+    parser.add_argument("--hold", type=Path, help="streams stop after the first part until this file is there")
+    parser.add_argument("--refuse", type=Path, help="a file of fingerprints: it ends at once when it loads such a key")
+    parser.add_argument("--stall", type=Path, help="a file of fingerprints: it is never ready when it loads such a key")
+    return parser.parse_args()
+
+
+def _listed(path: Path | None) -> set[str]:
+    return set(path.read_text().split()) if path is not None and path.exists() else set()
+
+
+def main() -> None:
+    arguments = _arguments()
+    names = arguments.env or ["OPENAI_API_KEY"]
+    loaded = {name: KeyMaterial(os.environ[name]).fingerprint() for name in names}
+    first = loaded[names[0]]
+    if _listed(arguments.refuse) & set(loaded.values()):
+        sys.exit(3)
+    stalled = bool(_listed(arguments.stall) & set(loaded.values()))
+    ready_at = time.monotonic() + arguments.ready_after
+
+    async def readiness(request: Request) -> Response:
+        ready = not stalled and time.monotonic() >= ready_at
+        return JSONResponse({"status": "healthy" if ready else "starting"}, 200 if ready else 503)
+
+    async def liveliness(request: Request) -> Response:
+        return PlainTextResponse("I'm alive!")
+
+    async def parts() -> AsyncIterator[str]:
+        for number in range(arguments.chunks):
+            yield f"data: {json.dumps({'choices': [{'index': 0, 'delta': {'content': first}}]})}\n\n"
+            while number == 0 and arguments.hold is not None and not arguments.hold.exists():  # noqa: ASYNC110  # a file
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(arguments.gap)
+        yield "data: [DONE]\n\n"
+
+    async def chat(request: Request) -> Response:
+        if (await request.json()).get("stream"):
+            return StreamingResponse(parts(), media_type="text/event-stream")
+        message = {"role": "assistant", "content": first}
+        return JSONResponse({"choices": [{"index": 0, "message": message}], "loaded": loaded, "pid": os.getpid()})
+
+    routes = [
+        Route("/health/readiness", readiness),
+        Route("/health/liveliness", liveliness),
+        Route("/v1/chat/completions", chat, methods=["POST"]),
+    ]
+    uvicorn.run(Starlette(routes=routes), host=arguments.host, port=arguments.port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()

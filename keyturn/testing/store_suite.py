@@ -1,0 +1,567 @@
+"""The conformance suite of `SecretStore`: what every store must do, whatever its backend.
+
+A backend's whole test is a subclass that says how to make the adapter, and how the *other* users of the backend (an
+operator, the proxies) write and read, without the adapter:
+
+    class TestAcmeStore(StoreSuite):
+        @pytest.fixture(autouse=True)
+        def _server(self, acme_server): self.server = acme_server
+
+        async def make_store(self): return AcmeStore(AcmeStore.Settings(address=self.server.url), resolver())
+        async def write_whole(self, path, text): ...             # an operator creates or replaces a whole secret
+        async def read_whole(self, path): ...                    # what a consumer of a whole secret reads, as text
+        async def write_bundle(self, path, fields): ...          # an operator creates or replaces a bundle
+        async def read_bundle(self, path): ...                   # what a consumer reads, as a dict
+        async def set_field(self, path, field, value): ...       # an operator changes one field; must lose nothing itself
+
+Every test runs for each of `shapes`; paths are new in every test, so nothing has to be cleaned up. Needs pytest and
+pytest-asyncio. For readable failures put `pytest.register_assert_rewrite("keyturn.testing.store_suite")` in conftest.py.
+
+Beyond the port's text the suite fixes three things:
+
+- A token is used once. When its version has left every stage (discarded, replaced), staging under it again is a
+  ConflictError, also with the same value: its key may have been revoked meanwhile.
+- A discard that came back without an error is never followed by a promote of that version, whatever was under way.
+- An operator's change of the value itself is never overwritten by a promote that started before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import string
+import traceback
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import pytest
+import pytest_asyncio
+
+from keyturn.errors import ConflictError, KeyturnError, NotFoundError
+from keyturn.material import KeyMaterial
+from keyturn.model import SecretRef, Stage, VersionRef
+from keyturn.ports import SecretStore
+
+
+class Shape(StrEnum):
+    """The forms a value has in a store."""
+
+    WHOLE = "whole"  # the secret is the value
+    ONLY_FIELD = "only_field"  # the only field of a bundle
+    FIELD = "field"  # one of several fields of a bundle
+
+
+OTHER_FIELDS: Mapping[str, Any] = {
+    "ANTHROPIC_API_KEY": "another provider's key",
+    "PORT": 8080,
+    "RATIO": 0.25,
+    "BIG": 2**63 + 1,
+    "ON": True,
+    "NOTHING": None,
+    "EMPTY": "",
+    "LINES": "one\ntwo\ttabbed\r\n",
+    "NESTED": {"ключ": ["é", {"deep": 'quote " backslash \\ ${X} {{ y }}'}], "empty": {}},
+    "PLACE": "Straße 東京 🔑",
+}
+"""What stands beside our field in a bundle: none of it may change, nor its JSON type."""
+
+HOSTILE = {
+    "quotes": "a\"b'c`d",
+    "backslashes": "a\\b\\\\n\\u0041",
+    "templates": "${HOME} $(id) {{ .Data }} %s %(a)s {0} <%= x %>",
+    "markup": '<a href="x">&amp;</a>',
+    "a_document": '{"key": "x", "value": null}',
+    "a_reference": "@/etc/hostname#field?query=1&b=%2F",
+    "unicode": "Straße 東京 🔑 \u2028 e\u0301",
+    "8_kilobytes": "x" * 8192,
+}
+"""Key text that a careless adapter quotes, expands, parses or cuts."""
+
+
+def new_key() -> KeyMaterial:
+    """Key text that no other test has."""
+    return KeyMaterial("sk-" + secrets.token_hex(24))
+
+
+def new_token() -> str:
+    return str(uuid.uuid4())
+
+
+def as_json(value: Any) -> str:
+    """Equal for two values only when they have the same JSON types, too (True is not 1)."""
+    return json.dumps(value, sort_keys=True)
+
+
+async def refused(call: Awaitable[object], error: type[KeyturnError], *materials: KeyMaterial) -> KeyturnError:
+    """The error that the call was refused with, after a look that it quotes none of the values."""
+    with pytest.raises(error) as caught:
+        await call
+    printed = "".join(traceback.format_exception_only(caught.value)) + repr(caught.value.__cause__)
+    assert not any(material.reveal() in printed for material in materials), "the error quotes a key"
+    return caught.value
+
+
+@dataclass
+class Place:
+    """A secret that exists, its CURRENT value, and what stands beside it."""
+
+    store: SecretStore
+    secret: SecretRef
+    value: KeyMaterial
+    others: dict[str, Any] = field(default_factory=dict)
+
+
+class StoreSuite:
+    """See the module's text. `shapes`: leave out what the backend does not have."""
+
+    shapes: ClassVar[tuple[Shape, ...]] = tuple(Shape)
+
+    async def make_store(self) -> SecretStore:
+        """A new adapter over the one backend: each stands for a worker of its own."""
+        raise NotImplementedError
+
+    async def write_whole(self, path: str, text: str) -> None:
+        raise NotImplementedError
+
+    async def read_whole(self, path: str) -> str:
+        raise NotImplementedError
+
+    async def write_bundle(self, path: str, fields: Mapping[str, Any]) -> None:
+        raise NotImplementedError
+
+    async def read_bundle(self, path: str) -> dict[str, Any]:
+        raise NotImplementedError
+
+    async def set_field(self, path: str, field: str, value: Any) -> None:
+        """Must not lose writes itself: use the backend's own compare-and-swap or patch, and repeat it as needed."""
+        raise NotImplementedError
+
+    # What the tests are made of.
+
+    @pytest_asyncio.fixture
+    async def store(self) -> AsyncIterator[SecretStore]:
+        store = await self.make_store()
+        yield store
+        await store.aclose()
+
+    @pytest_asyncio.fixture
+    async def second_store(self) -> AsyncIterator[SecretStore]:
+        store = await self.make_store()
+        yield store
+        await store.aclose()
+
+    @pytest_asyncio.fixture(params=list(Shape), ids=lambda shape: str(shape.value))
+    async def place(self, request: pytest.FixtureRequest, store: SecretStore) -> Place:
+        return await self.new_place(store, request.param)
+
+    @pytest_asyncio.fixture
+    async def bundle(self, store: SecretStore) -> Place:
+        return await self.new_place(store, Shape.FIELD)
+
+    async def new_place(self, store: SecretStore, shape: Shape) -> Place:
+        if shape not in self.shapes:
+            pytest.skip(f"this backend has no {shape}")
+        path, value = f"suite/{secrets.token_hex(6)}/openai", new_key()
+        if shape is Shape.WHOLE:
+            await self.write_whole(path, value.reveal())
+            return Place(store, SecretRef("suite", path), value)
+        others = dict(OTHER_FIELDS) if shape is Shape.FIELD else {}
+        await self.write_bundle(path, {**others, "OPENAI_API_KEY": value.reveal()})
+        # As a consumer gets it: some backends round great numbers, at their own door.
+        others = {name: there for name, there in (await self.read_bundle(path)).items() if name != "OPENAI_API_KEY"}
+        return Place(store, SecretRef("suite", path, "OPENAI_API_KEY"), value, others)
+
+    async def consumed(self, place: Place) -> str:
+        """What a consumer gets for this value; on the way it looks that everything beside it is as it was."""
+        if place.secret.field is None:
+            return await self.read_whole(place.secret.path)
+        fields = await self.read_bundle(place.secret.path)
+        value = fields.pop(place.secret.field)
+        assert as_json(fields) == as_json(place.others)
+        assert isinstance(value, str)
+        return value
+
+    async def operator_changes(self, place: Place, value: KeyMaterial) -> None:
+        """Somebody puts another value there by hand."""
+        if place.secret.field is None:
+            await self.write_whole(place.secret.path, value.reveal())
+        else:
+            await self.set_field(place.secret.path, place.secret.field, value.reveal())
+
+    @staticmethod
+    async def rotate(place: Place) -> tuple[VersionRef, VersionRef]:
+        """Stage and promote a new key; gives (CURRENT, PREVIOUS)."""
+        old = (await place.store.current(place.secret)).version
+        new = await place.store.stage(place.secret, new_key(), new_token())
+        await place.store.promote(place.secret, new, old)
+        return new, old
+
+    # Reading.
+
+    async def test_a_fresh_secret_holds_current_alone(self, place: Place) -> None:
+        stages = await place.store.stages(place.secret)
+        assert set(stages) == {Stage.CURRENT}
+        assert stages[Stage.CURRENT].fingerprint == place.value.fingerprint()
+
+    async def test_current_gives_value_and_version(self, place: Place) -> None:
+        held = await place.store.current(place.secret)
+        assert held.material == place.value
+        assert held.version.fingerprint == place.value.fingerprint()
+        assert held.version.id
+
+    async def test_a_change_by_hand_is_seen_at_once(self, place: Place) -> None:
+        other = new_key()
+        await place.store.current(place.secret)
+        await self.operator_changes(place, other)
+        assert (await place.store.current(place.secret)).material == other
+        assert (await place.store.stages(place.secret))[Stage.CURRENT].fingerprint == other.fingerprint()
+
+    async def test_every_held_version_can_be_read(self, place: Place) -> None:
+        first, second = new_key(), new_key()
+        old = (await place.store.current(place.secret)).version
+        one = await place.store.stage(place.secret, first, new_token())
+        assert await place.store.read(place.secret, one) == first
+        assert await place.store.read(place.secret, old) == place.value
+        await place.store.promote(place.secret, one, old)
+        two = await place.store.stage(place.secret, second, new_token())
+        assert await place.store.read(place.secret, old) == place.value  # PREVIOUS
+        assert await place.store.read(place.secret, one) == first  # CURRENT
+        assert await place.store.read(place.secret, two) == second  # PENDING
+
+    async def test_an_unknown_version_is_not_found(self, place: Place) -> None:
+        unknown = VersionRef(new_token(), new_key().fingerprint())
+        await refused(place.store.read(place.secret, unknown), NotFoundError, place.value)
+
+    @pytest.mark.parametrize("name", [None, "OPENAI_API_KEY"])
+    async def test_a_missing_secret_is_not_found_and_named(self, store: SecretStore, name: str | None) -> None:
+        if (Shape.WHOLE if name is None else Shape.FIELD) not in self.shapes:
+            pytest.skip("this backend has no such shape")
+        secret = SecretRef("suite", f"suite/{secrets.token_hex(6)}/missing", name)
+        key = new_key()
+        for call in (store.current(secret), store.stages(secret), store.stage(secret, key, new_token())):
+            assert str(secret) in str(await refused(call, NotFoundError, key))
+
+    async def test_a_missing_field_is_not_found_and_named(self, bundle: Place) -> None:
+        secret = SecretRef("suite", bundle.secret.path, "MISSING_API_KEY")
+        for call in (bundle.store.current(secret), bundle.store.stages(secret)):
+            assert str(secret) in str(await refused(call, NotFoundError, bundle.value))
+
+    async def test_preflight_of_a_good_secret_finds_nothing_wrong(self, place: Place) -> None:
+        findings = await place.store.preflight(place.secret)
+        assert findings
+        assert [finding for finding in findings if finding.ok is False] == []
+        assert set(await place.store.stages(place.secret)) == {Stage.CURRENT}  # it wrote nothing
+
+    async def test_preflight_of_a_missing_secret_names_the_remedy(self, store: SecretStore) -> None:
+        name = "OPENAI_API_KEY" if Shape.FIELD in self.shapes else None
+        secret = SecretRef("suite", f"suite/{secrets.token_hex(6)}/missing", name)
+        wrong = [finding for finding in await store.preflight(secret) if finding.ok is False]
+        assert wrong
+        assert all(finding.remedy for finding in wrong)
+
+    # Staging.
+
+    async def test_stage_makes_pending_and_leaves_current(self, place: Place) -> None:
+        key, token = new_key(), new_token()
+        version = await place.store.stage(place.secret, key, token)
+        stages = await place.store.stages(place.secret)
+        assert set(stages) == {Stage.CURRENT, Stage.PENDING}
+        assert stages[Stage.PENDING] == version
+        assert stages[Stage.PENDING].id == token == version.id
+        assert stages[Stage.PENDING].fingerprint == key.fingerprint()
+        assert stages[Stage.CURRENT].fingerprint == place.value.fingerprint()
+        assert await self.consumed(place) == place.value.reveal()
+
+    async def test_staging_again_is_quiet_and_gives_the_same_version(self, place: Place, second_store: SecretStore) -> None:
+        key, token = new_key(), new_token()
+        first = await place.store.stage(place.secret, key, token)
+        again = await second_store.stage(place.secret, key, token)
+        assert (again.id, again.fingerprint) == (first.id, first.fingerprint)
+        assert set(await place.store.stages(place.secret)) == {Stage.CURRENT, Stage.PENDING}
+
+    async def test_staging_again_after_the_promote_is_quiet(self, place: Place) -> None:
+        key, token = new_key(), new_token()
+        old = (await place.store.current(place.secret)).version
+        version = await place.store.stage(place.secret, key, token)
+        await place.store.promote(place.secret, version, old)
+        before = await place.store.stages(place.secret)
+        assert await place.store.stage(place.secret, key, token) == version
+        assert await place.store.stages(place.secret) == before
+
+    async def test_a_token_refuses_another_value(self, place: Place) -> None:
+        key, other, token = new_key(), new_key(), new_token()
+        version = await place.store.stage(place.secret, key, token)
+        await refused(place.store.stage(place.secret, other, token), ConflictError, key, other)
+        assert (await place.store.stages(place.secret))[Stage.PENDING] == version
+
+    async def test_a_promoted_token_refuses_another_value(self, place: Place) -> None:
+        key, other, token = new_key(), new_key(), new_token()
+        old = (await place.store.current(place.secret)).version
+        await place.store.promote(place.secret, await place.store.stage(place.secret, key, token), old)
+        await refused(place.store.stage(place.secret, other, token), ConflictError, key, other)
+        assert Stage.PENDING not in await place.store.stages(place.secret)
+
+    async def test_a_discarded_token_is_spent(self, place: Place) -> None:
+        key, other, token = new_key(), new_key(), new_token()
+        await place.store.discard(place.secret, await place.store.stage(place.secret, key, token))
+        await refused(place.store.stage(place.secret, other, token), ConflictError, key, other)
+        await refused(place.store.stage(place.secret, key, token), ConflictError, key)
+        assert set(await place.store.stages(place.secret)) == {Stage.CURRENT}
+
+    async def test_a_pending_of_another_token_is_replaced(self, place: Place) -> None:
+        key, token = new_key(), new_token()
+        old = (await place.store.current(place.secret)).version
+        first = await place.store.stage(place.secret, key, token)
+        second = await place.store.stage(place.secret, new_key(), new_token())
+        assert (await place.store.stages(place.secret))[Stage.PENDING] == second
+        await refused(place.store.read(place.secret, first), NotFoundError, key)
+        await refused(place.store.promote(place.secret, first, old), ConflictError, key)
+        await refused(place.store.stage(place.secret, key, token), ConflictError, key)
+
+    async def test_a_stage_with_the_value_of_current_is_not_listed(self, place: Place) -> None:
+        version = await place.store.stage(place.secret, place.value, new_token())
+        stages = await place.store.stages(place.secret)
+        assert set(stages) == {Stage.CURRENT}
+        assert stages[Stage.CURRENT] == version
+        await place.store.promote(place.secret, version, version)
+        assert await self.consumed(place) == place.value.reveal()
+
+    @pytest.mark.parametrize("kind", HOSTILE)
+    async def test_key_text_arrives_byte_for_byte(self, place: Place, kind: str) -> None:
+        key = KeyMaterial(secrets.token_hex(8) + HOSTILE[kind] + secrets.token_hex(2))
+        old = (await place.store.current(place.secret)).version
+        version = await place.store.stage(place.secret, key, new_token())
+        assert await place.store.read(place.secret, version) == key
+        await place.store.promote(place.secret, version, old)
+        assert await self.consumed(place) == key.reveal()
+        held = await place.store.current(place.secret)
+        assert held.material == key
+        assert held.version == version
+
+    # Promoting.
+
+    async def test_promote_moves_the_stages(self, place: Place) -> None:
+        key = new_key()
+        old = (await place.store.current(place.secret)).version
+        new = await place.store.stage(place.secret, key, new_token())
+        await place.store.promote(place.secret, new, old)
+        assert await place.store.stages(place.secret) == {Stage.CURRENT: new, Stage.PREVIOUS: old}
+        assert (await place.store.current(place.secret)).material == key
+        assert await self.consumed(place) == key.reveal()
+
+    async def test_promote_repeated_is_quiet(self, place: Place, second_store: SecretStore) -> None:
+        new, old = await self.rotate(place)
+        await place.store.promote(place.secret, new, old)
+        await second_store.promote(place.secret, new, old)
+        assert await place.store.stages(place.secret) == {Stage.CURRENT: new, Stage.PREVIOUS: old}
+
+    async def test_each_rotation_moves_previous_on(self, place: Place) -> None:
+        await self.rotate(place)
+        third, second = await self.rotate(place)
+        assert await place.store.stages(place.secret) == {Stage.CURRENT: third, Stage.PREVIOUS: second}
+
+    async def test_promote_refuses_when_current_moved(self, place: Place) -> None:
+        key, theirs = new_key(), new_key()
+        old = (await place.store.current(place.secret)).version
+        new = await place.store.stage(place.secret, key, new_token())
+        await self.operator_changes(place, theirs)
+        before = await place.store.stages(place.secret)
+        await refused(place.store.promote(place.secret, new, old), ConflictError, key, theirs, place.value)
+        assert await place.store.stages(place.secret) == before
+        assert await self.consumed(place) == theirs.reveal()
+
+    async def test_promote_refuses_a_version_that_no_stage_holds(self, place: Place) -> None:
+        old = (await place.store.current(place.secret)).version
+        unknown = VersionRef(new_token(), new_key().fingerprint())
+        await refused(place.store.promote(place.secret, unknown, old), ConflictError, place.value)
+        assert await place.store.stages(place.secret) == {Stage.CURRENT: old}
+
+    async def test_promoting_previous_is_the_rollback(self, place: Place) -> None:
+        new, old = await self.rotate(place)
+        await place.store.promote(place.secret, old, new)
+        assert await place.store.stages(place.secret) == {Stage.CURRENT: old, Stage.PREVIOUS: new}
+        assert await self.consumed(place) == place.value.reveal()
+        await place.store.promote(place.secret, new, old)
+        assert await place.store.stages(place.secret) == {Stage.CURRENT: new, Stage.PREVIOUS: old}
+
+    async def test_a_rollback_keeps_pending(self, place: Place) -> None:
+        new, old = await self.rotate(place)
+        pending = await place.store.stage(place.secret, new_key(), new_token())
+        await place.store.promote(place.secret, old, new)
+        expected = {Stage.CURRENT: old, Stage.PREVIOUS: new, Stage.PENDING: pending}
+        assert await place.store.stages(place.secret) == expected
+
+    async def test_a_neighbour_changed_meanwhile_is_kept(self, bundle: Place) -> None:
+        old = (await bundle.store.current(bundle.secret)).version
+        new = await bundle.store.stage(bundle.secret, new_key(), new_token())
+        await self.set_field(bundle.secret.path, "ANTHROPIC_API_KEY", "changed by hand")
+        bundle.others["ANTHROPIC_API_KEY"] = "changed by hand"
+        stages = await bundle.store.stages(bundle.secret)
+        assert stages == {Stage.CURRENT: old, Stage.PENDING: new}
+        await bundle.store.promote(bundle.secret, new, old)
+        await self.consumed(bundle)
+
+    async def test_neighbours_changed_during_the_promote_are_kept(self, bundle: Place) -> None:
+        old = (await bundle.store.current(bundle.secret)).version
+        key = new_key()
+        new = await bundle.store.stage(bundle.secret, key, new_token())
+        changes = {f"NEIGHBOUR_{number}": secrets.token_hex(4) for number in range(5)}
+        await asyncio.gather(
+            bundle.store.promote(bundle.secret, new, old),
+            *(self.set_field(bundle.secret.path, name, value) for name, value in changes.items()),
+        )
+        bundle.others.update(changes)
+        assert await self.consumed(bundle) == key.reveal()
+
+    async def test_ten_fields_promoted_at_once_are_all_there(self, bundle: Place, second_store: SecretStore) -> None:
+        names = [f"PROVIDER_{number}_KEY" for number in range(10)]
+        await self.write_bundle(bundle.secret.path, {**OTHER_FIELDS, **{name: new_key().reveal() for name in names}})
+        keys = {name: new_key() for name in names}
+
+        async def turn(store: SecretStore, name: str) -> None:
+            secret = SecretRef("suite", bundle.secret.path, name)
+            old = (await store.current(secret)).version
+            await store.promote(secret, await store.stage(secret, keys[name], new_token()), old)
+
+        await asyncio.gather(*(turn((bundle.store, second_store)[n % 2], name) for n, name in enumerate(names)))
+        fields = await self.read_bundle(bundle.secret.path)
+        assert as_json(fields) == as_json({**bundle.others, **{name: key.reveal() for name, key in keys.items()}})
+
+    # Discarding.
+
+    async def test_discard_drops_pending(self, place: Place) -> None:
+        key = new_key()
+        old = (await place.store.current(place.secret)).version
+        version = await place.store.stage(place.secret, key, new_token())
+        await place.store.discard(place.secret, version)
+        assert await place.store.stages(place.secret) == {Stage.CURRENT: old}
+        await refused(place.store.read(place.secret, version), NotFoundError, key)
+        await refused(place.store.promote(place.secret, version, old), ConflictError, key)
+        assert await self.consumed(place) == place.value.reveal()
+
+    async def test_discarding_what_is_absent_is_quiet(self, place: Place) -> None:
+        version = await place.store.stage(place.secret, new_key(), new_token())
+        await place.store.discard(place.secret, version)
+        await place.store.discard(place.secret, version)
+        await place.store.discard(place.secret, VersionRef(new_token(), new_key().fingerprint()))
+        assert set(await place.store.stages(place.secret)) == {Stage.CURRENT}
+
+    async def test_discard_drops_previous(self, place: Place) -> None:
+        new, old = await self.rotate(place)
+        await place.store.discard(place.secret, old)
+        assert await place.store.stages(place.secret) == {Stage.CURRENT: new}
+        await refused(place.store.read(place.secret, old), NotFoundError, place.value)
+        await refused(place.store.promote(place.secret, old, new), ConflictError, place.value)
+
+    async def test_discard_refuses_current(self, place: Place) -> None:
+        new, old = await self.rotate(place)
+        await refused(place.store.discard(place.secret, new), ConflictError)
+        assert await place.store.stages(place.secret) == {Stage.CURRENT: new, Stage.PREVIOUS: old}
+
+    # Races.
+
+    async def test_workers_that_promote_the_same_version_agree(self, place: Place, second_store: SecretStore) -> None:
+        old = (await place.store.current(place.secret)).version
+        new = await place.store.stage(place.secret, new_key(), new_token())
+        await asyncio.gather(*(store.promote(place.secret, new, old) for store in (place.store, second_store) * 3))
+        assert await place.store.stages(place.secret) == {Stage.CURRENT: new, Stage.PREVIOUS: old}
+
+    async def test_of_two_racers_exactly_one_wins(self, place: Place, second_store: SecretStore) -> None:
+        current, previous = await self.rotate(place)
+        pending = await place.store.stage(place.secret, new_key(), new_token())
+        outcomes = await asyncio.gather(
+            place.store.promote(place.secret, pending, current),
+            second_store.promote(place.secret, previous, current),
+            return_exceptions=True,
+        )
+        assert [type(outcome) for outcome in outcomes if outcome] == [ConflictError]
+        winner = (pending, previous)[outcomes.index(None)]
+        stages = await place.store.stages(place.secret)
+        assert (stages[Stage.CURRENT], stages[Stage.PREVIOUS]) == (winner, current)
+
+    async def test_of_two_rotations_at_once_exactly_one_wins(self, place: Place, second_store: SecretStore) -> None:
+        old = (await place.store.current(place.secret)).version
+        keys = new_key(), new_key()
+
+        async def turn(store: SecretStore, key: KeyMaterial) -> None:
+            await store.promote(place.secret, await store.stage(place.secret, key, new_token()), old)
+
+        outcomes = await asyncio.gather(turn(place.store, keys[0]), turn(second_store, keys[1]), return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes if outcome} <= {ConflictError}
+        winners = [key for key, outcome in zip(keys, outcomes, strict=True) if outcome is None]
+        assert len(winners) == 1
+        stages = await place.store.stages(place.secret)
+        assert stages[Stage.CURRENT].fingerprint == winners[0].fingerprint()
+        assert stages[Stage.PREVIOUS] == old
+
+    async def test_a_discard_that_succeeded_is_not_followed_by_its_promote(
+        self, place: Place, second_store: SecretStore
+    ) -> None:
+        for _ in range(5):
+            old = (await place.store.current(place.secret)).version
+            new = await place.store.stage(place.secret, new_key(), new_token())
+            promoted, discarded = await asyncio.gather(
+                place.store.promote(place.secret, new, old),
+                second_store.discard(place.secret, new),
+                return_exceptions=True,
+            )
+            assert [type(outcome) for outcome in (promoted, discarded) if outcome] == [ConflictError]
+            stages = await place.store.stages(place.secret)
+            assert stages[Stage.CURRENT] == (old if discarded is None else new)
+            assert Stage.PENDING not in stages
+
+    async def test_a_promote_does_not_overwrite_a_change_by_hand(self, place: Place) -> None:
+        for _ in range(5):
+            theirs = new_key()
+            old = (await place.store.current(place.secret)).version
+            new = await place.store.stage(place.secret, new_key(), new_token())
+            outcomes = await asyncio.gather(
+                place.store.promote(place.secret, new, old), self.operator_changes(place, theirs), return_exceptions=True
+            )
+            assert {type(outcome) for outcome in outcomes if outcome} <= {ConflictError}
+            assert await self.consumed(place) == theirs.reveal()
+
+    # Notes.
+
+    async def test_a_fresh_secret_has_no_notes(self, place: Place) -> None:
+        assert await place.store.annotations(place.secret) == {}
+
+    async def test_notes_are_set_kept_and_dropped(self, place: Place, second_store: SecretStore) -> None:
+        await place.store.annotate(place.secret, {"new_key": "svc_1", "attempt": "1"})
+        await place.store.annotate(place.secret, {"attempt": "2", "revoke_after": "2030-01-02T03:04:05+00:00"})
+        expected = {"new_key": "svc_1", "attempt": "2", "revoke_after": "2030-01-02T03:04:05+00:00"}
+        assert await second_store.annotations(place.secret) == expected
+        await place.store.annotate(place.secret, {"attempt": None, "never_there": None, "new_key": "svc_2"})
+        expected = {"new_key": "svc_2", "revoke_after": "2030-01-02T03:04:05+00:00"}
+        assert await place.store.annotations(place.secret) == expected
+
+    async def test_notes_take_the_whole_range(self, place: Place) -> None:
+        alphabet = string.ascii_letters + string.digits + " _.:/=+@-"
+        notes = {"a" * 24: alphabet, "_": "", "filled": "x" * 120, "spaces": "a  b"}
+        await place.store.annotate(place.secret, notes)
+        assert await place.store.annotations(place.secret) == notes
+
+    async def test_notes_leave_the_value_alone_and_outlive_a_rotation(self, place: Place) -> None:
+        await place.store.annotate(place.secret, {"old_key": "svc_1"})
+        assert await self.consumed(place) == place.value.reveal()
+        await self.rotate(place)
+        assert await place.store.annotations(place.secret) == {"old_key": "svc_1"}
+
+    async def test_notes_of_one_field_are_not_seen_at_another(self, bundle: Place) -> None:
+        neighbour = SecretRef("suite", bundle.secret.path, "ANTHROPIC_API_KEY")
+        await bundle.store.annotate(bundle.secret, {"new_key": "svc_1"})
+        await bundle.store.annotate(neighbour, {"new_key": "svc_2", "attempt": "7"})
+        assert await bundle.store.annotations(bundle.secret) == {"new_key": "svc_1"}
+        await bundle.store.annotate(neighbour, {"new_key": None})
+        assert await bundle.store.annotations(bundle.secret) == {"new_key": "svc_1"}
+        assert await bundle.store.annotations(neighbour) == {"attempt": "7"}
+
+    async def test_stages_of_one_field_are_not_seen_at_another(self, bundle: Place) -> None:
+        neighbour = SecretRef("suite", bundle.secret.path, "ANTHROPIC_API_KEY")
+        version = await bundle.store.stage(bundle.secret, new_key(), new_token())
+        assert set(await bundle.store.stages(neighbour)) == {Stage.CURRENT}
+        await refused(bundle.store.read(neighbour, version), NotFoundError)

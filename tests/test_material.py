@@ -1,0 +1,65 @@
+"""KeyMaterial does not leak by accident."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import pickle
+import secrets
+
+import pytest
+
+from keyturn.material import KeyMaterial
+
+
+@pytest.fixture
+def text() -> str:
+    return "sk-" + secrets.token_hex(24)
+
+
+def test_printing_formatting_and_logging_show_a_mask(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    key = KeyMaterial(text)
+    with caplog.at_level(logging.DEBUG):
+        logging.getLogger("any").debug("key %s %r", key, key)
+    shown = f"{key} {key!r} {key:>80} {[key]} { ({'k': key}) }" + caplog.text
+    assert text not in shown and text[5:17] not in shown
+    assert "***" in shown
+
+
+@pytest.mark.parametrize(
+    "leaking",
+    [pickle.dumps, copy.copy, copy.deepcopy, json.dumps, hash, lambda key: {key}, lambda key: key.__getstate__(), vars],
+)
+def test_what_would_take_the_text_out_fails(leaking: object, text: str) -> None:
+    with pytest.raises(TypeError) as failure:
+        leaking(KeyMaterial(text))  # type: ignore[operator]
+    assert text not in str(failure.value)
+
+
+def test_equal_keys_have_one_fingerprint_and_others_another(text: str) -> None:
+    assert KeyMaterial(text) == KeyMaterial(text)
+    assert KeyMaterial(text) != KeyMaterial(text + "x")
+    assert KeyMaterial(text) != text
+    assert KeyMaterial(text).fingerprint() == KeyMaterial(text).fingerprint()
+    assert KeyMaterial(text).fingerprint() != KeyMaterial(text + "x").fingerprint()
+    assert len(KeyMaterial(text).fingerprint()) == 16 and KeyMaterial(text).fingerprint() not in text
+
+
+@pytest.mark.parametrize("bad", ["", " sk-x", "sk-x\n", "sk\x00x", "sk\x7fx"])
+def test_text_that_no_header_could_carry_is_refused_without_quoting_it(bad: str) -> None:
+    with pytest.raises(ValueError, match="key material") as failure:
+        KeyMaterial(bad)
+    assert not bad.strip() or bad not in str(failure.value)
+
+
+@pytest.mark.parametrize("filler", ["...", "…", "********"])
+def test_a_hint_fits_its_own_key_alone(filler: str, text: str) -> None:
+    hint = f"{text[:5]}{filler}{text[-4:]}"
+    assert KeyMaterial(text).fits_hint(hint)
+    assert not KeyMaterial("sk-" + secrets.token_hex(24)).fits_hint(hint)
+
+
+@pytest.mark.parametrize("hint", ["", "...", "sk...", "no filler at all"])
+def test_a_hint_that_shows_too_little_fits_nothing(hint: str, text: str) -> None:
+    assert not KeyMaterial(text).fits_hint(hint)
