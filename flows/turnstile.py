@@ -7,12 +7,13 @@ concurrency slot, which is a lease: after a hard crash it stays held for a minut
 import asyncio
 import fcntl
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
 from prefect.client.orchestration import get_client
 from prefect.concurrency.asyncio import concurrency
+from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 
@@ -29,21 +30,15 @@ async def one_at_a_time(credential: str) -> AsyncIterator[None]:
     slot = f"keyturn-{credential}"
     with path.open("a+") as file:
         await _lock(file)
-        # A mark left behind says that a run of this machine died holding the slot. It holds the file no longer, so it
-        # is dead for sure, and its lease is not waited for.
-        died_here = bool(_text(file))
         async with get_client() as client:
+            if _text(file):
+                # A mark left behind says that a run of this machine died holding the slot. It holds the file no longer,
+                # so it is dead for sure: its lease goes with the limit, instead of being waited for.
+                get_run_logger().info("an earlier run of this machine died holding the slot: it is freed")
+                with suppress(ObjectNotFound):
+                    await client.delete_global_concurrency_limit_by_name(slot)
             await client.upsert_global_concurrency_limit_by_name(slot, 1)
-        async with AsyncExitStack() as stack:
-            try:
-                wait = 2.0 if died_here else float(WAIT_SECONDS)
-                await stack.enter_async_context(
-                    concurrency(slot, occupy=1, timeout_seconds=wait, lease_duration=LEASE_SECONDS, strict=True)
-                )
-            except TimeoutError:
-                if not died_here:
-                    raise
-                get_run_logger().info("an earlier run of this machine died holding the slot: going on without it")
+        async with concurrency(slot, occupy=1, timeout_seconds=WAIT_SECONDS, lease_duration=LEASE_SECONDS, strict=True):
             _write(file, "held")
             yield
         _write(file, "")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
@@ -39,6 +40,10 @@ SecretReference = Annotated[str, BeforeValidator(_must_be_a_reference)]
 def _must_be_http(value: str) -> str:
     if not re.fullmatch(r"https?://[^\s/@]+(/[^\s]*)?", value):
         raise ValueError("must be an http:// or https:// address without a user name or password in it")
+    try:
+        _ = urlsplit(value).port
+    except ValueError:
+        raise ValueError("must have a port from 1 to 65535, or none") from None
     return value.rstrip("/")
 
 

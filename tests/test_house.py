@@ -20,16 +20,16 @@ PRODUCT = ("keyturn", "flows", "tasks", "deployments")
 MAY_REVEAL = {
     "keyturn/canary/calls.py",
     "keyturn/commands/deliver.py",
-    "keyturn/delivery/aliases.py",
     "keyturn/delivery/control.py",
     "keyturn/delivery/supervisor.py",
     "keyturn/fleets/process.py",
     "keyturn/providers/openai.py",
     "keyturn/stores/aws_client.py",
+    "keyturn/stores/aws_journal.py",
     "keyturn/stores/aws_secrets_manager.py",
     "keyturn/stores/memory.py",
     "keyturn/stores/vault_client.py",
-    "keyturn/stores/vault_kv2.py",
+    "keyturn/stores/vault_documents.py",
 }
 
 

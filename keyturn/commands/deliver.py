@@ -79,7 +79,7 @@ async def _execute(
             drain=drain,
             grace=grace,
             start_timeout=start_timeout,
-            strip=own_secrets(adapters.config, proxy),
+            strip={*own_secrets(adapters.config, proxy), token.removeprefix("env:")},
         )
         return await run_exec(supervisor, control=control, token=await adapters.resolve(token), health=health)
     finally:

@@ -53,15 +53,17 @@ def variables(config: Config, proxy: str, store: Callable[[str], SecretStore]) -
 def own_secrets(config: Config, proxy: str) -> set[str]:
     """The environment variables that hold keyturn's own credentials: a proxy has no use for them and is not given them.
 
-    Every `env:` reference of keyturn.yaml, but for those of the proxy's own section (its master key).
+    Every `env:` reference of keyturn.yaml, but for the proxy's own master key.
     """
-    found: set[str] = set()
-    for section in (config.providers, config.stores, config.proxies):
-        for name, part in section.items():
-            if section is not config.proxies or name != proxy:
-                found |= set(_environment_references(part.settings.model_dump()))
-    kept = set(_environment_references(config.proxies[proxy].settings.model_dump()))
-    return {reference.removeprefix("env:") for reference in found - kept}
+    sections = (config.providers, config.stores, config.proxies)
+    found = {
+        reference
+        for section in sections
+        for part in section.values()
+        for reference in _environment_references(part.settings.model_dump())
+    }
+    kept = getattr(config.proxies[proxy].settings, "master_key", "")
+    return {reference.removeprefix("env:") for reference in found - {kept}}
 
 
 def _environment_references(value: object) -> Iterator[str]:

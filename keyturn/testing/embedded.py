@@ -57,7 +57,7 @@ class Embedded:
     credentials: Sequence[Credential] = (VAULT, AWS)
     overlap: str = "5s"
     members: int = 2
-    proxy: Literal["litellm", "fake"] = "litellm"
+    proxy: Literal["litellm", "stand-in"] = "litellm"
     literal: str = field(default_factory=lambda: "kt" + secrets.token_hex(12))
     environ: dict[str, str] = field(default_factory=dict)
 
@@ -213,9 +213,8 @@ class Embedded:
             program += [host if word == "127.0.0.1" else word for word in how.argv]
             environ |= {**how.env, "NO_PROXY": self.environ["NO_PROXY"], "no_proxy": self.environ["no_proxy"]}
         else:
-            program += [sys.executable, "-m", "keyturn.testing.fake_proxy", "--host", host, "--port", str(self.proxy_port)]
-            for each in self.credentials:
-                program += ["--env", each.variable]
+            program += [sys.executable, "-m", "keyturn.testing.stand_in", "--config", config]
+            program += ["--host", host, "--port", str(self.proxy_port)]
         return self.processes.start(f"member-{n + 1}", program, env=environ)
 
     def start_balancer(self) -> None:

@@ -15,7 +15,8 @@ operator, the proxies) write and read, without the adapter:
         async def set_field(self, path, field, value): ...       # an operator changes one field; must lose nothing itself
 
 Every test runs for each of `shapes`; paths are new in every test, so nothing has to be cleaned up. Needs pytest and
-pytest-asyncio. For readable failures put `pytest.register_assert_rewrite("keyturn.testing.store_suite")` in conftest.py.
+pytest-asyncio; for readable failures, `pytest.register_assert_rewrite` with store_scene, store_races and store_suite (each
+`keyturn.testing.`) in conftest.py.
 
 Beyond the port's text the suite fixes three things:
 
@@ -27,178 +28,21 @@ Beyond the port's text the suite fixes three things:
 
 from __future__ import annotations
 
-import asyncio
-import json
 import secrets
 import string
-import traceback
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, ClassVar
 
 import pytest
-import pytest_asyncio
 
-from keyturn.errors import ConflictError, KeyturnError, NotFoundError
+from keyturn.errors import ConflictError, NotFoundError
 from keyturn.material import KeyMaterial
 from keyturn.model import SecretRef, Stage, VersionRef
 from keyturn.ports import SecretStore
+from keyturn.testing.store_races import StoreRaces
+from keyturn.testing.store_scene import HOSTILE, Place, Shape, new_key, new_token, refused
 
 
-class Shape(StrEnum):
-    """The forms a value has in a store."""
-
-    WHOLE = "whole"  # the secret is the value
-    ONLY_FIELD = "only_field"  # the only field of a bundle
-    FIELD = "field"  # one of several fields of a bundle
-
-
-OTHER_FIELDS: Mapping[str, Any] = {
-    "ANTHROPIC_API_KEY": "another provider's key",
-    "PORT": 8080,
-    "RATIO": 0.25,
-    "BIG": 2**63 + 1,
-    "ON": True,
-    "NOTHING": None,
-    "EMPTY": "",
-    "LINES": "one\ntwo\ttabbed\r\n",
-    "NESTED": {"ключ": ["é", {"deep": 'quote " backslash \\ ${X} {{ y }}'}], "empty": {}},
-    "PLACE": "Straße 東京 🔑",
-}
-"""What stands beside our field in a bundle: none of it may change, nor its JSON type."""
-
-HOSTILE = {
-    "quotes": "a\"b'c`d",
-    "backslashes": "a\\b\\\\n\\u0041",
-    "templates": "${HOME} $(id) {{ .Data }} %s %(a)s {0} <%= x %>",
-    "markup": '<a href="x">&amp;</a>',
-    "a_document": '{"key": "x", "value": null}',
-    "a_reference": "@/etc/hostname#field?query=1&b=%2F",
-    "unicode": "Straße 東京 🔑 \u2028 e\u0301",
-    "8_kilobytes": "x" * 8192,
-}
-"""Key text that a careless adapter quotes, expands, parses or cuts."""
-
-
-def new_key() -> KeyMaterial:
-    """Key text that no other test has."""
-    return KeyMaterial("sk-" + secrets.token_hex(24))
-
-
-def new_token() -> str:
-    return str(uuid.uuid4())
-
-
-def as_json(value: Any) -> str:
-    """Equal for two values only when they have the same JSON types, too (True is not 1)."""
-    return json.dumps(value, sort_keys=True)
-
-
-async def refused(call: Awaitable[object], error: type[KeyturnError], *materials: KeyMaterial) -> KeyturnError:
-    """The error that the call was refused with, after a look that it quotes none of the values."""
-    with pytest.raises(error) as caught:
-        await call
-    printed = "".join(traceback.format_exception_only(caught.value)) + repr(caught.value.__cause__)
-    assert not any(material.reveal() in printed for material in materials), "the error quotes a key"
-    return caught.value
-
-
-@dataclass
-class Place:
-    """A secret that exists, its CURRENT value, and what stands beside it."""
-
-    store: SecretStore
-    secret: SecretRef
-    value: KeyMaterial
-    others: dict[str, Any] = field(default_factory=dict)
-
-
-class StoreSuite:
-    """See the module's text. `shapes`: leave out what the backend does not have."""
-
-    shapes: ClassVar[tuple[Shape, ...]] = tuple(Shape)
-
-    async def make_store(self) -> SecretStore:
-        """A new adapter over the one backend: each stands for a worker of its own."""
-        raise NotImplementedError
-
-    async def write_whole(self, path: str, text: str) -> None:
-        raise NotImplementedError
-
-    async def read_whole(self, path: str) -> str:
-        raise NotImplementedError
-
-    async def write_bundle(self, path: str, fields: Mapping[str, Any]) -> None:
-        raise NotImplementedError
-
-    async def read_bundle(self, path: str) -> dict[str, Any]:
-        raise NotImplementedError
-
-    async def set_field(self, path: str, field: str, value: Any) -> None:
-        """Must not lose writes itself: use the backend's own compare-and-swap or patch, and repeat it as needed."""
-        raise NotImplementedError
-
-    # What the tests are made of.
-
-    @pytest_asyncio.fixture
-    async def store(self) -> AsyncIterator[SecretStore]:
-        store = await self.make_store()
-        yield store
-        await store.aclose()
-
-    @pytest_asyncio.fixture
-    async def second_store(self) -> AsyncIterator[SecretStore]:
-        store = await self.make_store()
-        yield store
-        await store.aclose()
-
-    @pytest_asyncio.fixture(params=list(Shape), ids=lambda shape: str(shape.value))
-    async def place(self, request: pytest.FixtureRequest, store: SecretStore) -> Place:
-        return await self.new_place(store, request.param)
-
-    @pytest_asyncio.fixture
-    async def bundle(self, store: SecretStore) -> Place:
-        return await self.new_place(store, Shape.FIELD)
-
-    async def new_place(self, store: SecretStore, shape: Shape) -> Place:
-        if shape not in self.shapes:
-            pytest.skip(f"this backend has no {shape}")
-        path, value = f"suite/{secrets.token_hex(6)}/openai", new_key()
-        if shape is Shape.WHOLE:
-            await self.write_whole(path, value.reveal())
-            return Place(store, SecretRef("suite", path), value)
-        others = dict(OTHER_FIELDS) if shape is Shape.FIELD else {}
-        await self.write_bundle(path, {**others, "OPENAI_API_KEY": value.reveal()})
-        # As a consumer gets it: some backends round great numbers, at their own door.
-        others = {name: there for name, there in (await self.read_bundle(path)).items() if name != "OPENAI_API_KEY"}
-        return Place(store, SecretRef("suite", path, "OPENAI_API_KEY"), value, others)
-
-    async def consumed(self, place: Place) -> str:
-        """What a consumer gets for this value; on the way it looks that everything beside it is as it was."""
-        if place.secret.field is None:
-            return await self.read_whole(place.secret.path)
-        fields = await self.read_bundle(place.secret.path)
-        value = fields.pop(place.secret.field)
-        assert as_json(fields) == as_json(place.others)
-        assert isinstance(value, str)
-        return value
-
-    async def operator_changes(self, place: Place, value: KeyMaterial) -> None:
-        """Somebody puts another value there by hand."""
-        if place.secret.field is None:
-            await self.write_whole(place.secret.path, value.reveal())
-        else:
-            await self.set_field(place.secret.path, place.secret.field, value.reveal())
-
-    @staticmethod
-    async def rotate(place: Place) -> tuple[VersionRef, VersionRef]:
-        """Stage and promote a new key; gives (CURRENT, PREVIOUS)."""
-        old = (await place.store.current(place.secret)).version
-        new = await place.store.stage(place.secret, new_key(), new_token())
-        await place.store.promote(place.secret, new, old)
-        return new, old
+class StoreSuite(StoreRaces):
+    """See the module's text."""
 
     # Reading.
 
@@ -405,32 +249,6 @@ class StoreSuite:
         await bundle.store.promote(bundle.secret, new, old)
         await self.consumed(bundle)
 
-    async def test_neighbours_changed_during_the_promote_are_kept(self, bundle: Place) -> None:
-        old = (await bundle.store.current(bundle.secret)).version
-        key = new_key()
-        new = await bundle.store.stage(bundle.secret, key, new_token())
-        changes = {f"NEIGHBOUR_{number}": secrets.token_hex(4) for number in range(5)}
-        await asyncio.gather(
-            bundle.store.promote(bundle.secret, new, old),
-            *(self.set_field(bundle.secret.path, name, value) for name, value in changes.items()),
-        )
-        bundle.others.update(changes)
-        assert await self.consumed(bundle) == key.reveal()
-
-    async def test_ten_fields_promoted_at_once_are_all_there(self, bundle: Place, second_store: SecretStore) -> None:
-        names = [f"PROVIDER_{number}_KEY" for number in range(10)]
-        await self.write_bundle(bundle.secret.path, {**OTHER_FIELDS, **{name: new_key().reveal() for name in names}})
-        keys = {name: new_key() for name in names}
-
-        async def turn(store: SecretStore, name: str) -> None:
-            secret = SecretRef("suite", bundle.secret.path, name)
-            old = (await store.current(secret)).version
-            await store.promote(secret, await store.stage(secret, keys[name], new_token()), old)
-
-        await asyncio.gather(*(turn((bundle.store, second_store)[n % 2], name) for n, name in enumerate(names)))
-        fields = await self.read_bundle(bundle.secret.path)
-        assert as_json(fields) == as_json({**bundle.others, **{name: key.reveal() for name, key in keys.items()}})
-
     # Discarding.
 
     async def test_discard_drops_pending(self, place: Place) -> None:
@@ -461,69 +279,6 @@ class StoreSuite:
         new, old = await self.rotate(place)
         await refused(place.store.discard(place.secret, new), ConflictError)
         assert await place.store.stages(place.secret) == {Stage.CURRENT: new, Stage.PREVIOUS: old}
-
-    # Races.
-
-    async def test_workers_that_promote_the_same_version_agree(self, place: Place, second_store: SecretStore) -> None:
-        old = (await place.store.current(place.secret)).version
-        new = await place.store.stage(place.secret, new_key(), new_token())
-        await asyncio.gather(*(store.promote(place.secret, new, old) for store in (place.store, second_store) * 3))
-        assert await place.store.stages(place.secret) == {Stage.CURRENT: new, Stage.PREVIOUS: old}
-
-    async def test_of_two_racers_exactly_one_wins(self, place: Place, second_store: SecretStore) -> None:
-        current, previous = await self.rotate(place)
-        pending = await place.store.stage(place.secret, new_key(), new_token())
-        outcomes = await asyncio.gather(
-            place.store.promote(place.secret, pending, current),
-            second_store.promote(place.secret, previous, current),
-            return_exceptions=True,
-        )
-        assert [type(outcome) for outcome in outcomes if outcome] == [ConflictError]
-        winner = (pending, previous)[outcomes.index(None)]
-        stages = await place.store.stages(place.secret)
-        assert (stages[Stage.CURRENT], stages[Stage.PREVIOUS]) == (winner, current)
-
-    async def test_of_two_rotations_at_once_exactly_one_wins(self, place: Place, second_store: SecretStore) -> None:
-        old = (await place.store.current(place.secret)).version
-        keys = new_key(), new_key()
-
-        async def turn(store: SecretStore, key: KeyMaterial) -> None:
-            await store.promote(place.secret, await store.stage(place.secret, key, new_token()), old)
-
-        outcomes = await asyncio.gather(turn(place.store, keys[0]), turn(second_store, keys[1]), return_exceptions=True)
-        assert {type(outcome) for outcome in outcomes if outcome} <= {ConflictError}
-        winners = [key for key, outcome in zip(keys, outcomes, strict=True) if outcome is None]
-        assert len(winners) == 1
-        stages = await place.store.stages(place.secret)
-        assert stages[Stage.CURRENT].fingerprint == winners[0].fingerprint()
-        assert stages[Stage.PREVIOUS] == old
-
-    async def test_a_discard_that_succeeded_is_not_followed_by_its_promote(
-        self, place: Place, second_store: SecretStore
-    ) -> None:
-        for _ in range(5):
-            old = (await place.store.current(place.secret)).version
-            new = await place.store.stage(place.secret, new_key(), new_token())
-            promoted, discarded = await asyncio.gather(
-                place.store.promote(place.secret, new, old),
-                second_store.discard(place.secret, new),
-                return_exceptions=True,
-            )
-            assert [type(outcome) for outcome in (promoted, discarded) if outcome] == [ConflictError]
-            stages = await place.store.stages(place.secret)
-            assert stages[Stage.CURRENT] == (old if discarded is None else new)
-            assert Stage.PENDING not in stages
-
-    async def test_a_promote_does_not_overwrite_a_change_by_hand(self, place: Place) -> None:
-        for _ in range(5):
-            theirs = new_key()
-            old = (await place.store.current(place.secret)).version
-            new = await place.store.stage(place.secret, new_key(), new_token())
-            outcomes = await asyncio.gather(
-                place.store.promote(place.secret, new, old), self.operator_changes(place, theirs), return_exceptions=True
-            )
-            assert {type(outcome) for outcome in outcomes if outcome} <= {ConflictError}
-            assert await self.consumed(place) == theirs.reveal()
 
     # Notes.
 

@@ -59,7 +59,13 @@ def test_proxies_that_nothing_names_are_refused() -> None:
 
 
 def test_a_proxy_is_not_given_keyturns_own_credentials_but_its_master_key() -> None:
-    assert own_secrets(parse(CONFIG), "local") == {"OPENAI_ADMIN_KEY", "VAULT_TOKEN", "CONTROL_2", "MASTER_2"}
+    assert own_secrets(parse(CONFIG), "local") == {
+        "OPENAI_ADMIN_KEY",
+        "VAULT_TOKEN",
+        "CONTROL",
+        "CONTROL_2",
+        "MASTER_2",
+    }
 
 
 async def test_a_variable_reads_the_current_value_anew_each_time() -> None:

@@ -1,0 +1,251 @@
+"""Proxies that run as processes under `keyturn exec`: each member is rolled by asking its supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from keyturn.durations import Duration, text
+from keyturn.errors import DeniedError, KeyturnError, MisconfiguredError, RollFailedError, UnavailableError
+from keyturn.model import Finding, Member, VersionRef
+from keyturn.references import Address, Resolver, SecretReference
+
+_ON_THE_WAY = ("starting", "draining", "stopping")
+_ROLL_ANSWER = 120.0  # seconds: the supervisor asks its stores before it answers
+_ANSWER = 10.0
+
+
+def _control(value: str) -> str:
+    if not value.startswith("unix:/") and not value.startswith(("http://", "https://")):
+        raise ValueError("must be http://HOST:PORT or unix:/PATH")
+    return value.rstrip("/")
+
+
+class MemberAddress(BaseModel):
+    """`url`: the proxy itself. `control`: its supervisor, as `keyturn exec --control` was told; by default found by port."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    url: Address
+    control: Annotated[str, AfterValidator(_control)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, data: Any) -> Any:
+        return {"url": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _can_be_found(self) -> MemberAddress:
+        if self.control is None and urlsplit(self.url).port is None:
+            raise ValueError("needs a port, or say where its supervisor is: {url: ..., control: ...}")
+        return self
+
+
+class ProcessFleet:
+    """Members under `keyturn exec`. Permission needed: the control token that the supervisors were started with."""
+
+    class Settings(BaseModel):
+        """A member given as a bare URL has its supervisor at the same host, `control_port_offset` above its port.
+
+        `roll_timeout` covers one member: its drain, its last requests, its start, and a wait for another roll of it.
+        `master_key` is for the canary, which calls the members.
+        """
+
+        model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+        members: tuple[MemberAddress, ...] = Field(min_length=1)
+        control_token: SecretReference = "env:KEYTURN_CONTROL_TOKEN"  # noqa: S105  # where it is, not what it is
+        master_key: SecretReference
+        control_port_offset: int = Field(default=100, ge=1, le=60000)
+        roll_timeout: Duration = timedelta(minutes=10)
+        poll_interval: Duration = timedelta(seconds=1)
+
+        @model_validator(mode="after")
+        def _members_differ(self) -> ProcessFleet.Settings:
+            if len({member.url for member in self.members}) < len(self.members):
+                raise ValueError("a member is listed twice")
+            return self
+
+    def __init__(self, settings: Settings, resolve: Resolver) -> None:
+        self.settings = settings
+        self._resolve = resolve
+        self._members = tuple(_member(each, settings.control_port_offset) for each in settings.members)
+        self._clients: dict[str, httpx.AsyncClient] = {}
+
+    async def members(self) -> Sequence[Member]:
+        return self._members
+
+    async def serving(self, member: Member, credential: str) -> VersionRef | None:
+        """What the program was seen ready with; None also while the member is between two versions."""
+        try:
+            return _serving(await self._status(member), credential)
+        except KeyturnError:
+            return None
+
+    async def roll(self, member: Member, credential: str, version: VersionRef) -> None:
+        """Ask the supervisor, and wait until the member serves this version. May be repeated, and by two at once.
+
+        RollFailedError: it does not serve it within `roll_timeout`, its store says otherwise, or it fell back to the old
+        key. UnavailableError: its supervisor, or the member's store, cannot be reached.
+        """
+        try:
+            async with asyncio.timeout(self.settings.roll_timeout.total_seconds()):
+                while not await self._ask_to_roll(member, credential, version):
+                    await self._come_to_rest(member)
+        except TimeoutError:
+            raise RollFailedError(
+                f"{member.name} does not serve the new key of {credential} after {text(self.settings.roll_timeout)}",
+                remedy="look at its log, or raise roll_timeout",
+            ) from None
+
+    async def preflight(self, credential: str) -> Sequence[Finding]:
+        found = await asyncio.gather(*(self._examine(member, credential) for member in self._members))
+        findings = [finding for findings in found for finding in findings]
+        if len(self._members) < 2:
+            findings.append(
+                Finding("members", None, "there is only one: requests are lost while it is rolled", "add a second member")
+            )
+        return findings
+
+    async def aclose(self) -> None:
+        for client in self._clients.values():
+            await client.aclose()
+
+    async def _ask_to_roll(self, member: Member, credential: str, version: VersionRef) -> bool:
+        """True: the member serves it. False: it was busy with something else, ask again when that is over."""
+        wanted = {"credential": credential, "fingerprint": version.fingerprint}
+        answer = await self._call(member, "POST", "/v1/roll", wanted)
+        words = _words(answer.get("error"))
+        match answer["status_code"]:
+            case 200:
+                return True
+            case 202:
+                status = await self._come_to_rest(member)
+                if _serving(status, credential) == version:
+                    return True
+                raise RollFailedError(f"{member.name} came back without the new key: {_words(status.get('last_error'))}")
+            case 409 if answer.get("busy") is True:
+                return False
+            case 404:
+                raise MisconfiguredError(
+                    f"{member.name} does not serve {credential}",
+                    remedy="start its `keyturn exec` again with this keyturn.yaml",
+                )
+            case 503:
+                raise UnavailableError(f"{member.name} cannot read {credential}: {words}")
+            case _:
+                raise RollFailedError(f"{member.name} refused to roll, and serves on what it served: {words}")
+
+    async def _come_to_rest(self, member: Member) -> dict[str, Any]:
+        while (status := await self._status(member)).get("state") in _ON_THE_WAY:  # noqa: ASYNC110  # another process's state
+            await asyncio.sleep(self.settings.poll_interval.total_seconds())
+        return status
+
+    async def _examine(self, member: Member, credential: str) -> Sequence[Finding]:
+        try:
+            status = await self._status(member)
+        except KeyturnError as error:
+            return [Finding(f"{member.name}: supervisor", False, error.message, error.remedy)]
+        state, shadowed = status.get("state"), status.get("shadowed") or []
+        serves = credential in (status.get("versions") or {})
+        return [
+            Finding(f"{member.name}: supervisor", state == "serving", f"it is {state}", "wait until it serves, or start it"),
+            Finding(
+                f"{member.name}: credential",
+                serves,
+                f"it {'serves' if serves else 'does not serve'} {credential}",
+                "start its `keyturn exec` again with this keyturn.yaml",
+            ),
+            Finding(
+                f"{member.name}: shadowing variables",
+                not shadowed,
+                f"set beside ours, to another value: {', '.join(map(_words, shadowed))}" if shadowed else "none",
+                "unset them where `keyturn exec` is started: LiteLLM may read them instead",
+            ),
+            await self._readiness(member),
+        ]
+
+    async def _readiness(self, member: Member) -> Finding:
+        what, remedy = f"{member.name}: proxy", "is the member's url the proxy itself?"
+        try:
+            answer = await self._client("").get(f"{member.url}/health/readiness")
+        except httpx.HTTPError as error:
+            return Finding(what, False, f"{member.url} cannot be reached ({type(error).__name__})", remedy)
+        return Finding(what, answer.status_code == 200, f"readiness answers {answer.status_code}", remedy)
+
+    async def _status(self, member: Member) -> dict[str, Any]:
+        status = await self._call(member, "GET", "/v1/status")
+        if status["status_code"] != 200:
+            raise UnavailableError(
+                f"the supervisor of {member.name} answers {status['status_code']} when asked for its status"
+            )
+        return status
+
+    async def _call(self, member: Member, method: str, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
+        """The JSON object that the supervisor answers, with its `status_code` in it."""
+        token = (await self._resolve(self.settings.control_token)).reveal()
+        socket, base = _way(member.control)
+        try:
+            answer = await self._client(socket).request(
+                method,
+                f"{base}{path}",
+                json=body,
+                headers={b"Authorization": f"Bearer {token}".encode()},
+                timeout=httpx.Timeout(_ANSWER if body is None else _ROLL_ANSWER, connect=_ANSWER),
+            )
+        except httpx.HTTPError as error:
+            raise UnavailableError(
+                f"the supervisor of {member.name} cannot be reached at {member.control} ({type(error).__name__})",
+                remedy="is `keyturn exec` running there, with this --control address?",
+            ) from None
+        if answer.status_code == 401:
+            raise DeniedError(
+                f"the supervisor of {member.name} refuses the control token",
+                remedy="give `keyturn exec` and this fleet's control_token the same token",
+            )
+        try:
+            said = answer.json()
+        except ValueError:
+            said = None
+        if not isinstance(said, dict):
+            raise UnavailableError(
+                f"what answers at {member.control} is no supervisor", remedy="check the member's control address"
+            )
+        return {**said, "status_code": answer.status_code}
+
+    def _client(self, socket: str) -> httpx.AsyncClient:
+        """One client for each unix socket, and one ("") for all of TCP. Proxies of the environment are for the internet."""
+        if socket not in self._clients:
+            transport = httpx.AsyncHTTPTransport(uds=socket or None, trust_env=False)
+            self._clients[socket] = httpx.AsyncClient(transport=transport, timeout=_ANSWER, trust_env=False)
+        return self._clients[socket]
+
+
+def _member(address: MemberAddress, offset: int) -> Member:
+    url = urlsplit(address.url)
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+    control = address.control or f"{url.scheme}://{host}:{(url.port or 0) + offset}"
+    return Member(name=url.netloc + url.path, url=address.url, control=control)
+
+
+def _way(control: str) -> tuple[str, str]:
+    """The unix socket ("" for TCP) and the base URL of a control address."""
+    return (control.removeprefix("unix:"), "http://supervisor") if control.startswith("unix:") else ("", control)
+
+
+def _serving(status: dict[str, Any], credential: str) -> VersionRef | None:
+    version = (status.get("versions") or {}).get(credential)
+    if status.get("state") != "serving" or not isinstance(version, dict):
+        return None
+    return VersionRef(id=str(version["id"]), fingerprint=str(version["fingerprint"]))
+
+
+def _words(value: object) -> str:
+    """What a supervisor says about a failure, short and on one line, fit for an exception."""
+    return " ".join(str(value or "it gives no reason").split())[:300]

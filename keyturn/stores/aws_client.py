@@ -1,0 +1,242 @@
+"""Calls of AWS Secrets Manager: whose credentials, how long, and what a refusal means in our words."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Collection
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from botocore import xform_name
+from botocore.config import Config
+from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    TokenRetrievalError,
+)
+from botocore.session import Session
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from keyturn.durations import Duration
+from keyturn.errors import (
+    ConflictError,
+    DeniedError,
+    KeyturnError,
+    MisconfiguredError,
+    NotFoundError,
+    PermanentError,
+    ThrottledError,
+    UnavailableError,
+)
+from keyturn.model import SecretRef
+from keyturn.references import Address, Resolver, SecretReference
+
+_ATTEMPTS = 3  # by botocore itself: every call of ours may be repeated, writes are known by their token or compare
+_NOT_A_PERMISSION = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+_DENIED = {"AccessDenied", "AccessDeniedException", "NotAuthorized"}
+_THROTTLED = {"RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException"}
+_UNAVAILABLE = {"InternalFailure", "InternalServiceError", "RequestTimeout", "ServiceUnavailable"}
+_NO_CREDENTIALS = (
+    CredentialRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    TokenRetrievalError,
+)
+
+
+class AWSSettings(BaseModel):
+    """A store of kind `aws_secrets_manager`.
+
+    Credentials: `access_key_id` and `secret_access_key` (references), or `profile`, or else what the AWS SDK finds by
+    itself (environment, web identity, ECS, EC2). With `role_arn` they are used to assume that role, again and again as
+    it expires. `replicas`: regions that must say they are in sync before a promote returns; waited for up to
+    `replica_timeout`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    region: str = Field(pattern=r"^[a-z]{2,8}(-[a-z]+)+-\d+$")
+    endpoint_url: Address | None = None
+    sts_endpoint_url: Address | None = None
+    profile: str | None = None
+    role_arn: str | None = Field(default=None, pattern=r"^arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+$")
+    access_key_id: SecretReference | None = None
+    secret_access_key: SecretReference | None = None
+    session_token: SecretReference | None = None
+    replicas: tuple[str, ...] = ()
+    replica_timeout: Duration = timedelta(minutes=1)
+    timeout: Duration = timedelta(seconds=10)
+
+    @model_validator(mode="after")
+    def _credentials_fit(self) -> AWSSettings:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key go together")
+        if self.access_key_id is not None and self.profile is not None:
+            raise ValueError("give profile or access_key_id, not both")
+        return self
+
+
+class SecretsManagerClient:
+    """One client, made at the first call, and again after AWS has refused our credentials (they may have been rotated)."""
+
+    def __init__(self, settings: AWSSettings, resolve: Resolver) -> None:
+        self._settings = settings
+        self._resolve = resolve
+        self._client: Any = None
+        self._making = asyncio.Lock()
+
+    async def call(
+        self, operation: str, secret: SecretRef, unless: Collection[str] = (), **arguments: Any
+    ) -> dict[str, Any] | None:
+        """AWS's answer; None where it refuses with one of the codes in `unless`."""
+        async with self._making:
+            if self._client is None:
+                keys = [await self._resolve(reference) for reference in self._references()]
+                made = await asyncio.to_thread(_attempt, partial(_client, self._settings, [key.reveal() for key in keys]))
+                self._client = _result(made, operation, secret)
+        client = self._client
+        answer = await asyncio.to_thread(
+            _attempt, partial(getattr(client, xform_name(operation)), SecretId=secret.path, **arguments)
+        )
+        code = _code(answer)
+        if code in unless:
+            return None
+        if code in _NOT_A_PERMISSION and self._client is client:
+            self._client = None
+        result: dict[str, Any] = _result(answer, operation, secret)
+        return result
+
+    async def aclose(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await asyncio.to_thread(client.close)
+
+    def _references(self) -> list[str]:
+        settings = self._settings
+        given = (settings.access_key_id, settings.secret_access_key, settings.session_token)
+        return [reference for reference in given if reference is not None]
+
+
+def _client(settings: AWSSettings, keys: list[str]) -> Any:
+    seconds = settings.timeout.total_seconds()
+    config = Config(
+        connect_timeout=min(seconds, 5),
+        read_timeout=seconds,
+        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        user_agent_extra="keyturn",
+    )
+    session: Any = Session(profile=settings.profile)
+    if keys:
+        session.set_credentials(*keys)
+    if settings.role_arn is not None:
+        source = session.get_credentials()
+        if source is None:
+            raise NoCredentialsError()
+        create = partial(
+            session.create_client, region_name=settings.region, endpoint_url=settings.sts_endpoint_url, config=config
+        )
+        fetcher = AssumeRoleCredentialFetcher(create, source, settings.role_arn, {"RoleSessionName": "keyturn"})
+        # botocore has no public way to give a session credentials that renew themselves.
+        session._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+    return session.create_client(
+        "secretsmanager", region_name=settings.region, endpoint_url=settings.endpoint_url, config=config
+    )
+
+
+def _attempt(call: partial[Any]) -> Any:
+    """What the call gives, or the SDK's error as a value: whatever is raised later must not have it as its context."""
+    try:
+        return call()
+    except (ClientError, BotoCoreError) as error:
+        return error
+
+
+def _code(answer: Any) -> str:
+    return str(answer.response.get("Error", {}).get("Code", "")) if isinstance(answer, ClientError) else ""
+
+
+def _result(answer: Any, operation: str, secret: SecretRef) -> Any:
+    if isinstance(answer, ClientError):
+        raise _refused(answer, secret)
+    if isinstance(answer, BotoCoreError):
+        raise _failed(answer, operation, secret)
+    return answer
+
+
+def _failed(error: BotoCoreError, operation: str, secret: SecretRef) -> KeyturnError:
+    """The SDK did not get an answer."""
+    name = type(error).__name__
+    if isinstance(error, HTTPClientError):
+        return UnavailableError(
+            f"{secret}: no answer from AWS to {operation} ({name})", remedy="look at the network and at endpoint_url"
+        )
+    if isinstance(error, _NO_CREDENTIALS):
+        return MisconfiguredError(
+            f"{secret}: there are no AWS credentials to use ({name})",
+            remedy="give the store access_key_id and secret_access_key, or a profile, or run keyturn with a role",
+        )
+    return MisconfiguredError(f"{secret}: the AWS SDK cannot make {operation} ({name})", remedy="check the store's settings")
+
+
+def _refused(error: ClientError, secret: SecretRef) -> KeyturnError:
+    """AWS answered, and said no. Its code and status are told; its message is not."""
+    operation, code = error.operation_name, _code(error)
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    said = f"{code if re.fullmatch('[A-Za-z0-9]{1,64}', code) else 'no code'}, HTTP {status}"
+    what = f"{secret}: AWS refuses {operation} ({said})"
+    action = f"{'sts' if operation == 'AssumeRole' else 'secretsmanager'}:{operation}"
+    if code in _NOT_A_PERMISSION:
+        return DeniedError(
+            f"{secret}: AWS does not accept keyturn's own credentials ({said})",
+            remedy="renew what the store's settings name",
+        )
+    if code in _DENIED or status in (401, 403):
+        return DeniedError(
+            what, remedy=f"allow {action} on this secret, and kms:Decrypt and kms:GenerateDataKey on a key of its own"
+        )
+    if code in _THROTTLED or status == 429:
+        return ThrottledError(f"{secret}: AWS asks to call {operation} less often ({said})")
+    if code in _UNAVAILABLE or status >= 500:
+        return UnavailableError(f"{secret}: AWS failed at {operation} ({said})")
+    if code == "ResourceNotFoundException":
+        return NotFoundError(
+            f"{secret} is not there ({said})", remedy="check name, region and account, or create it with the key in use"
+        )
+    if code == "InvalidRequestException":
+        return PermanentError(
+            what,
+            remedy="the secret is scheduled for deletion (aws secretsmanager restore-secret), is a replica, or is managed "
+            "by another AWS service",
+        )
+    if code in ("DecryptionFailure", "EncryptionFailure") or code.startswith("KMS"):
+        return PermanentError(
+            what, remedy="enable the secret's KMS key, and allow kms:Decrypt and kms:GenerateDataKey on it"
+        )
+    if code == "LimitExceededException":
+        return PermanentError(
+            what,
+            remedy="the secret has all the staging labels (20) or versions (about 100 in 24 hours) AWS allows: let overlaps "
+            "end, wait, or split the bundle",
+        )
+    if code == "ResourceExistsException":
+        return ConflictError(f"{secret}: this token was used for another value", remedy="stage under a new token")
+    return PermanentError(what, remedy="look the code up in the Secrets Manager API reference")

@@ -1,0 +1,319 @@
+"""AWS Secrets Manager: a whole secret (the SecretString is the key), or one field of a JSON object.
+
+    whole secret   PENDING and PREVIOUS are AWSPENDING and AWSPREVIOUS; the version's id is the rotation's token
+    field          PENDING and PREVIOUS are in the field's journal (aws_journal.py), under the label keyturn/field/<NAME>;
+                   AWSCURRENT moves to a copy of the bundle with one value changed, written under keyturn/draft
+
+keyturn/draft only keeps a fresh version from becoming AWSCURRENT. Any worker may take it away at any time, and it stays
+on the last version that had it.
+
+A crash may fall between any two calls. Every verb looks first, and its last call is the one that counts: what went
+before it changes nothing that `stages` shows. Whoever repeats the verb finishes it.
+
+Permissions at AWS: `ACTIONS` on the secret; kms:Decrypt and kms:GenerateDataKey on its key, where it has one of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from keyturn.errors import ConflictError, NotFoundError, PermanentError, UnavailableError
+from keyturn.material import KeyMaterial
+from keyturn.model import Finding, HeldKey, SecretRef, Stage, VersionRef
+from keyturn.references import Resolver
+from keyturn.stores import aws_tags
+from keyturn.stores.aws_client import AWSSettings, SecretsManagerClient
+from keyturn.stores.aws_versions import (
+    CURRENT,
+    DRAFT,
+    MAX_LABELS,
+    PENDING,
+    PREVIOUS,
+    SecretVersions,
+    World,
+    field_label,
+    labels_of,
+)
+from keyturn.stores.json_bundle import is_bundle, with_field
+
+ACTIONS = (
+    "secretsmanager:DescribeSecret",  # every verb but current
+    "secretsmanager:GetSecretValue",  # every verb but annotate and annotations
+    "secretsmanager:PutSecretValue",  # stage, promote, discard
+    "secretsmanager:UpdateSecretVersionStage",  # promote, discard
+    "secretsmanager:TagResource",  # annotate
+    "secretsmanager:UntagResource",  # annotate
+)
+_TURNS = 20
+
+
+class AWSSecretsManager:
+    """A SecretStore over AWS Secrets Manager."""
+
+    Settings: ClassVar[type[AWSSettings]] = AWSSettings
+
+    def __init__(self, settings: AWSSettings, resolve: Resolver) -> None:
+        self._settings = settings
+        self._client = SecretsManagerClient(settings, resolve)
+        self._versions = SecretVersions(self._client)
+        # Not the guard, which is AWS's compare: it saves versions, of which AWS allows about 100 in 24 hours, where one
+        # process turns many fields of a bundle at once.
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def stages(self, secret: SecretRef) -> Mapping[Stage, VersionRef]:
+        return {stage: key.version for stage, key in (await self._versions.look(secret)).held.items()}
+
+    async def current(self, secret: SecretRef) -> HeldKey:
+        return await self._versions.current(secret)
+
+    async def read(self, secret: SecretRef, version: VersionRef) -> KeyMaterial:
+        key = (await self._versions.look(secret)).find(version)
+        if key is None:
+            raise NotFoundError(f"{secret}: no stage holds this version", remedy="look at its stages again")
+        return key.material
+
+    async def stage(self, secret: SecretRef, material: KeyMaterial, token: str) -> VersionRef:
+        key = HeldKey(VersionRef(token, material.fingerprint()), material)
+        async with self._turns[secret.path]:
+            for turn in range(_TURNS):
+                await _pause(turn)
+                # The look also keeps us off a secret without a value: AWS makes the first version AWSCURRENT, whatever
+                # labels it is given.
+                world = await self._versions.look(secret)
+                stage = self._stage_whole if secret.field is None else self._stage_field
+                if await stage(secret, world, key):
+                    return key.version
+        raise _crowded(secret)
+
+    async def _stage_whole(self, secret: SecretRef, world: World, key: HeldKey) -> bool:
+        token = key.version.id
+        labels = await self._versions.put(secret, key.material.reveal(), token, PENDING, unless=("ResourceExistsException",))
+        if PENDING in labels:
+            return True
+        # A version is written and labelled in one call: one that exists and has no label had its turn.
+        if world.find(key.version) is None or not await self._versions.holds(secret, token, key.version):
+            raise _spent(secret)
+        return True
+
+    async def _stage_field(self, secret: SecretRef, world: World, key: HeldKey) -> bool:
+        issued = world.journal.issued if world.journal else {}
+        if key.version.id in issued:
+            if issued[key.version.id] != key.version.fingerprint or world.find(key.version) is None:
+                raise _spent(secret)
+            return True
+        held = {**world.held, Stage.PENDING: key}
+        return await self._versions.rewrite(secret, world, held, {key.version.id: key.version.fingerprint})
+
+    async def promote(self, secret: SecretRef, version: VersionRef, replacing: VersionRef) -> None:
+        async with self._turns[secret.path]:
+            for turn in range(_TURNS):
+                await _pause(turn)
+                world = await self._versions.look(secret)
+                if world.current.version == version:
+                    promoted: str | None = world.current_id
+                else:
+                    promoted = await self._promoted(secret, world, version, replacing)
+                if promoted is not None:
+                    # Left there, AWSPENDING would look like a rotation under way.
+                    if secret.field is None and world.labels.get(PENDING) == promoted:
+                        await self._versions.move(secret, PENDING, promoted, None)
+                    return await self._wait_for_replicas(secret)
+        raise _crowded(secret)
+
+    async def _promoted(self, secret: SecretRef, world: World, version: VersionRef, replacing: VersionRef) -> str | None:
+        """The id of the version that AWSCURRENT was moved to; None when something moved meanwhile, and it was not."""
+        if world.current.version != replacing:
+            raise ConflictError(
+                f"{secret}: CURRENT is neither the version to promote nor the one to replace",
+                remedy="somebody changed it: look at its stages, and rotate from there",
+            )
+        key = world.find(version)
+        if key is None:
+            raise ConflictError(f"{secret}: no stage holds the version to promote", remedy="stage it under a new token")
+        target = key.version.id if secret.field is None else await self._merged(secret, secret.field, world, key)
+        if target is None or not await self._versions.move(secret, CURRENT, world.current_id, target):
+            return None
+        return target
+
+    async def _merged(self, secret: SecretRef, field: str, world: World, key: HeldKey) -> str | None:
+        """A version of the bundle with the key in its field, beside a journal that knows what it replaces."""
+        based = world.journal is not None and world.journal.is_based_on(world.current)
+        if not based and not await self._versions.rewrite(secret, world, world.held):
+            return None
+        text = with_field(world.text, field, key.material.reveal())
+        return await self._versions.draft(secret, text, "merge", field, world.current_id, key.version.fingerprint)
+
+    async def discard(self, secret: SecretRef, version: VersionRef) -> None:
+        promote_may_be_under_way = False
+        async with self._turns[secret.path]:
+            for turn in range(_TURNS):
+                await _pause(turn)
+                world = await self._versions.look(secret)
+                if world.current.version == version:
+                    raise ConflictError(f"{secret}: this version is CURRENT", remedy="promote another version first")
+                gone = world.find(version) is None
+                if not gone:
+                    # A promote of a field first sees to it that the field's journal is based on CURRENT.
+                    based = world.journal is None or world.journal.is_based_on(world.current)
+                    promote_may_be_under_way = promote_may_be_under_way or based
+                    gone = await self._let_go(secret, world, version)
+                if gone:
+                    return await self._fence(secret, version) if promote_may_be_under_way else None
+        raise _crowded(secret)
+
+    async def _let_go(self, secret: SecretRef, world: World, version: VersionRef) -> bool:
+        """Take the version out of PENDING and PREVIOUS; False when something moved meanwhile."""
+        kept = {stage: key for stage, key in world.held.items() if key.version != version}
+        if secret.field is not None:
+            return await self._versions.rewrite(secret, world, kept)
+        gone = {Stage.PENDING: PENDING, Stage.PREVIOUS: PREVIOUS}.items()
+        labels = [label for stage, label in gone if stage in world.held and stage not in kept]
+        return all([await self._versions.move(secret, label, world.labels[label], None) for label in labels])
+
+    async def _fence(self, secret: SecretRef, version: VersionRef) -> None:
+        """After this no promote succeeds that looked at the stages before the version was let go.
+
+        Such a promote moves AWSCURRENT away from the version that held it then. So AWSCURRENT goes to a copy of itself,
+        unless it has moved since. (A discard that dies right before this leaves such a promote alive, for as long as
+        its one request takes.)
+        """
+        world = await self._versions.look(secret)
+        if world.current.version != version:
+            copy = await self._versions.draft(secret, world.text, "fence", world.current_id)
+            if await self._versions.move(secret, CURRENT, world.current_id, copy):
+                previous = world.held.get(Stage.PREVIOUS)
+                if secret.field is None and previous is not None:
+                    # AWS has put AWSPREVIOUS on the original of the copy. A crash right here costs the way back, no more.
+                    await self._versions.move(secret, PREVIOUS, world.current_id, previous.version.id)
+                return
+            world = await self._versions.look(secret)
+        if world.current.version == version:
+            raise ConflictError(f"{secret}: this version was promoted meanwhile", remedy="it is CURRENT: go on from there")
+
+    async def annotate(self, secret: SecretRef, notes: Mapping[str, str | None]) -> None:
+        """AWS compares nothing here: of two workers that annotate one value at the same time, the later one's set stays."""
+        prefix = _tag_prefix(secret)
+        async with self._turns[secret.path]:
+            tags = await self._tags(secret)
+            merged = {**aws_tags.unpack(_values(tags, prefix)), **notes}
+            kept = {key: value for key, value in merged.items() if value is not None}
+            wanted = {f"{prefix}{number}": value for number, value in enumerate(aws_tags.pack(kept))}
+            changed = [{"Key": key, "Value": value} for key, value in wanted.items() if tags.get(key) != value]
+            surplus = [key for key in tags if _is_ours(key, prefix) and key not in wanted]
+            if changed:
+                await self._client.call("TagResource", secret, Tags=changed)
+            if surplus:
+                await self._client.call("UntagResource", secret, TagKeys=surplus)
+
+    async def annotations(self, secret: SecretRef) -> Mapping[str, str]:
+        return aws_tags.unpack(_values(await self._tags(secret), _tag_prefix(secret)))
+
+    async def preflight(self, secret: SecretRef) -> Sequence[Finding]:
+        """Raises RetryableError where AWS does not answer; whatever else is wrong is a finding."""
+        try:
+            findings = list(_of_description(secret, await self._versions.describe(secret), self._settings))
+        except PermanentError as error:
+            return [Finding(f"{secret} can be described", False, error.message, error.remedy)]
+        try:
+            text = (await self._versions.look(secret)).text
+        except PermanentError as error:
+            findings.append(Finding(f"{secret} can be read", False, error.message, error.remedy))
+        else:
+            named = secret.field is not None or not is_bundle(text)
+            remedy = "" if named else "name one of its fields: a whole secret is the key itself"
+            findings.append(Finding(f"{secret} can be read", named, "" if named else "it holds a JSON object", remedy))
+        detail = f"AWS shows only by writing whether writing is allowed; needed: {', '.join(ACTIONS)}"
+        return [*findings, Finding(f"{secret} can be written", None, detail)]
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def _tags(self, secret: SecretRef) -> dict[str, str]:
+        return {tag["Key"]: tag.get("Value", "") for tag in (await self._versions.describe(secret)).get("Tags", [])}
+
+    async def _wait_for_replicas(self, secret: SecretRef) -> None:
+        """Until every region of `replicas` says InSync: the most that AWS tells without asking the region itself."""
+        if not self._settings.replicas:
+            return
+        loop, seconds = asyncio.get_running_loop(), self._settings.replica_timeout.total_seconds()
+        deadline = loop.time() + seconds
+        while True:
+            states = _replica_states(await self._versions.describe(secret))
+            behind = [region for region in self._settings.replicas if states.get(region) != "InSync"]
+            if not behind:
+                return
+            if any(states.get(region) in (None, "Failed") for region in behind):
+                raise PermanentError(
+                    f"{secret} is promoted, but not replicated to {', '.join(behind)}",
+                    remedy="look at its replication status, then run this again",
+                )
+            if loop.time() > deadline:
+                raise UnavailableError(f"{secret} is promoted, but {', '.join(behind)} is not in sync after {seconds:g} s")
+            await asyncio.sleep(0.5)
+
+
+async def _pause(turn: int) -> None:
+    if turn:
+        await asyncio.sleep(random.uniform(0, min(1.0, 0.02 * 2**turn)))  # noqa: S311  no secret hangs on it
+
+
+def _crowded(secret: SecretRef) -> UnavailableError:
+    return UnavailableError(f"{secret} keeps being changed by others", remedy="run this again when they are done")
+
+
+def _spent(secret: SecretRef) -> ConflictError:
+    return ConflictError(f"{secret}: this token was used before", remedy="stage under a new token")
+
+
+def _tag_prefix(secret: SecretRef) -> str:
+    return "keyturn:" if secret.field is None else f"keyturn:{secret.field}:"
+
+
+def _is_ours(key: str, prefix: str) -> bool:
+    return key.startswith(prefix) and key.removeprefix(prefix).isdecimal()
+
+
+def _values(tags: Mapping[str, str], prefix: str) -> list[str]:
+    numbers = sorted(int(key.removeprefix(prefix)) for key in tags if _is_ours(key, prefix))
+    return [tags[f"{prefix}{number}"] for number in numbers]
+
+
+def _replica_states(description: Mapping[str, Any]) -> dict[str, str]:
+    return {replica["Region"]: replica.get("Status", "") for replica in description.get("ReplicationStatus", [])}
+
+
+def _of_description(secret: SecretRef, description: Mapping[str, Any], settings: AWSSettings) -> Sequence[Finding]:
+    """What DescribeSecret shows that would stop a rotation half-way."""
+    needed = [PENDING, PREVIOUS] if secret.field is None else [PREVIOUS, DRAFT, field_label(secret)]
+    unreplicated = [region for region in settings.replicas if region not in _replica_states(description)]
+    primary = description.get("PrimaryRegion", settings.region)
+    faults = (
+        (
+            "DeletedDate" in description,
+            "it is scheduled for deletion",
+            "aws secretsmanager restore-secret, or name another secret",
+        ),
+        (primary != settings.region, f"it is a replica of {primary}", f"use a store with region: {primary}"),
+        (
+            bool(description.get("RotationEnabled")),
+            "AWS itself rotates it",
+            "aws secretsmanager cancel-rotate-secret: two rotators would undo each other",
+        ),
+        ("OwningService" in description, "another AWS service manages it", "use a secret of your own"),
+        (
+            len({*labels_of(description), *needed}) > MAX_LABELS,
+            "it has no staging label left",
+            f"AWS allows {MAX_LABELS} for a secret: let overlaps end, remove labels, or split the bundle",
+        ),
+        (
+            bool(unreplicated),
+            f"it is not replicated to {', '.join(unreplicated)}",
+            "aws secretsmanager replicate-secret-to-regions",
+        ),
+    )
+    found = [Finding(f"{secret} can be rotated", False, detail, remedy) for is_so, detail, remedy in faults if is_so]
+    return found or [Finding(f"{secret} can be rotated", True)]

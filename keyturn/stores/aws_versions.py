@@ -1,0 +1,186 @@
+"""Versions and labels of a secret at AWS: one look at all of it, and the writes that are safe to repeat.
+
+A version is known by its token and never changes. Moving a label names the version that it is taken from, which is a
+compare-and-swap (UpdateSecretVersionStage); PutSecretValue compares nothing, and moves AWSCURRENT unless it is given other
+labels. Both after the API reference in botocore 1.44.5.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from keyturn.errors import MisconfiguredError, NotFoundError, PermanentError
+from keyturn.material import KeyMaterial
+from keyturn.model import HeldKey, SecretRef, Stage, VersionRef
+from keyturn.stores.aws_client import SecretsManagerClient
+from keyturn.stores.aws_journal import Journal
+from keyturn.stores.json_bundle import NotABundleError, field_text
+
+CURRENT, PENDING, PREVIOUS = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"
+DRAFT = "keyturn/draft"
+MAX_LABELS = 20  # over all versions of a secret (user guide, quotas)
+_MAX_BYTES = 65_536
+_MAX_FIELD_NAME = 100  # a tag's key has 127 characters
+_TOKENS = uuid.UUID("0d6b2d0b-4a53-5f0e-9c63-5f4f0c1c3a57")
+_NOT_THERE = ("InvalidParameterException",)  # how AWS says that a label is not on the version it is to be taken from
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One moment of a secret: the labels as DescribeSecret gave them, and the versions they name."""
+
+    labels: Mapping[str, str]  # label -> version id
+    text: str = field(repr=False)  # of AWSCURRENT
+    held: Mapping[Stage, HeldKey]
+    journal: Journal | None = None
+
+    @property
+    def current(self) -> HeldKey:
+        return self.held[Stage.CURRENT]
+
+    @property
+    def current_id(self) -> str:
+        return self.labels[CURRENT]
+
+    def find(self, version: VersionRef) -> HeldKey | None:
+        return next((key for key in self.held.values() if key.version == version), None)
+
+
+class SecretVersions:
+    """What the verbs of the store are made of."""
+
+    def __init__(self, client: SecretsManagerClient) -> None:
+        self._client = client
+
+    async def describe(self, secret: SecretRef) -> dict[str, Any]:
+        return await self._client.call("DescribeSecret", secret) or {}
+
+    async def current(self, secret: SecretRef) -> HeldKey:
+        """CURRENT, in one call."""
+        return _key(secret, await self._client.call("GetSecretValue", secret, VersionStage=CURRENT) or {})
+
+    async def look(self, secret: SecretRef) -> World:
+        """Everything. NotFoundError without an AWSCURRENT."""
+        labels = labels_of(await self.describe(secret))
+        if CURRENT not in labels:
+            raise NotFoundError(f"{secret} holds no value yet", remedy="write the key that is in use there first")
+        answer = await self._get(secret, labels[CURRENT])
+        current = _key(secret, answer)
+        world = World(labels, answer["SecretString"], {Stage.CURRENT: current})
+        if secret.field is None:
+            others = {Stage.PENDING: labels.get(PENDING), Stage.PREVIOUS: labels.get(PREVIOUS)}
+            keys = {stage: await self._other_key(secret, name) for stage, name in others.items() if name is not None}
+            held = {stage: key for stage, key in keys.items() if key is not None and key.version != current.version}
+            return replace(world, held={Stage.CURRENT: current, **held})
+        if field_label(secret) not in labels:
+            return world
+        journal = await self._journal(secret, labels[field_label(secret)])
+        return replace(world, held={Stage.CURRENT: current, **journal.held(current)}, journal=journal)
+
+    async def holds(self, secret: SecretRef, version_id: str, version: VersionRef) -> bool:
+        """Whether a version of a whole secret has this value."""
+        key = await self._other_key(secret, version_id)
+        return key is not None and key.version == version
+
+    async def put(
+        self, secret: SecretRef, text: str, version_id: str, label: str, unless: Collection[str] = ()
+    ) -> list[str]:
+        """Write a version; gives its labels, none where AWS refuses for a reason in `unless`. A repeat does nothing."""
+        if (size := len(text.encode())) > _MAX_BYTES:
+            raise PermanentError(
+                f"{secret}: {size} bytes are more than the {_MAX_BYTES} that AWS takes", remedy="split the bundle"
+            )
+        arguments = {"SecretString": text, "ClientRequestToken": version_id, "VersionStages": [label]}
+        answer = await self._client.call("PutSecretValue", secret, unless, **arguments)
+        return list((answer or {}).get("VersionStages", []))
+
+    async def draft(self, secret: SecretRef, text: str, *origin: str) -> str:
+        """A version that nothing points to yet. Its id comes of what it is made of: who repeats this makes no second one."""
+        version_id = derived_id(*origin)
+        await self.put(secret, text, version_id, DRAFT)
+        return version_id
+
+    async def rewrite(
+        self,
+        secret: SecretRef,
+        world: World,
+        held: Mapping[Stage, HeldKey],
+        issued: Mapping[str, str] = MappingProxyType({}),
+    ) -> bool:
+        """Compare-and-swap on a field's journal: from now on these are held. `issued`: a new token and its fingerprint."""
+        label = field_label(secret)
+        before = world.labels.get(label)
+        journal = Journal.of(held, {**(world.journal.issued if world.journal else {}), **issued})
+        kept = [part for stage, key in sorted(held.items()) for part in (stage, key.version.id, key.version.fingerprint)]
+        after = await self.draft(secret, journal.text(), "journal", label, before or "", *kept)
+        return await self.move(secret, label, before, after)
+
+    async def move(self, secret: SecretRef, label: str, source: str | None, target: str | None) -> bool:
+        """Compare-and-swap on a label: False when it is not on `source`. `target` None takes it off."""
+        ends = {"RemoveFromVersionId": source, "MoveToVersionId": target}
+        given = {name: version_id for name, version_id in ends.items() if version_id is not None}
+        answer = await self._client.call("UpdateSecretVersionStage", secret, _NOT_THERE, VersionStage=label, **given)
+        return answer is not None
+
+    async def _get(self, secret: SecretRef, version_id: str, unless: Collection[str] = ()) -> dict[str, Any]:
+        return await self._client.call("GetSecretValue", secret, unless, VersionId=version_id) or {}
+
+    async def _other_key(self, secret: SecretRef, version_id: str) -> HeldKey | None:
+        """None for what is no key: somebody else's AWSPENDING may have no value, or be anything."""
+        answer = await self._get(secret, version_id, unless=("ResourceNotFoundException",))
+        try:
+            return _key(secret, answer)
+        except (MisconfiguredError, NotFoundError):
+            return None
+
+    async def _journal(self, secret: SecretRef, version_id: str) -> Journal:
+        journal = Journal.parse((await self._get(secret, version_id)).get("SecretString", ""))
+        if journal is None:
+            label = field_label(secret)
+            raise MisconfiguredError(
+                f"{secret}: the version labelled {label} is not keyturn's", remedy="take the label off that version"
+            )
+        return journal
+
+
+def derived_id(*parts: str) -> str:
+    """A version id made of parts."""
+    return str(uuid.uuid5(_TOKENS, "/".join(parts)))
+
+
+def labels_of(description: Mapping[str, Any]) -> dict[str, str]:
+    """Which version each label is on, out of DescribeSecret's answer."""
+    versions: Mapping[str, list[str]] = description.get("VersionIdsToStages", {})
+    return {label: version_id for version_id, labels in versions.items() for label in labels}
+
+
+def field_label(secret: SecretRef) -> str:
+    """The label of a field's journal. MisconfiguredError for a name that is too long for AWS's labels and tags."""
+    if secret.field is None or len(secret.field) > _MAX_FIELD_NAME:
+        raise MisconfiguredError(
+            f"{secret}: the field's name is longer than {_MAX_FIELD_NAME} characters", remedy="rename the field"
+        )
+    return f"keyturn/field/{secret.field}"
+
+
+def _key(secret: SecretRef, answer: Mapping[str, Any]) -> HeldKey:
+    """The key in an answer of GetSecretValue."""
+    text, fault, material = answer.get("SecretString"), "", None
+    if text is None:
+        raise MisconfiguredError(f"{secret} holds no text", remedy="write the key as SecretString")
+    try:
+        value = text if secret.field is None else field_text(text, secret.field)
+        material = None if value is None else KeyMaterial(value)
+    except (NotABundleError, ValueError) as error:
+        fault = str(error)
+    if fault:
+        raise MisconfiguredError(f"{secret}: {fault}", remedy="write the key that is in use there, as it is")
+    if material is None:
+        raise NotFoundError(f"{secret}: the secret has no such field", remedy="write the key that is in use there first")
+    return HeldKey(VersionRef(answer["VersionId"], material.fingerprint()), material)
