@@ -34,7 +34,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qs
 
-from moto.core.model_instances import reset_model_data
+from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.test import run_wsgi_app
@@ -172,11 +172,14 @@ class AWSDouble:
             case "DELETE", "calls":
                 self.calls.clear()
             case "POST", "faults":
-                self.inject(**json.loads(raw))
+                try:
+                    self.inject(**json.loads(raw))
+                except (TypeError, ValueError) as error:
+                    return 400, {"error": str(error)}
             case "DELETE", "faults":
                 self.faults.clear()
             case "POST", "reset":
-                reset_model_data()
+                moto_api_backend.reset()
                 self.heal()
             case _:
                 return 404, {"error": "see the module's text"}

@@ -92,10 +92,10 @@ class Embedded:
         port = free_port()
         self.provider_url = f"http://127.0.0.1:{port}"
         program = [sys.executable, "-m", "keyturn.testing.openai_simulator", "--port", str(port), "--project", PROJECT]
-        program += ["--service-account", ACCOUNT, "--key-literal", self.literal]
+        program += ["--service-account", ACCOUNT]
         process = self.processes.start("provider", program, env=self.environ)
         wait_for_http(f"{self.provider_url}/_sim/health", seconds=60, process=process)
-        self.tell_provider("behaviour", models=[each.model for each in self.credentials])
+        self.tell_provider("behaviour", key_literal=self.literal, models=[each.model for each in self.credentials])
         for each in self.credentials:
             made = self.tell_provider("keys", project=PROJECT, name=f"{each.name} by hand", account=ACCOUNT)
             self.first_keys[each.name] = made["value"]

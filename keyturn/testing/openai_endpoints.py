@@ -281,6 +281,8 @@ class Endpoints:
         model = parameters.get("model")
         if not isinstance(model, str) or not isinstance(parameters.get("messages"), list):
             raise _RefusedRequest(400, "model and messages are required.", "missing_required_parameter")
+        if model not in self.organization.behaviour.models:
+            raise _RefusedRequest(404, "The model does not exist or you do not have access to it.", "model_not_found")
         text = f"served-by {key.fingerprint if key else ''}"
         head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(self.organization.clock()), "model": model}
         usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}

@@ -38,6 +38,7 @@ class Behaviour(BaseModel):
     account_keys_undeletable: bool = False  # DELETE of a service account's key answers 400, as it did before 2026-11
     max_key_lifetime: int | None = None  # an organization policy: a lifetime is required, and at most this
     models: list[str] = ["gpt-4o-mini"]
+    key_literal: str = ""  # inside every generated key, so that a search for leaks finds any; not for a command line
     stream_chunks: int = Field(default=5, ge=1)
     stream_gap: float = Field(default=0.05, ge=0)
 
@@ -139,12 +140,10 @@ class Organization:
         self,
         admin_key: KeyMaterial,
         *,
-        key_literal: str = "",
         behaviour: Behaviour | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.admin_fingerprint = admin_key.fingerprint()
-        self.key_literal = key_literal
         self.initial = behaviour or Behaviour()
         self.behaviour = self.initial.model_copy(deep=True)
         self.clock = clock
@@ -268,4 +267,4 @@ class Organization:
         return f"{prefix}{next(self._numbers):06d}{secrets.token_hex(6)}"  # numbered: ids sort by age, also within a second
 
     def _generate(self, prefix: str) -> KeyMaterial:
-        return KeyMaterial(prefix + self.key_literal + "".join(secrets.choice(_ALPHABET) for _ in range(48)))
+        return KeyMaterial(prefix + self.behaviour.key_literal + "".join(secrets.choice(_ALPHABET) for _ in range(48)))

@@ -5,7 +5,6 @@
         [--project ID]             a project that exists from the start (default proj_simulated)
         [--service-account ID]     a service account in it, named `litellm`
         [--key-env NAME]           variable that holds an existing, hand-made key; it belongs to that account, else to a user
-        [--key-literal TEXT]       text inside every generated key, so that a search for leaks finds any
         [--accept-delay S] [--refuse-delay S] [--usage-lag S] [--stream-chunks N] [--stream-gap S]
 
 It serves, under /v1, with the bodies of the `openai` SDK 3.54.0 (an unknown parameter is refused with 400):
@@ -230,7 +229,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--project", default="proj_simulated")
     parser.add_argument("--service-account")
     parser.add_argument("--key-env")
-    parser.add_argument("--key-literal", default="")
     for name in ("accept_delay", "refuse_delay", "usage_lag", "stream_gap"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=Behaviour.model_fields[name].default)
     parser.add_argument("--stream-chunks", type=int, default=Behaviour.model_fields["stream_chunks"].default)
@@ -242,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     behaviour = Behaviour(**{name: value for name, value in vars(options).items() if name in Behaviour.model_fields})
-    organization = Organization(admin_key, key_literal=options.key_literal, behaviour=behaviour)
+    organization = Organization(admin_key, behaviour=behaviour)
     organization.add_project(options.project)
     if options.service_account:
         organization.add_account(options.project, "litellm", id=options.service_account)

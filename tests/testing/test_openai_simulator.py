@@ -44,7 +44,7 @@ def admin_key() -> KeyMaterial:
 
 @pytest.fixture
 def organization(admin_key: KeyMaterial, clock: Clock) -> Organization:
-    organization = Organization(admin_key, key_literal="needle", behaviour=Behaviour(stream_gap=0), clock=clock)
+    organization = Organization(admin_key, behaviour=Behaviour(stream_gap=0, key_literal="needle"), clock=clock)
     organization.add_project(PROJECT)
     return organization
 
@@ -84,6 +84,15 @@ def ask(client: OpenAI) -> str | None:
 
 
 # The vendor's SDK, unchanged
+
+
+def test_a_model_that_is_not_there_is_refused_as_the_vendor_refuses_it(admin: OpenAI, simulator: OpenAISimulator) -> None:
+    account = admin.admin.organization.projects.service_accounts.create(PROJECT, name="litellm")
+    assert account.api_key is not None
+    simulator.organization.behaviour.models = ["another"]
+    with pytest.raises(openai.NotFoundError) as refused:
+        ask(inference(simulator, account.api_key.value))
+    assert refused.value.code == "model_not_found"
 
 
 def test_the_sdk_makes_lists_and_deletes_keys_of_a_service_account(
@@ -365,11 +374,12 @@ def test_control_refuses_what_it_does_not_know_without_repeating_it(control: htt
 def test_the_program_serves_and_stops_and_logs_no_key(tmp_path: Path) -> None:
     admin_key, existing, port = "sk-admin-" + secrets.token_hex(24), "sk-" + secrets.token_hex(24), free_port()
     processes = Processes(tmp_path)
-    command = [sys.executable, "-m", "keyturn.testing.openai_simulator", "--port", str(port), "--key-literal", "needle"]
+    command = [sys.executable, "-m", "keyturn.testing.openai_simulator", "--port", str(port)]
     command += ["--admin-key-env", "SIM_ADMIN", "--service-account", "svc_acct_1", "--key-env", "SIM_KEY"]
     try:
         process = processes.start("simulator", command, {"SIM_ADMIN": admin_key, "SIM_KEY": existing}, Path.cwd())
         wait_for_http(f"http://127.0.0.1:{port}/_sim/health", seconds=60, process=process)
+        httpx.post(f"http://127.0.0.1:{port}/_sim/behaviour", json={"key_literal": "needle"})
         base_url = f"http://127.0.0.1:{port}/v1"
         assert ask(OpenAI(api_key=existing, base_url=base_url)) == f"served-by {KeyMaterial(existing).fingerprint()}"
         accounts = OpenAI(
