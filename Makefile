@@ -5,7 +5,7 @@ PROXY := .proxy
 UV := .uv/bin/uv
 RUN := $(VENV)/bin
 
-.PHONY: setup demo up test unit lint types contracts bench lock clean
+.PHONY: setup demo up test unit lint types contracts lock clean
 
 setup: $(VENV)/.ready $(PROXY)/.ready
 

@@ -89,6 +89,7 @@ async def rotate_all(parts: Embedded, say: Say, least_requests: int = LEAST_REQU
     report.request_p50_seconds = round(ordered[len(ordered) // 2], 3)
     report.request_p99_seconds = round(ordered[int(len(ordered) * 0.99)], 3)
     report.strays = strays(parts)
+    await settled(parts.folder / "prefect")
     report.leaks = await asyncio.to_thread(leaks, parts)
     report.leaked_bytes = sum(leak.bytes_found for leak in report.leaks)
     return report
@@ -120,6 +121,17 @@ async def rotate(parts: Embedded, credential: Credential, say: Say) -> Rotation:
     refused = _is_refused(parts, old)
     say("rotate", f"{credential.name}: the old key is {'refused by the provider' if refused else 'STILL ACCEPTED'}")
     return Rotation(credential.secret["store"], refused, steps, round(time.monotonic() - begun, 1))
+
+
+async def settled(folder: Path, limit: float = 30) -> None:
+    """Wait until Prefect's server has written down what its clients told it: it does so a little later."""
+    deadline, before = time.monotonic() + limit, -1
+    while time.monotonic() < deadline:
+        size = sum(path.stat().st_size for path in folder.glob("prefect.db*"))
+        if size == before:
+            return
+        before = size
+        await asyncio.sleep(3)
 
 
 async def follow(api: PrefectAPI, run: str, say: Say) -> dict[str, float]:
