@@ -17,11 +17,16 @@ from botocore.exceptions import (
     ClientError,
     CredentialRetrievalError,
     HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
     TokenRetrievalError,
 )
+from botocore.exceptions import (
+    ConnectionError as SDKConnectionError,
+)
+from botocore.parsers import ResponseParserError
 from botocore.session import Session
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -54,6 +59,7 @@ _NOT_A_PERMISSION = {
 _DENIED = {"AccessDenied", "AccessDeniedException", "NotAuthorized"}
 _THROTTLED = {"RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException"}
 _UNAVAILABLE = {"InternalFailure", "InternalServiceError", "RequestTimeout", "ServiceUnavailable"}
+_NO_ANSWER = (HTTPClientError, IncompleteReadError, ResponseParserError, SDKConnectionError)
 _NO_CREDENTIALS = (
     CredentialRetrievalError,
     NoCredentialsError,
@@ -166,7 +172,7 @@ def _attempt(call: partial[Any]) -> Any:
     """What the call gives, or the SDK's error as a value: whatever is raised later must not have it as its context."""
     try:
         return call()
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, ResponseParserError) as error:
         return error
 
 
@@ -177,15 +183,15 @@ def _code(answer: Any) -> str:
 def _result(answer: Any, operation: str, secret: SecretRef) -> Any:
     if isinstance(answer, ClientError):
         raise _refused(answer, secret)
-    if isinstance(answer, BotoCoreError):
+    if isinstance(answer, Exception):
         raise _failed(answer, operation, secret)
     return answer
 
 
-def _failed(error: BotoCoreError, operation: str, secret: SecretRef) -> KeyturnError:
+def _failed(error: Exception, operation: str, secret: SecretRef) -> KeyturnError:
     """The SDK did not get an answer."""
     name = type(error).__name__
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, _NO_ANSWER):
         return UnavailableError(
             f"{secret}: no answer from AWS to {operation} ({name})", remedy="look at the network and at endpoint_url"
         )

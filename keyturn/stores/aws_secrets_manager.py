@@ -7,10 +7,16 @@
 keyturn/draft only keeps a fresh version from becoming AWSCURRENT. Any worker may take it away at any time, and it stays
 on the last version that had it.
 
-A crash may fall between any two calls. Every verb looks first, and its last call is the one that counts: what went
-before it changes nothing that `stages` shows. Whoever repeats the verb finishes it.
+A crash may fall between any two calls. Every verb looks first, and one of its calls is the one that counts: what comes
+before it changes nothing that `stages` shows, and whoever repeats the verb finishes it.
 
-Permissions at AWS: `ACTIONS` on the secret; kms:Decrypt and kms:GenerateDataKey on its key, where it has one of its own.
+A discard moves AWSCURRENT to a copy of itself (see `_fence`): who watches version ids sees a new one with the old value.
+
+Permissions at AWS: `ACTIONS` on the secret; kms:Decrypt and kms:GenerateDataKey on its key, where it has one of its own
+(deployments/aws-policy.json; what a proxy needs is in aws-policy-proxy.json).
+
+Tried on the double (keyturn.testing.aws_double), not on AWS. What its documents do not forbid and we rely on: AWSCURRENT
+may move to a version without labels, AWSPREVIOUS may be moved and removed, and a label may have slashes in it.
 """
 
 from __future__ import annotations
@@ -44,7 +50,7 @@ ACTIONS = (
     "secretsmanager:DescribeSecret",  # every verb but current
     "secretsmanager:GetSecretValue",  # every verb but annotate and annotations
     "secretsmanager:PutSecretValue",  # stage, promote, discard
-    "secretsmanager:UpdateSecretVersionStage",  # promote, discard
+    "secretsmanager:UpdateSecretVersionStage",  # stage of a field, promote, discard
     "secretsmanager:TagResource",  # annotate
     "secretsmanager:UntagResource",  # annotate
 )

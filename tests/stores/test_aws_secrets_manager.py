@@ -6,19 +6,34 @@ import asyncio
 import json
 import secrets
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 import pytest_asyncio
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from pydantic import ValidationError
 
+from keyturn.errors import (
+    DeniedError,
+    KeyturnError,
+    MisconfiguredError,
+    NotFoundError,
+    PermanentError,
+    ThrottledError,
+    UnavailableError,
+)
+from keyturn.material import KeyMaterial
+from keyturn.model import SecretRef, Stage, VersionRef
 from keyturn.ports import SecretStore
 from keyturn.references import resolver
-from keyturn.stores.aws_secrets_manager import AWSSecretsManager
-from keyturn.testing.aws_double import AWSDouble
+from keyturn.stores.aws_secrets_manager import ACTIONS, AWSSecretsManager
+from keyturn.testing.aws_double import AWSDouble, Kind
+from keyturn.testing.processes import free_port
+from keyturn.testing.store_scene import new_key, new_token, refused
 from keyturn.testing.store_suite import StoreSuite
 
 pytestmark = pytest.mark.real
@@ -128,3 +143,440 @@ class TestAWSSecretsManager(StoreSuite):
 
     async def set_field(self, path: str, field: str, value: Any) -> None:
         await asyncio.to_thread(self.operator.set_field, path, field, value)
+
+
+@pytest_asyncio.fixture
+async def store(aws: AWSDouble, url: str) -> AsyncIterator[AWSSecretsManager]:
+    made = make_store(url)
+    yield made
+    await made.aclose()
+
+
+@dataclass
+class Place:
+    """A secret that exists, and the key in it."""
+
+    secret: SecretRef
+    key: KeyMaterial
+
+
+@pytest.fixture(params=["whole", "field"])
+def place(request: pytest.FixtureRequest, operator: Operator) -> Place:
+    return new_place(operator, "OPENAI_API_KEY" if request.param == "field" else None)
+
+
+@pytest.fixture
+def whole(operator: Operator) -> Place:
+    return new_place(operator, None)
+
+
+@pytest.fixture
+def bundle(operator: Operator) -> Place:
+    return new_place(operator, "OPENAI_API_KEY")
+
+
+def new_place(operator: Operator, field: str | None) -> Place:
+    path, key = f"prod/{secrets.token_hex(6)}/openai", new_key()
+    operator.write(path, key.reveal() if field is None else json.dumps({"OTHER": "x", field: key.reveal()}))
+    return Place(SecretRef("aws", path, field), key)
+
+
+async def rotate(store: AWSSecretsManager, place: Place) -> tuple[KeyMaterial, VersionRef, VersionRef]:
+    key, old = new_key(), (await store.current(place.secret)).version
+    new = await store.stage(place.secret, key, new_token())
+    await store.promote(place.secret, new, old)
+    return key, new, old
+
+
+# Faults.
+
+
+@pytest.mark.parametrize("attempts_lost", [1, 3], ids=["one answer", "every answer"])
+@pytest.mark.parametrize("operation", ["PutSecretValue", "UpdateSecretVersionStage"])
+async def test_a_rotation_whose_answers_are_lost_is_finished_by_repeating(
+    store: AWSSecretsManager, place: Place, aws: AWSDouble, operation: str, attempts_lost: int
+) -> None:
+    key, token, old = new_key(), new_token(), (await store.current(place.secret)).version
+    new = VersionRef(token, key.fingerprint())
+    for verb in (lambda: store.stage(place.secret, key, token), lambda: store.promote(place.secret, new, old)):
+        aws.inject(operation, Kind.LOST, times=attempts_lost)
+        try:
+            await verb()
+        except UnavailableError:
+            assert attempts_lost == 3
+        aws.heal()
+        await verb()
+    assert await store.stages(place.secret) == {Stage.CURRENT: new, Stage.PREVIOUS: old}
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "words"),
+    [
+        (Kind.THROTTLED, ThrottledError, "ThrottlingException"),
+        (Kind.FAILED, UnavailableError, "InternalServiceError"),
+        (Kind.LOST, UnavailableError, "ConnectionClosedError"),
+        (Kind.DENIED, DeniedError, "allow secretsmanager:"),
+        (Kind.EXPIRED, DeniedError, "keyturn's own credentials"),
+    ],
+)
+@pytest.mark.parametrize("operation", ["DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage"])
+async def test_a_fault_is_told_in_our_words_and_quotes_no_key(
+    store: AWSSecretsManager,
+    place: Place,
+    aws: AWSDouble,
+    operation: str,
+    kind: Kind,
+    error: type[KeyturnError],
+    words: str,
+) -> None:
+    key, old = new_key(), (await store.current(place.secret)).version
+    aws.inject(operation, kind, times=0)
+
+    async def turn() -> None:
+        await store.promote(place.secret, await store.stage(place.secret, key, new_token()), old)
+
+    caught = await refused(turn(), error, key, place.key)
+    assert words in str(caught)
+    assert str(place.secret) in str(caught)
+    assert operation in str(caught) or kind is Kind.EXPIRED
+    assert caught.__cause__ is None
+    assert caught.__context__ is None
+
+
+async def test_one_fault_is_not_even_seen(store: AWSSecretsManager, place: Place, aws: AWSDouble) -> None:
+    for kind in (Kind.THROTTLED, Kind.FAILED, Kind.LOST):
+        aws.inject("GetSecretValue", kind)
+        assert (await store.current(place.secret)).material == place.key
+
+
+async def test_a_denied_tag_write_names_the_action(store: AWSSecretsManager, place: Place, aws: AWSDouble) -> None:
+    aws.inject("TagResource", Kind.DENIED)
+    assert "secretsmanager:TagResource" in str(await refused(store.annotate(place.secret, {"a": "b"}), DeniedError))
+
+
+async def test_a_timeout_is_unavailable(url: str, place: Place, aws: AWSDouble) -> None:
+    hasty = make_store(url, timeout="1s")
+    aws.inject("GetSecretValue", Kind.SLOW, times=0, seconds=1.5)
+    assert "ReadTimeoutError" in str(await refused(hasty.current(place.secret), UnavailableError, place.key))
+    await hasty.aclose()
+
+
+async def test_nobody_there_is_unavailable(place: Place) -> None:
+    store = make_store(f"http://127.0.0.1:{free_port()}")
+    await refused(store.current(place.secret), UnavailableError)
+
+
+# Credentials.
+
+
+async def test_without_credentials_the_store_says_what_to_give(
+    url: str, place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    for settings in ({}, {"role_arn": "arn:aws:iam::123456789012:role/keyturn"}, {"profile": "missing"}):
+        store = make_store(url, access_key_id=None, secret_access_key=None, **settings)
+        assert "access_key_id" in str(await refused(store.current(place.secret), MisconfiguredError))
+
+
+async def test_a_role_is_assumed(url: str, place: Place, aws: AWSDouble) -> None:
+    store = make_store(url, role_arn="arn:aws:iam::123456789012:role/keyturn", sts_endpoint_url=url)
+    assert (await store.current(place.secret)).material == place.key
+    assert (await store.current(place.secret)).material == place.key
+    assert aws.calls["AssumeRole"] == 1
+    await store.aclose()
+
+
+async def test_a_role_that_may_not_be_assumed_is_named_as_the_cause(url: str, place: Place, aws: AWSDouble) -> None:
+    store = make_store(url, role_arn="arn:aws:iam::123456789012:role/keyturn", sts_endpoint_url=url)
+    aws.inject("AssumeRole", Kind.DENIED, times=0)
+    assert "allow sts:AssumeRole" in str(await refused(store.current(place.secret), DeniedError))
+
+
+async def test_refused_credentials_are_read_anew(url: str, place: Place, aws: AWSDouble) -> None:
+    asked: list[str] = []
+
+    async def resolve(reference: str) -> KeyMaterial:
+        asked.append(reference)
+        return KeyMaterial("double")
+
+    store = AWSSecretsManager(make_store(url)._settings, resolve)
+    aws.inject("GetSecretValue", Kind.EXPIRED)
+    await refused(store.current(place.secret), DeniedError)
+    assert (await store.current(place.secret)).material == place.key
+    await store.current(place.secret)
+    assert asked == ["env:ID", "env:SECRET"] * 2
+    await store.aclose()
+
+
+def test_settings_refuse_half_a_credential() -> None:
+    for settings in (
+        {"access_key_id": "env:ID"},
+        {"access_key_id": "env:ID", "secret_access_key": "env:SECRET", "profile": "x"},
+        {"access_key_id": "not a reference"},
+        {"region": "nowhere"},
+        {"role_arn": "keyturn"},
+    ):
+        with pytest.raises(ValidationError):
+            AWSSecretsManager.Settings.model_validate({"region": REGION, **settings})
+
+
+# What stands at AWS.
+
+
+async def test_the_token_is_the_version_and_awspending_goes(
+    store: AWSSecretsManager, whole: Place, operator: Operator
+) -> None:
+    _, new, old = await rotate(store, whole)
+    assert operator.labels(whole.secret.path) == {"AWSCURRENT": new.id, "AWSPREVIOUS": old.id}
+
+
+async def test_somebody_elses_awspending_is_replaced(store: AWSSecretsManager, whole: Place, operator: Operator) -> None:
+    path = whole.secret.path
+    operator.api.put_secret_value(SecretId=path, SecretString='{"no": "key"}\n', VersionStages=["AWSPENDING"])
+    assert set(await store.stages(whole.secret)) == {Stage.CURRENT}
+    _, new, _ = await rotate(store, whole)
+    assert operator.labels(path)["AWSCURRENT"] == new.id
+    assert "AWSPENDING" not in operator.labels(path)
+
+
+async def test_a_secret_without_a_value_is_not_staged(store: AWSSecretsManager, operator: Operator) -> None:
+    path = f"prod/{secrets.token_hex(6)}/empty"
+    operator.api.create_secret(Name=path)
+    await refused(store.stage(SecretRef("aws", path), new_key(), new_token()), NotFoundError)
+    assert "VersionIdsToStages" not in operator.api.describe_secret(SecretId=path)
+
+
+async def test_the_bytes_beside_a_field_stay(store: AWSSecretsManager, operator: Operator) -> None:
+    path, old = f"prod/{secrets.token_hex(6)}/bundle", new_key()
+    document = '{\n  "A" : 1.0,\n  "KEY":"%s",  "B": "\\u00e9", "C": 1E5 }\n'
+    operator.write(path, document % old.reveal())
+    key, _, _ = await rotate(store, Place(SecretRef("aws", path, "KEY"), old))
+    assert operator.read(path) == document % key.reveal()
+
+
+async def test_ten_workers_turn_ten_fields_of_one_bundle(url: str, aws: AWSDouble, operator: Operator) -> None:
+    path, names = f"prod/{secrets.token_hex(6)}/bundle", [f"KEY_{number}" for number in range(10)]
+    operator.write(path, json.dumps({name: new_key().reveal() for name in names}))
+    places = [Place(SecretRef("aws", path, name), new_key()) for name in names]
+    stores = [make_store(url) for _ in names]
+    for _ in range(2):  # the second time every field has a PREVIOUS
+        turns = await asyncio.gather(*(rotate(store, place) for store, place in zip(stores, places, strict=True)))
+        assert json.loads(operator.read(path)) == {name: turn[0].reveal() for name, turn in zip(names, turns, strict=True)}
+        for store, place, (_, new, old) in zip(stores, places, turns, strict=True):
+            assert await store.stages(place.secret) == {Stage.CURRENT: new, Stage.PREVIOUS: old}
+    assert len(operator.labels(path)) == 13
+    for store in stores:
+        await store.aclose()
+
+
+async def test_one_process_wastes_no_versions(store: AWSSecretsManager, operator: Operator, aws: AWSDouble) -> None:
+    path, names = f"prod/{secrets.token_hex(6)}/bundle", [f"KEY_{number}" for number in range(10)]
+    operator.write(path, json.dumps({name: new_key().reveal() for name in names}))
+    aws.calls.clear()
+    await asyncio.gather(*(rotate(store, Place(SecretRef("aws", path, name), new_key())) for name in names))
+    assert aws.calls["PutSecretValue"] == 20
+
+
+async def test_previous_stays_readable_while_other_fields_move_on(
+    store: AWSSecretsManager, bundle: Place, operator: Operator
+) -> None:
+    _, _, old = await rotate(store, bundle)
+    for number in range(120):  # more than AWS keeps without a label
+        operator.api.put_secret_value(
+            SecretId=bundle.secret.path,
+            SecretString=json.dumps(json.loads(operator.read(bundle.secret.path)) | {"OTHER": str(number)}),
+        )
+    assert await store.read(bundle.secret, old) == bundle.key
+
+
+async def test_two_fields_of_a_bundle_may_have_the_same_token(
+    store: AWSSecretsManager, bundle: Place, operator: Operator
+) -> None:
+    operator.set_field(bundle.secret.path, "SECOND", new_key().reveal())
+    second = SecretRef("aws", bundle.secret.path, "SECOND")
+    token = new_token()
+    for secret in (bundle.secret, second):
+        version = await store.stage(secret, new_key(), token)
+        assert (await store.stages(secret))[Stage.PENDING] == version
+
+
+async def test_a_bundle_without_a_label_left_says_so_and_serves_on(
+    store: AWSSecretsManager, bundle: Place, operator: Operator
+) -> None:
+    path = bundle.secret.path
+    current = operator.labels(path)["AWSCURRENT"]
+    for number in range(18):
+        operator.api.update_secret_version_stage(SecretId=path, VersionStage=f"theirs-{number}", MoveToVersionId=current)
+    wrong = [finding for finding in await store.preflight(bundle.secret) if finding.ok is False]
+    assert [finding.detail for finding in wrong] == ["it has no staging label left"]
+    caught = await refused(store.stage(bundle.secret, new_key(), new_token()), PermanentError, bundle.key)
+    assert "staging labels (20)" in str(caught)
+    assert (await store.current(bundle.secret)).material == bundle.key
+
+
+async def test_a_document_that_is_not_ours_under_our_label_is_not_guessed_at(
+    store: AWSSecretsManager, bundle: Place, operator: Operator
+) -> None:
+    label = f"keyturn/field/{bundle.secret.field}"
+    operator.api.put_secret_value(SecretId=bundle.secret.path, SecretString="theirs", VersionStages=[label])
+    assert label in str(await refused(store.stages(bundle.secret), MisconfiguredError))
+
+
+async def test_too_long_a_value_is_refused_before_anything_is_sent(
+    store: AWSSecretsManager, whole: Place, aws: AWSDouble
+) -> None:
+    key = KeyMaterial("x" * 65_537)
+    aws.calls.clear()
+    assert "65537 bytes" in str(await refused(store.stage(whole.secret, key, new_token()), PermanentError, key))
+    assert "PutSecretValue" not in aws.calls
+
+
+async def test_a_value_that_no_header_can_carry_is_misconfigured(
+    store: AWSSecretsManager, operator: Operator, whole: Place
+) -> None:
+    text = new_key().reveal()
+    operator.write(whole.secret.path, text + "\n")
+    caught = await refused(store.current(whole.secret), MisconfiguredError)
+    assert "white space" in str(caught)
+    assert text not in str(caught)
+
+
+async def test_a_disabled_kms_key_is_told(store: AWSSecretsManager, url: str, operator: Operator) -> None:
+    kms = boto3.client(
+        "kms", endpoint_url=url, region_name=REGION, aws_access_key_id="operator", aws_secret_access_key="any text"
+    )
+    name, path = kms.create_key()["KeyMetadata"]["KeyId"], f"prod/{secrets.token_hex(6)}/kms"
+    operator.api.create_secret(Name=path, SecretString=new_key().reveal(), KmsKeyId=name)
+    kms.disable_key(KeyId=name)
+    assert "KMS key" in str(await refused(store.current(SecretRef("aws", path)), PermanentError))
+
+
+# Replicas.
+
+
+async def test_a_promote_waits_for_its_replicas(url: str, whole: Place, operator: Operator) -> None:
+    operator.api.replicate_secret_to_regions(SecretId=whole.secret.path, AddReplicaRegions=[{"Region": "eu-west-1"}])
+    store = make_store(url, replicas=["eu-west-1"])
+    key, _, _ = await rotate(store, whole)
+    assert Operator(url, "eu-west-1").read(whole.secret.path) == key.reveal()
+    assert all(finding.ok is not False for finding in await store.preflight(whole.secret))
+    await store.aclose()
+
+
+async def test_a_missing_replica_is_told_before_and_after(url: str, whole: Place, aws: AWSDouble) -> None:
+    store = make_store(url, replicas=["eu-west-1"])
+    wrong = [finding for finding in await store.preflight(whole.secret) if finding.ok is False]
+    assert [finding.detail for finding in wrong] == ["it is not replicated to eu-west-1"]
+    assert "is promoted, but" in str(await refused(rotate(store, whole), PermanentError))
+    await store.aclose()
+
+
+# Preflight.
+
+
+async def preflight_details(store: AWSSecretsManager, secret: SecretRef) -> str:
+    wrong = [finding for finding in await store.preflight(secret) if finding.ok is False]
+    assert wrong
+    assert all(finding.remedy for finding in wrong)
+    return " ".join(finding.detail for finding in wrong)
+
+
+async def test_preflight_finds_a_secret_scheduled_for_deletion(
+    store: AWSSecretsManager, place: Place, operator: Operator
+) -> None:
+    operator.api.delete_secret(SecretId=place.secret.path, RecoveryWindowInDays=7)
+    assert "scheduled for deletion" in await preflight_details(store, place.secret)
+    await refused(store.stage(place.secret, new_key(), new_token()), PermanentError)
+
+
+async def test_preflight_finds_a_replica(url: str, place: Place, operator: Operator) -> None:
+    operator.api.replicate_secret_to_regions(SecretId=place.secret.path, AddReplicaRegions=[{"Region": "eu-west-1"}])
+    store = make_store(url, region="eu-west-1")
+    assert "replica of us-east-1" in await preflight_details(store, place.secret)
+    await store.aclose()
+
+
+async def test_preflight_finds_a_bundle_taken_for_a_key(store: AWSSecretsManager, bundle: Place) -> None:
+    assert "JSON object" in await preflight_details(store, SecretRef("aws", bundle.secret.path))
+
+
+async def test_preflight_finds_a_key_taken_for_a_bundle(store: AWSSecretsManager, whole: Place) -> None:
+    details = await preflight_details(store, SecretRef("aws", whole.secret.path, "OPENAI_API_KEY"))
+    assert "not a JSON object" in details
+    assert whole.key.reveal() not in details
+
+
+async def test_preflight_finds_too_long_a_field_name(store: AWSSecretsManager, bundle: Place) -> None:
+    assert "longer than" in await preflight_details(store, SecretRef("aws", bundle.secret.path, "X" * 101))
+
+
+async def test_preflight_finds_a_denied_read(store: AWSSecretsManager, place: Place, aws: AWSDouble) -> None:
+    for operation in ("DescribeSecret", "GetSecretValue"):
+        aws.inject(operation, Kind.DENIED)
+        assert operation in await preflight_details(store, place.secret)
+
+
+async def test_preflight_of_an_aws_that_does_not_answer_is_raised(
+    store: AWSSecretsManager, place: Place, aws: AWSDouble
+) -> None:
+    aws.inject("*", Kind.FAILED, times=0)
+    await refused(store.preflight(place.secret), UnavailableError)
+
+
+async def test_preflight_names_what_it_cannot_try(store: AWSSecretsManager, place: Place, aws: AWSDouble) -> None:
+    aws.calls.clear()
+    unknown = [finding for finding in await store.preflight(place.secret) if finding.ok is None]
+    assert all(action in unknown[0].detail for action in ACTIONS)
+    assert set(aws.calls) == {"DescribeSecret", "GetSecretValue"}
+
+
+# Notes.
+
+
+async def test_notes_of_ten_fields_fit_beside_each_other(
+    store: AWSSecretsManager, bundle: Place, operator: Operator, aws: AWSDouble
+) -> None:
+    names = [f"KEY_{number}" for number in range(10)]
+    notes = {f"note_{letter}": "x" * 60 for letter in "abcdefghijkl"}
+    for name in names:
+        await store.annotate(SecretRef("aws", bundle.secret.path, name), notes)
+    for name in names:
+        assert await store.annotations(SecretRef("aws", bundle.secret.path, name)) == notes
+    aws.calls.clear()
+    await store.annotate(SecretRef("aws", bundle.secret.path, names[0]), notes)
+    assert set(aws.calls) == {"DescribeSecret"}
+    for name in names:
+        await store.annotate(SecretRef("aws", bundle.secret.path, name), dict.fromkeys(notes))
+    assert operator.api.describe_secret(SecretId=bundle.secret.path)["Tags"] == []
+
+
+async def test_notes_leave_other_tags_alone(store: AWSSecretsManager, place: Place, operator: Operator) -> None:
+    theirs = [{"Key": "team", "Value": "ml"}, {"Key": "keyturn:of-theirs", "Value": "x"}]
+    operator.api.tag_resource(SecretId=place.secret.path, Tags=theirs)  # type: ignore[arg-type]
+    await store.annotate(place.secret, {"new_key": "svc_1"})
+    await store.annotate(place.secret, {"new_key": None})
+    assert operator.api.describe_secret(SecretId=place.secret.path)["Tags"] == theirs
+
+
+# The policies for users.
+
+
+async def test_a_proxy_reads_current_in_one_call(store: AWSSecretsManager, place: Place, aws: AWSDouble) -> None:
+    aws.calls.clear()
+    await store.current(place.secret)
+    assert aws.calls == {"GetSecretValue": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "actions"), [("aws-policy.json", set(ACTIONS)), ("aws-policy-proxy.json", {"secretsmanager:GetSecretValue"})]
+)
+def test_the_example_policies_allow_what_is_needed_and_no_more(name: str, actions: set[str]) -> None:
+    policy = json.loads((Path(__file__).parents[2] / "deployments" / name).read_text())
+    allowed = {action for statement in policy["Statement"] for action in statement["Action"]}
+    kms = {action for action in allowed if action.startswith("kms:")}
+    assert allowed - kms == actions
+    assert all(resource != "*" for statement in policy["Statement"] for resource in statement["Resource"])
