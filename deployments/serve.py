@@ -10,6 +10,7 @@ from datetime import timedelta
 from prefect import serve
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron, Interval, Schedule
+from prefect.utilities.callables import ParameterSchema
 
 from flows.retire import retire
 from flows.rotate import rotate
@@ -31,9 +32,15 @@ def schedules(config: Config) -> list[Schedule]:
     return found
 
 
+class ClosedSchema(ParameterSchema):
+    """No parameters but the named ones: else Prefect would store a key that is sent under any other name."""
+
+    additionalProperties: bool = False
+
+
 async def deployments(config: Config) -> list[RunnerDeployment]:
     """Every deployment of this configuration."""
-    return [
+    made = [
         await rotate.ato_deployment(
             NAME,
             schedules=schedules(config),
@@ -42,11 +49,21 @@ async def deployments(config: Config) -> list[RunnerDeployment]:
         ),
         await retire.ato_deployment(NAME, description="Revoke the old key of a rotation, on evidence.", tags=["keyturn"]),
     ]
+    for each in made:
+        # Prefect 3.8.8 has no public way to add to the schema that it makes of a flow's signature.
+        each._parameter_openapi_schema = ClosedSchema(
+            **each._parameter_openapi_schema.model_dump(), additionalProperties=False
+        )
+    return made
 
 
 def main(limit: int = 10) -> None:
-    """Register, then run what is scheduled or asked for, until SIGTERM."""
-    serve(*asyncio.run(deployments(load())), limit=limit, print_starting_message=False)
+    """Register, then run what is scheduled or asked for, until SIGTERM.
+
+    Schedules are not paused when this process ends: another one may serve them too, and a run that was missed is made up
+    for. Of several missed ones the first rotates, and the others find that it has (`keyturn.lifecycle.satisfied`).
+    """
+    serve(*asyncio.run(deployments(load())), limit=limit, print_starting_message=False, pause_on_shutdown=False)
 
 
 if __name__ == "__main__":

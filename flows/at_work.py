@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import httpx
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
@@ -37,11 +38,15 @@ async def at_work(credential: str) -> AsyncIterator[Assembly]:
             failure = error
             raise
         finally:
-            await acreate_markdown_artifact(
-                key=f"rotation-{credential}",
-                markdown=markdown(credential, c.timeline, failure),
-                description=f"The rotation of {credential}: what happened, step by step",
-            )
+            try:
+                await acreate_markdown_artifact(
+                    key=f"rotation-{credential}",
+                    markdown=markdown(credential, c.timeline, failure),
+                    description=f"The rotation of {credential}: what happened, step by step",
+                )
+            except httpx.HTTPError as error:
+                # What became of the keys is the run's result, whether or not Prefect keeps the page about it.
+                logger.warning("the timeline could not be kept as an artifact (%s)", type(error).__name__)
 
 
 def asked_at() -> datetime:

@@ -1,11 +1,14 @@
 """What a run can be told, as types that Prefect renders as a form: names, choices and durations, never free text.
 
-Choices come from keyturn.yaml, so that a pasted key is refused by the schema before Prefect stores it.
+Choices come from keyturn.yaml, so that Prefect's API refuses a pasted key before it stores it. Where its check is switched
+off (the tick box "Validate parameters", `enforce_parameter_schema: false`) Prefect stores what it is given, and nothing of
+ours can be ahead of that; the run then fails on the same types, and says which parameter it was, not what it held.
 """
 
+import logging
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from keyturn.config import load
 from keyturn.durations import PATTERN
@@ -27,12 +30,23 @@ if TYPE_CHECKING:
     CredentialName = str
 else:
     _names = credential_names()
+    _described = {"type": "string", "description": "Which credential of keyturn.yaml"}
     CredentialName = (
-        Annotated[Literal[_names], Field(description="Which credential of keyturn.yaml")]
+        # An enum also where there is one name: pydantic's own `const` is no choice in the form.
+        Annotated[Literal[_names], WithJsonSchema({**_described, "enum": list(_names)})]
         if _names
-        else Annotated[str, Field(pattern=NAME_PATTERN, description="Which credential of keyturn.yaml")]
+        else Annotated[str, Field(pattern=NAME_PATTERN), WithJsonSchema({**_described, "pattern": NAME_PATTERN})]
     )
 
 Overlap = Annotated[
     str, Field(pattern=PATTERN, max_length=12, description="How long the old key lives on, such as 0s, 90m, 24h or 7d")
 ]
+
+
+def _tells_values(record: logging.LogRecord) -> bool:
+    return str(record.msg).startswith("Parameter validation failed")
+
+
+# Where a parameter does not fit, Prefect 3.8.8 prints all of them, with their values, to the process's own log. What it
+# keeps (the run's state and its log) names the parameter alone.
+logging.getLogger("prefect.flows").addFilter(lambda record: not _tells_values(record))

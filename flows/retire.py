@@ -1,7 +1,9 @@
 """retire: after the overlap, revoke the old key on evidence and see it refused."""
 
+from collections.abc import Collection
 from datetime import datetime
 
+import httpx
 from prefect import flow
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
@@ -11,8 +13,8 @@ from flows.outcome import Outcome, Result
 from flows.parameters import CredentialName
 from keyturn.assembly import Assembly
 from keyturn.errors import KeyturnError, PermanentError
-from keyturn.journal import Journal
-from keyturn.lifecycle import Asked, Step
+from keyturn.lifecycle import Asked, Step, old_keys
+from keyturn.steps.observe import observe_decider
 from tasks.observe import observe
 from tasks.revoke import revoke
 
@@ -25,16 +27,21 @@ async def retire(credential: CredentialName, now: bool = False) -> Outcome:
     """Revoke the old key of the last rotation. `now`: do not wait for the overlap; the evidence is demanded all the same."""
     async with at_work(credential) as c:
         turn = await observe(c, Asked(asked_at()))
-        if not turn.seen.journal.previous_fingerprint:
+        if not turn.seen.old_keys:
             return Outcome(credential, Result.NOTHING, "no old key waits to be revoked")
         if turn.decision.step in HALF_WAY:
             raise PermanentError(
                 f"the rotation is not finished: {turn.decision.sentence}", remedy=f"run `keyturn rotate {credential}` first"
             )
         after = turn.seen.journal.retire_after
+        if after is None and not now:
+            raise PermanentError(
+                "no rotation has proved the current value since",
+                remedy=f"run `keyturn rotate {credential}`, or with --now let the evidence alone decide",
+            )
         if after is not None and c.now() < after and not now:
             return Outcome(credential, Result.NOTHING, f"the overlap lasts until {after:%Y-%m-%d %H:%M:%S} UTC", after)
-        return await _revoke(c)
+        return await _revoke(c, turn.seen.old_keys)
 
 
 async def finish(c: Assembly, *, revoke_now: bool = False) -> Outcome:
@@ -42,22 +49,23 @@ async def finish(c: Assembly, *, revoke_now: bool = False) -> Outcome:
 
     A revoke that fails is 'rotated, revocation pending': the rotation itself is done and served.
     """
-    secret, store = c.decider
-    journal = Journal.parse(await store.annotations(secret))
-    if not journal.previous_fingerprint or journal.retire_after is None:
+    stages, journal = await observe_decider(c)
+    old, after = old_keys(journal, stages), journal.retire_after
+    if not old:
         return Outcome(c.name, Result.ROTATED, "every member serves the current key; there is no old key to revoke")
-    if not revoke_now and journal.retire_after > c.now():
-        sentence = await _schedule(c, journal.retire_after)
-        return Outcome(c.name, Result.ROTATED, sentence, journal.retire_after)
+    if after is None:
+        return Outcome(c.name, Result.PENDING, "another rotation has begun meanwhile, and revokes the old key")
+    if not revoke_now and after > c.now():
+        return Outcome(c.name, Result.ROTATED, await _schedule(c, after), after)
     try:
-        return await _revoke(c)
+        return await _revoke(c, old)
     except KeyturnError as error:
         c.say("revoke", f"pending: {error}")
-        return Outcome(c.name, Result.PENDING, str(error), journal.retire_after)
+        return Outcome(c.name, Result.PENDING, str(error), after)
 
 
-async def _revoke(c: Assembly) -> Outcome:
-    done = await revoke(c)
+async def _revoke(c: Assembly, old: Collection[str]) -> Outcome:
+    done = await revoke(c, tuple(old))
     tell("revoked", c.name, key=done.key)
     result = Result.RETIRED if done.refused_at else Result.ROTATED
     return Outcome(c.name, result, done.sentence, None, done.refused_at)
@@ -77,6 +85,10 @@ async def _schedule(c: Assembly, at: datetime) -> str:
         )
     except ObjectNotFound:
         c.say("retire", f"there is no deployment {DEPLOYMENT} to do it: {by_hand}")
+        return by_hand
+    except httpx.HTTPError as error:
+        # The rotation is done and served: that nobody could be asked to come back later does not make it a failed one.
+        c.say("retire", f"Prefect took no run for it ({type(error).__name__}): {by_hand}")
         return by_hand
     c.say("retire", f"the old key is revoked after {at:%Y-%m-%d %H:%M:%S} UTC, by a run of its own")
     return f"the old key lives until {at:%Y-%m-%d %H:%M:%S} UTC"

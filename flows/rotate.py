@@ -1,5 +1,8 @@
 """rotate: create the key, write it, prove it, promote it, roll the proxies; the old key goes when its overlap is over."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 from prefect import flow
 
 from flows.at_work import asked_at, at_work, tell
@@ -30,28 +33,51 @@ from tasks.write import write
 async def rotate(
     credential: CredentialName, reason: Reason = Reason.MANUAL, overlap: Overlap | None = None, dry_run: bool = False
 ) -> Outcome:
-    """Turn one credential's key. What an earlier run left half-way is finished first, and then nothing new is begun."""
+    """Turn one credential's key. What an earlier run left half-way is finished first, and then nothing new is begun.
+
+    In an incident nothing is waited for: unless told otherwise there is no overlap, and where an old key is left over from
+    the rotation before, the key in service is replaced in the same run, also when that old one cannot be revoked yet.
+    """
     settings = load().credential(credential)
-    wait = settings.overlap if overlap is None else durations.parse(overlap)
+    default = timedelta(0) if reason is Reason.INCIDENT else settings.overlap
+    asked = Asked(asked_at(), reason, default if overlap is None else durations.parse(overlap), settings.max_age)
     async with at_work(credential) as c:
-        turn = await observe(c, Asked(asked_at(), reason, wait, settings.max_age))
-        if turn.decision.step is Step.STOP:
-            raise PermanentError(turn.decision.sentence)
-        if turn.decision.step in (Step.NOTHING, Step.WAIT):
-            return Outcome(credential, Result.NOTHING, turn.decision.sentence, turn.seen.journal.retire_after)
-        if turn.decision.step in (Step.CREATE, Step.ADOPT, Step.VALIDATE):
-            await preflight(c)
-        if dry_run:
-            return Outcome(credential, Result.PLANNED, turn.decision.sentence)
-        if turn.decision.step in (Step.CREATE, Step.ADOPT, Step.VALIDATE, Step.PROMOTE):
-            await renew(c, turn)
-            tell("promoted", credential, reason=reason.value, rotation=turn.rotation)
-        if turn.decision.step is not Step.RETIRE:
-            await tidy(c)
-            await roll(c)
-            await prove(c, wait)
-            tell("proved", credential, rotation=turn.rotation)
-        return await finish(c, revoke_now=turn.decision.check == "incident_overlap")
+        turn = await observe(c, asked)
+        if reason is Reason.INCIDENT and not dry_run:
+            turn = await _clear_the_way(c, turn)
+        return await _go_on(c, turn, dry_run)
+
+
+async def _clear_the_way(c: Assembly, turn: Turn) -> Turn:
+    """In an incident first: a key that is in service and not written down, then the old key of the rotation before."""
+    if turn.decision.check == "promoted_unrecorded":
+        await renew(c, turn)
+        turn = await observe(c, turn.asked)
+    if turn.decision.check == "incident_overlap":
+        await finish(c, revoke_now=True)
+        turn = await observe(c, replace(turn.asked, tried_to_retire=True))
+    return turn
+
+
+async def _go_on(c: Assembly, turn: Turn, dry_run: bool) -> Outcome:
+    step = turn.decision.step
+    if step is Step.STOP:
+        raise PermanentError(turn.decision.sentence)
+    if step in (Step.NOTHING, Step.WAIT):
+        return Outcome(c.name, Result.NOTHING, turn.decision.sentence, turn.seen.journal.retire_after)
+    if step in (Step.CREATE, Step.ADOPT, Step.VALIDATE):
+        await preflight(c)
+    if dry_run:
+        return Outcome(c.name, Result.PLANNED, turn.decision.sentence)
+    if step in (Step.CREATE, Step.ADOPT, Step.VALIDATE, Step.PROMOTE):
+        await renew(c, turn)
+        tell("promoted", c.name, reason=turn.asked.reason.value, rotation=turn.rotation)
+    if step is not Step.RETIRE:
+        await tidy(c)
+        await roll(c)
+        await prove(c, turn.asked.overlap)
+        tell("proved", c.name, rotation=turn.rotation)
+    return await finish(c)
 
 
 async def renew(c: Assembly, turn: Turn) -> None:
@@ -68,8 +94,10 @@ async def renew(c: Assembly, turn: Turn) -> None:
     except SupersededError:
         raise
     except KeyturnError as error:
-        # Before it is written a key lives in this process alone: it is worth nothing to the next run.
-        if isinstance(error, PermanentError) or (key is not None and not written):
+        # What may pass is left for the next run: it adopts what was staged, and tells what was not by its name. Only where
+        # keys cannot be listed is this the last moment at which anybody knows of the key.
+        nameless = key is not None and not written and not c.provider.capabilities.can_list
+        if isinstance(error, PermanentError) or nameless:
             await _undo_quietly(c, turn, key)
         raise
 

@@ -38,10 +38,13 @@ async def one_at_a_time(credential: str) -> AsyncIterator[None]:
                 with suppress(ObjectNotFound):
                     await client.delete_global_concurrency_limit_by_name(slot)
             await client.upsert_global_concurrency_limit_by_name(slot, 1)
-        async with concurrency(slot, occupy=1, timeout_seconds=WAIT_SECONDS, lease_duration=LEASE_SECONDS, strict=True):
-            _write(file, "held")
-            yield
-        _write(file, "")
+        try:
+            async with concurrency(slot, occupy=1, timeout_seconds=WAIT_SECONDS, lease_duration=LEASE_SECONDS, strict=True):
+                _write(file, "held")
+                yield
+        finally:
+            # Also after a failure: the mark is for the dead. Taken for one, the slot is freed under another machine.
+            _write(file, "")
 
 
 async def _lock(file: TextIO) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 HELP = """Rotate the provider keys behind LiteLLM proxies: create, write, prove, roll, revoke.
 
@@ -18,11 +22,42 @@ EPILOG = (
     "Exit codes: 0 done, or nothing to do. 1 a fault of keyturn's. 2 wrong usage or keyturn.yaml. "
     "3 stopped before the new key was promoted: the old one is served. "
     "4 stopped after it: run again, it goes on there. 5 rotated, and the old key is not revoked yet. "
-    "6 something is not well (status, doctor)."
+    "6 something is not well, or could not be done (every other command)."
 )
 
+_LONG_WORD = re.compile(r"[A-Za-z0-9_.+/=~-]{16,}")  # longer than any name of ours
+
+
+class Discreet(TyperGroup):
+    """Usage errors quote what was typed. What could be a key, pasted at the wrong place, is masked."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _masked():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _masked():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _masked() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = _LONG_WORD.sub("***", message)  # type: ignore[attr-defined]  # typer's own, whichever its class
+        raise
+
+
 app = typer.Typer(
-    name="keyturn", help=HELP, epilog=EPILOG, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    name="keyturn",
+    cls=Discreet,
+    help=HELP,
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 
 
@@ -47,6 +82,8 @@ def _configuration(
     config: Annotated[Path | None, typer.Option(help="The keyturn.yaml to use.", metavar="FILE")] = None,
 ) -> None:
     if config is not None:
+        if not config.is_file():
+            raise typer.BadParameter("there is no such file")
         os.environ["KEYTURN_CONFIG"] = str(config)
 
 

@@ -1,10 +1,23 @@
-"""The handles of a rotation that cannot be rebuilt by looking: kept as annotations beside the deciding secret."""
+"""The handles of a rotation that cannot be rebuilt by looking: kept as annotations beside the deciding secret.
+
+Annotations know no compare-and-swap, so a worker that was stalled may write one long after it has become wrong. Two rules
+make that harmless. Which provider key a value is, is a note of its own for each value, and never overwritten by another
+value's; so no key can be forgotten. And a time is written together with the value it is about: about any other, it is void.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from types import MappingProxyType
+
+UNKNOWN = "unknown"  # the id of a key that could not be matched to one at the provider
+
+_KEY = "key_"
+_DIGITS = "0123456789abcdef"  # of a fingerprint; names of annotations have letters alone
+_LETTERS = "abcdefghijklmnop"
+_ABOUT_CURRENT = ("rolled_at", "proved_at", "retire_after", "watched_from")
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,47 +25,89 @@ class Journal:
     """What earlier steps wrote down. A hint, checked against what is observed: the store's stages always win.
 
     Keys are the provider's key ids, fingerprints are KeyMaterial's, times are aware and in UTC, whole seconds.
+    `keys`: fingerprint -> id, for every value that keyturn staged or displaced and whose key is not known to be gone.
     """
 
     attempt: int = 0  # rotations that were given up; their ids are spent
-    rotation: str = ""  # the rotation that PENDING belongs to, else the one that made CURRENT
+    rotation: str = ""  # the last one that staged a key
     reason: str = ""
-    pending_key: str = ""
-    pending_fingerprint: str = ""
-    pending_since: datetime | None = None
-    current_key: str = ""
-    current_fingerprint: str = ""
-    previous_key: str = ""
-    previous_fingerprint: str = ""
+    pending_fingerprint: str = ""  # what it staged
+    staged_at: datetime | None = None
+    current_fingerprint: str = ""  # what was promoted last; the times are about it
     promoted_at: datetime | None = None
     rolled_at: datetime | None = None
     proved_at: datetime | None = None
     retire_after: datetime | None = None
+    watched_from: datetime | None = None  # an old key was used after the roll: since then it has to be idle
     retired_at: datetime | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pending_key(self) -> str:
+        return self.keys.get(self.pending_fingerprint, "")
+
+    @property
+    def current_key(self) -> str:
+        return self.keys.get(self.current_fingerprint, "")
+
+    @property
+    def previous_fingerprint(self) -> str:
+        """The first value that is neither pending nor current, as far as notes can tell."""
+        others = (each for each in self.keys if each not in (self.pending_fingerprint, self.current_fingerprint))
+        return next(others, "")
+
+    @property
+    def previous_key(self) -> str:
+        return self.keys.get(self.previous_fingerprint, "")
 
     @classmethod
     def parse(cls, notes: Mapping[str, str]) -> Journal:
         """From a store's annotations. What is missing or unreadable is as if never written."""
-        values: dict[str, object] = {}
-        for field in fields(cls):
-            text = notes.get(field.name)
-            if text is None:
+        values: dict[str, object] = {"keys": {_fingerprint(name): notes[name] for name in notes if _names_a_key(name)}}
+        for each in fields(cls):
+            text = notes.get(each.name)
+            if text is None or each.name == "keys":
                 continue
-            if field.name == "attempt":
-                values[field.name] = int(text) if text.isdigit() else 0
-            elif field.name.endswith(("_at", "_since", "_after")):
-                values[field.name] = _time(text)
+            if each.name in _ABOUT_CURRENT:
+                text, _, about = text.partition(" ")
+                values[each.name] = _time(text) if about == notes.get("current_fingerprint") else None
+            elif each.name == "attempt":
+                values[each.name] = int(text) if text.isdigit() else 0
             else:
-                values[field.name] = text
+                values[each.name] = _time(text) if each.name.endswith("_at") else text
         return cls(**values)  # type: ignore[arg-type]  # the loop above gives each field its own type
 
 
-def notes(**values: str | int | datetime | None) -> dict[str, str | None]:
-    """Annotations for `SecretStore.annotate`: an empty text or None drops the note."""
-    unknown = values.keys() - {field.name for field in fields(Journal)}
+def notes(
+    *, about: str = "", keys: Mapping[str, str | None] = MappingProxyType({}), **values: str | int | datetime | None
+) -> dict[str, str | None]:
+    """Annotations for `SecretStore.annotate`: an empty text or None drops the note.
+
+    `about`: the fingerprint of the value that the times are about. `keys`: fingerprint -> the key's id.
+    """
+    unknown = values.keys() - {each.name for each in fields(Journal)}
     if unknown:
         raise KeyError(f"no such note: {sorted(unknown)}")
-    return {name: _text(value) for name, value in values.items()}
+    written = {name: _text(value) for name, value in values.items()}
+    for name in written.keys() & set(_ABOUT_CURRENT):
+        if written[name] is not None:
+            if not about:
+                raise KeyError(f"{name} is about a value, and which one is missing")
+            written[name] = f"{written[name]} {about}"
+    return written | {_KEY + fingerprint.translate(_TO_LETTERS): _text(key) for fingerprint, key in keys.items()}
+
+
+_TO_LETTERS = str.maketrans(_DIGITS, _LETTERS)
+_TO_DIGITS = str.maketrans(_LETTERS, _DIGITS)
+
+
+def _names_a_key(name: str) -> bool:
+    letters = name.removeprefix(_KEY)
+    return name.startswith(_KEY) and bool(letters) and set(letters) <= set(_LETTERS)
+
+
+def _fingerprint(name: str) -> str:
+    return name.removeprefix(_KEY).translate(_TO_DIGITS)
 
 
 def _text(value: str | int | datetime | None) -> str | None:

@@ -36,20 +36,24 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a run was asked to do. `at`: when it was asked, which is not when it started."""
+    """What a run was asked to do. `at`: when it was asked, which is not when it started.
+
+    `tried_to_retire`: in an incident, that this run has dealt with the old key already, as far as it could.
+    """
 
     at: datetime
     reason: Reason = Reason.MANUAL
     overlap: timedelta = timedelta(hours=24)
     max_age: timedelta | None = None
+    tried_to_retire: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
     """The three observations that everything is rebuilt from, and the journal.
 
-    `keys`: the provider's keys, None where they could not be listed. `problems`: what could not be observed, in words
-    (only a tolerant observation has any).
+    `keys`: the provider's keys, None where they could not be listed. `lagging`: further secrets that do not hold what the
+    deciding one holds. `problems`: what could not be observed, in words (only a tolerant observation has any).
     """
 
     at: datetime
@@ -57,6 +61,7 @@ class Observed:
     journal: Journal
     keys: tuple[KeyRef, ...] | None = None
     serving: Serving = field(default_factory=dict)
+    lagging: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
     @property
@@ -65,23 +70,40 @@ class Observed:
 
     @property
     def behind(self) -> tuple[str, ...]:
-        """The members that are not known to serve CURRENT, as `fleet/member`."""
-        return tuple(
+        """The further secrets that lag, and the members that are not known to serve CURRENT, as `fleet/member`."""
+        members = (
             f"{fleet}/{member}"
             for fleet, members in self.serving.items()
             for member, version in members.items()
             if version is None or version != self.current
         )
+        return (*self.lagging, *members)
 
     @property
     def drifted(self) -> tuple[str, ...]:
-        """The members that are known to serve something else than CURRENT."""
-        return tuple(
+        """The further secrets and the members that are known to hold something else than CURRENT."""
+        members = (
             f"{fleet}/{member}"
             for fleet, members in self.serving.items()
             for member, version in members.items()
             if version is not None and version != self.current
         )
+        return (*self.lagging, *members)
+
+    @property
+    def old_keys(self) -> Mapping[str, str]:
+        return old_keys(self.journal, self.stages)
+
+
+def old_keys(journal: Journal, stages: Mapping[Stage, VersionRef]) -> Mapping[str, str]:
+    """fingerprint -> key id of every value that keyturn staged or displaced, and that is neither CURRENT nor PENDING.
+
+    What the journal has for current is not among them, also when CURRENT is another by now: the overlap of the one that was
+    displaced begins when that is written down.
+    """
+    held = {stages[stage].fingerprint for stage in (Stage.CURRENT, Stage.PENDING) if stage in stages}
+    held.add(journal.current_fingerprint)
+    return {fingerprint: key for fingerprint, key in journal.keys.items() if fingerprint not in held}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +126,8 @@ def no_current(seen: Observed, asked: Asked) -> Decision | None:
 
 
 def promoted_unrecorded(seen: Observed, asked: Asked) -> Decision | None:
-    """The swap happened and its outcome was never written down: a run died just after the pivot."""
-    pending = seen.journal.pending_fingerprint
-    if seen.current is None or not pending or seen.current.fingerprint != pending:
+    """A value whose key we know is CURRENT, and that was not written down: a run died, or slept, just after the pivot."""
+    if seen.current is None or seen.current.fingerprint not in seen.journal.keys or _made_by_us(seen):
         return None
     return Decision(Step.PROMOTE, "promoted_unrecorded", "the new key was promoted, but not yet written down: goes on there")
 
@@ -114,7 +135,7 @@ def promoted_unrecorded(seen: Observed, asked: Asked) -> Decision | None:
 def staged(seen: Observed, asked: Asked) -> Decision | None:
     """A value stands as PENDING and the journal knows its key: a run died between write and promote."""
     pending = seen.stages.get(Stage.PENDING)
-    if pending is None or not seen.journal.pending_key or pending.fingerprint != seen.journal.pending_fingerprint:
+    if pending is None or pending.fingerprint not in seen.journal.keys:
         return None
     return Decision(Step.VALIDATE, "staged", "a new key is written and not yet promoted: goes on with the canary")
 
@@ -150,22 +171,31 @@ def drifted(seen: Observed, asked: Asked) -> Decision | None:
 def overdue(seen: Observed, asked: Asked) -> Decision | None:
     """The overlap is over, and the old key still lives."""
     after = seen.journal.retire_after
-    if not has_old_key(seen) or after is None or seen.at < after:
+    if not seen.old_keys or after is None or seen.at < after or _stranded(seen):
         return None
     return Decision(Step.RETIRE, "overdue", f"the overlap ended at {_clock(after)}: the old key is to be revoked")
 
 
 def incident_overlap(seen: Observed, asked: Asked) -> Decision | None:
-    """In an incident the overlap of the rotation before is not waited for."""
-    if not has_old_key(seen) or asked.reason is not Reason.INCIDENT:
+    """In an incident the overlap of the rotation before is not waited for. (Unproved, its old key cannot go yet.)"""
+    if asked.reason is not Reason.INCIDENT or _promoted_since(seen, asked.at) or asked.tried_to_retire:
+        return None
+    if not seen.old_keys or seen.journal.proved_at is None:
         return None
     return Decision(Step.RETIRE, "incident_overlap", "an incident: the old key of the last rotation is revoked first")
 
 
+def overtaken(seen: Observed, asked: Asked) -> Decision | None:
+    """In an incident nothing that was promoted before the call is good enough, and nothing it left undone is waited for."""
+    if asked.reason is not Reason.INCIDENT or _promoted_since(seen, asked.at):
+        return None
+    return Decision(Step.CREATE, "overtaken", "an incident: a new key replaces the one in service")
+
+
 def in_overlap(seen: Observed, asked: Asked) -> Decision | None:
-    """Two old keys at once would leave one that no stage holds."""
+    """The text of an old key is held as PREVIOUS, for the way back and for seeing it refused: one at a time."""
     after = seen.journal.retire_after
-    if not has_old_key(seen) or after is None:
+    if not seen.old_keys or after is None or _stranded(seen):
         return None
     return Decision(Step.WAIT, "in_overlap", f"the last rotation's old key lives until {_clock(after)}: retire it first")
 
@@ -173,7 +203,7 @@ def in_overlap(seen: Observed, asked: Asked) -> Decision | None:
 def satisfied(seen: Observed, asked: Asked) -> Decision | None:
     """Another run has rotated since this one was asked for: a double click, or a burst after an outage."""
     promoted = seen.journal.promoted_at
-    if promoted is None or promoted < asked.at.replace(microsecond=0):
+    if promoted is None or not _promoted_since(seen, asked.at):
         return None
     return Decision(Step.NOTHING, "satisfied", f"rotated at {_clock(promoted)}, after this run was asked for")
 
@@ -199,11 +229,12 @@ CHAIN: tuple[Check, ...] = (
     promoted_unrecorded,
     staged,
     unclaimed,
+    incident_overlap,
+    overtaken,
     unrolled,
     unproved,
     drifted,
     overdue,
-    incident_overlap,
     satisfied,
     in_overlap,
     young,
@@ -220,11 +251,6 @@ def decide(seen: Observed, asked: Asked) -> Decision:
     raise AssertionError("the last check always speaks")
 
 
-def has_old_key(seen: Observed) -> bool:
-    """Whether a rotation's old key has not been dealt with yet."""
-    return bool(seen.journal.previous_fingerprint)
-
-
 def _open(seen: Observed) -> bool:
     """A rotation of ours made CURRENT, and it was not proved yet."""
     return _made_by_us(seen) and seen.journal.promoted_at is not None and seen.journal.proved_at is None
@@ -232,6 +258,16 @@ def _open(seen: Observed) -> bool:
 
 def _made_by_us(seen: Observed) -> bool:
     return seen.current is not None and seen.journal.current_fingerprint == seen.current.fingerprint
+
+
+def _stranded(seen: Observed) -> bool:
+    """A person's value is CURRENT, and not all serve it: no evidence can be had, and only a new rotation moves them on."""
+    return not _made_by_us(seen) and bool(seen.drifted)
+
+
+def _promoted_since(seen: Observed, moment: datetime) -> bool:
+    promoted = seen.journal.promoted_at
+    return promoted is not None and promoted >= moment.replace(microsecond=0)
 
 
 def _clock(moment: datetime) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from pathlib import PurePath
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task
@@ -13,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
+from keyturn import faults
 from keyturn.errors import IndeterminateError, KeyturnError, PermanentError, RetryableError
 
 P = ParamSpec("P")
@@ -43,7 +42,7 @@ def as_task(
         except KeyturnError as error:
             raise error from None
         except Exception as error:
-            raise UnexpectedError(f"{type(error).__name__} at {_place(error)}", remedy="please report it") from None
+            raise UnexpectedError(faults.describe(error), remedy="please report it") from None
 
     return Task(
         fn=guarded,
@@ -61,10 +60,3 @@ def as_task(
 async def worth_another_try(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Whether the same call may succeed later."""
     return isinstance(state.data, RetryableError | IndeterminateError)
-
-
-def _place(error: Exception) -> str:
-    """File and line of the innermost frame of ours, without the source line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
-    return f"{PurePath(own[-1].filename).name}:{own[-1].lineno}"

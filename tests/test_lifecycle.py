@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from keyturn.journal import Journal, notes
-from keyturn.lifecycle import CHAIN, Asked, Observed, Reason, Step, decide
+from keyturn.lifecycle import CHAIN, Asked, Observed, Reason, Step, decide, old_keys
 from keyturn.model import Mark, Stage, VersionRef, rotation_id
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -16,19 +17,16 @@ EARLIER = NOW - timedelta(days=10)
 OLD, NEW = VersionRef("1", "a" * 16), VersionRef("2", "b" * 16)
 
 QUIET = Observed(NOW, {Stage.CURRENT: OLD}, Journal())
-STAGED = Observed(
-    NOW, {Stage.CURRENT: OLD, Stage.PENDING: NEW}, Journal(pending_key="key_2", pending_fingerprint=NEW.fingerprint)
-)
+THEIRS = VersionRef("3", "d" * 16)
+STAGED = Observed(NOW, {Stage.CURRENT: OLD, Stage.PENDING: NEW}, Journal(keys={NEW.fingerprint: "key_2"}))
 PROMOTED = Journal(
-    current_key="key_2",
+    keys={NEW.fingerprint: "key_2", OLD.fingerprint: "key_1"},
     current_fingerprint=NEW.fingerprint,
-    previous_key="key_1",
-    previous_fingerprint=OLD.fingerprint,
     promoted_at=EARLIER,
 )
 PROVED = replace(PROMOTED, proved_at=EARLIER, retire_after=NOW + timedelta(hours=1))
 AFTER = {Stage.CURRENT: NEW, Stage.PREVIOUS: OLD}
-DONE = replace(PROVED, previous_key="", previous_fingerprint="", retire_after=None, retired_at=EARLIER)
+DONE = replace(PROVED, keys={NEW.fingerprint: "key_2"}, retired_at=EARLIER)
 
 
 SITUATIONS = {
@@ -37,13 +35,19 @@ SITUATIONS = {
     "staged and known: on to the canary": (STAGED, Asked(NOW), Step.VALIDATE, "staged"),
     "staged and unknown: adopt or clear": (replace(STAGED, journal=Journal()), Asked(NOW), Step.ADOPT, "unclaimed"),
     "staged by another rotation than the journal's: adopt or clear": (
-        replace(STAGED, journal=Journal(pending_key="key_9", pending_fingerprint="c" * 16)),
+        replace(STAGED, journal=Journal(keys={"c" * 16: "key_9"})),
         Asked(NOW),
         Step.ADOPT,
         "unclaimed",
     ),
     "swapped and not written down: write it down": (
-        Observed(NOW, AFTER, Journal(pending_key="key_2", pending_fingerprint=NEW.fingerprint)),
+        Observed(NOW, AFTER, Journal(keys={NEW.fingerprint: "key_2"})),
+        Asked(NOW),
+        Step.PROMOTE,
+        "promoted_unrecorded",
+    ),
+    "an old value of ours put back by hand: goes on from there": (
+        Observed(NOW, {Stage.CURRENT: OLD, Stage.PREVIOUS: NEW}, PROVED),
         Asked(NOW),
         Step.PROMOTE,
         "promoted_unrecorded",
@@ -79,7 +83,43 @@ SITUATIONS = {
         "in_overlap",
     ),
     "a value set by hand after a rotation: a new key when asked": (
-        Observed(NOW, {Stage.CURRENT: VersionRef("3", "d" * 16)}, DONE, serving={"local": {"one": NEW}}),
+        Observed(NOW, {Stage.CURRENT: THEIRS}, DONE, serving={"local": {"one": NEW}}),
+        Asked(NOW),
+        Step.CREATE,
+        "due",
+    ),
+    "a value set by hand in the overlap, which no member serves: a new key brings them on": (
+        Observed(NOW, {Stage.CURRENT: THEIRS}, PROVED, serving={"local": {"one": NEW}}),
+        Asked(NOW),
+        Step.CREATE,
+        "due",
+    ),
+    "the same, and the overlap is over: no evidence for a revoke can be had, a new key comes first": (
+        Observed(NOW, {Stage.CURRENT: THEIRS}, replace(PROVED, retire_after=NOW), serving={"local": {"one": NEW}}),
+        Asked(NOW),
+        Step.CREATE,
+        "due",
+    ),
+    "a value set by hand that every member serves, and the overlap is over: retire": (
+        Observed(NOW, {Stage.CURRENT: THEIRS}, replace(PROVED, retire_after=NOW), serving={"local": {"one": THEIRS}}),
+        Asked(NOW),
+        Step.RETIRE,
+        "overdue",
+    ),
+    "proved, and a further secret holds something else: roll": (
+        Observed(NOW, AFTER, DONE, serving={"local": {"one": NEW}}, lagging=("aws:prod",)),
+        Asked(NOW),
+        Step.ROLL,
+        "drifted",
+    ),
+    "promoted, and a further secret lags: roll": (
+        Observed(NOW, AFTER, PROMOTED, serving={"local": {"one": NEW}}, lagging=("aws:prod",)),
+        Asked(NOW),
+        Step.ROLL,
+        "unrolled",
+    ),
+    "a staged value of ours that left PENDING unused: not in the way": (
+        Observed(NOW, {Stage.CURRENT: OLD}, Journal(keys={NEW.fingerprint: "key_2"})),
         Asked(NOW),
         Step.CREATE,
         "due",
@@ -96,6 +136,24 @@ SITUATIONS = {
         Asked(NOW, Reason.INCIDENT),
         Step.RETIRE,
         "incident_overlap",
+    ),
+    "an incident, and the old key could not be revoked: a new key all the same": (
+        Observed(NOW, AFTER, PROVED),
+        Asked(NOW, Reason.INCIDENT, tried_to_retire=True),
+        Step.CREATE,
+        "overtaken",
+    ),
+    "an incident, and the last rotation cannot be proved: a new key all the same": (
+        Observed(NOW, AFTER, PROMOTED, serving={"local": {"one": NEW}}),
+        Asked(NOW, Reason.INCIDENT),
+        Step.CREATE,
+        "overtaken",
+    ),
+    "an incident, and what was promoted since is not proved: prove": (
+        Observed(NOW, AFTER, replace(PROMOTED, promoted_at=NOW), serving={"local": {"one": NEW}}),
+        Asked(NOW, Reason.INCIDENT),
+        Step.PROVE,
+        "unproved",
     ),
     "asked before the last promotion: nothing": (
         Observed(NOW, AFTER, DONE),
@@ -141,7 +199,11 @@ def test_the_order_is_half_way_first_and_new_last() -> None:
         ("unproved", "overdue"),  # nothing is revoked before it was proved
         ("drifted", "overdue"),
         ("overdue", "due"),  # an old key is dealt with before there is another
-        ("incident_overlap", "in_overlap"),
+        ("promoted_unrecorded", "incident_overlap"),  # what it displaced is not known before it is written down
+        ("staged", "overtaken"),  # the nearest new key is the fastest
+        ("incident_overlap", "overtaken"),
+        ("overtaken", "unproved"),  # a leak does not wait for the proof of the leaked key
+        ("satisfied", "in_overlap"),
         ("satisfied", "due"),
         ("in_overlap", "due"),
         ("young", "due"),
@@ -167,12 +229,35 @@ def test_a_label_is_recognised_by_its_own_installation_and_credential_alone() ->
     assert not mark.is_ours("keyturn-openai") and not mark.is_ours(label + "0")
 
 
+def written_down(journal: Journal) -> dict[str, str]:
+    values = {name: getattr(journal, name) for name in Journal.__dataclass_fields__}
+    return {key: value for key, value in notes(about=journal.current_fingerprint, **values).items() if value}
+
+
 def test_notes_round_trip_and_fit_every_store() -> None:
     journal = replace(PROVED, attempt=3, rotation=rotation_id(Mark.of("a", "b"), "c", 0), reason="manual")
-    names = [field for field in Journal.__dataclass_fields__ if getattr(journal, field)]
-    written = {key: value for key, value in notes(**{name: getattr(journal, name) for name in names}).items() if value}
-    assert Journal.parse(written) == journal
-    assert all(len(key) <= 24 and len(value) <= 120 for key, value in written.items())
+    assert Journal.parse(written_down(journal)) == journal
+    for key, value in written_down(journal).items():
+        assert re.fullmatch(r"[a-z_]{1,24}", key) and re.fullmatch(r"[A-Za-z0-9 _.:/=+@-]{0,120}", value)
+
+
+def test_a_time_is_void_for_any_value_but_the_one_it_was_written_about() -> None:
+    late = notes(about=OLD.fingerprint, proved_at=NOW, rolled_at=NOW, retire_after=NOW, watched_from=NOW)
+    journal = Journal.parse({**written_down(DONE), **{key: value for key, value in late.items() if value}})
+    assert (journal.proved_at, journal.rolled_at, journal.retire_after, journal.watched_from) == (None, None, None, None)
+    with pytest.raises(KeyError):
+        notes(proved_at=NOW)
+
+
+def test_noting_one_key_leaves_every_other_noted() -> None:
+    both = written_down(PROVED)
+    gone = {key for key, value in notes(keys={OLD.fingerprint: None}).items() if value is None}
+    assert Journal.parse({key: both[key] for key in both.keys() - gone}).keys == {NEW.fingerprint: "key_2"}
+
+
+def test_what_was_promoted_last_is_not_old_before_its_successor_is_written_down() -> None:
+    assert old_keys(PROVED, {Stage.CURRENT: THEIRS}) == {OLD.fingerprint: "key_1"}
+    assert old_keys(replace(PROVED, current_fingerprint=THEIRS.fingerprint), {Stage.CURRENT: THEIRS}) == PROVED.keys
 
 
 def test_an_unreadable_note_is_as_if_never_written() -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import ClassVar
 
 import httpx
 
@@ -34,6 +35,18 @@ class LiteLLMCanary:
     deployment. `check` is the provider's own check of a key, the baseline. `timeout` bounds each call.
     `control=False` leaves out the garbage key that must be refused. A candidate is sent to one member, and nowhere else.
     """
+
+    CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "candidate": (
+            "at one member: GET /model/info, GET /health/readiness/details, POST /v1/chat/completions with a garbage key in "
+            "its body, then with the new one",
+            "the proxy's master key",
+        ),
+        "member": (
+            "at each member: GET /model/info, POST /v1/chat/completions, pinned and uncached",
+            "the proxy's master key",
+        ),
+    }
 
     def __init__(
         self,

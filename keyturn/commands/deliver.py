@@ -7,17 +7,17 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
 
 from keyturn.assembly import Adapters
 from keyturn.commands.exits import Exit, leave, reported
+from keyturn.commands.options import address, duration, reference
 from keyturn.config import load
 from keyturn.delivery.exec import run_exec
 from keyturn.delivery.supervisor import Supervisor
 from keyturn.delivery.variables import own_secrets, variables
-from keyturn.durations import parse
 from keyturn.errors import MisconfiguredError
 from keyturn.quiet import hold_vendor_loggers
 
@@ -37,9 +37,10 @@ def execute(
     hold_vendor_loggers()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s keyturn %(levelname)s %(message)s", stream=sys.stderr)
     with reported():
-        times = [
-            _duration(name, text) for name, text in (("drain", drain), ("grace", grace), ("start-timeout", start_timeout))
-        ]
+        reference("--token", token)
+        if readiness is not None:
+            address("--readiness", readiness)
+        times = [duration(*each) for each in (("--drain", drain), ("--grace", grace), ("--start-timeout", start_timeout))]
         code = asyncio.run(_execute(proxy, command, control, token, health, readiness, *times))
     raise SystemExit(code)
 
@@ -51,12 +52,31 @@ def environment(proxy: str, style: str, show: bool) -> None:
         if sys.stdout.isatty() and not show:
             raise MisconfiguredError("this prints keys, and the output is a terminal", remedy="redirect it, or add --show")
         values = asyncio.run(_values(proxy))
-    if style == "json":
-        sys.stdout.write(json.dumps(values) + "\n")
-    else:
-        lead = "export " if style == "shell" else ""
-        sys.stdout.writelines(f"{lead}{name}={shlex.quote(value)}\n" for name, value in values.items())
+        text = _STYLES[style](values)
+    sys.stdout.write(text)
     leave(Exit.DONE)
+
+
+def _as_shell(values: Mapping[str, str]) -> str:
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+def _as_dotenv(values: Mapping[str, str]) -> str:
+    """Bare or in single quotes: what shells, python-dotenv and Compose read alike. MisconfiguredError for the rest."""
+    for name, value in values.items():
+        if set(value) & set("'\\$"):
+            raise MisconfiguredError(
+                f"the key for {name} has a quote, a backslash or a dollar sign in it",
+                remedy="use --format shell or --format json: readers of dotenv take these characters differently",
+            )
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+def _as_json(values: Mapping[str, str]) -> str:
+    return json.dumps(values) + "\n"
+
+
+_STYLES = {"shell": _as_shell, "dotenv": _as_dotenv, "json": _as_json}
 
 
 async def _execute(
@@ -98,13 +118,7 @@ async def _values(proxy: str) -> dict[str, str]:
 
 def _readiness(command: Sequence[str]) -> str:
     """LiteLLM's readiness address, from its own --port and --host."""
-    options = dict(pairwise(command))
+    words = [part for word in command for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    options = dict(pairwise(words))
     host, port = options.get("--host", "127.0.0.1"), options.get("--port", "4000")
     return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/health/readiness"  # noqa: S104  # only compared
-
-
-def _duration(name: str, text: str) -> timedelta:
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise MisconfiguredError(f"--{name} {error}") from None

@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from keyturn.commands.exits import Exit, console, leave, reported
@@ -48,7 +49,7 @@ def demo(keep: bool, folder: Path) -> None:
 
 
 def _say(step: str, sentence: str) -> None:
-    console.print(f"[dim]{datetime.now(UTC):%H:%M:%S}[/] [cyan]{step:<9}[/] " + sentence.replace("[", "\\["))
+    console.print(f"[dim]{datetime.now(UTC):%H:%M:%S}[/] [cyan]{step:<9}[/] " + escape(sentence))
 
 
 def _show(report: object, folder: Path, seconds: float) -> None:

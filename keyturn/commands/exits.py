@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
+from rich.markup import escape
 
-from keyturn.config import ConfigError
+from keyturn import faults
+from keyturn.assembly import Line
 from keyturn.errors import KeyturnError, MisconfiguredError
 
 
@@ -27,7 +29,8 @@ class Exit(IntEnum):
     NOT_WELL = 6
 
 
-AFTER_PIVOT_STEPS = ("tidy", "roll", "prove", "revoke", "retire")
+# A line of one of these steps is only ever said with the new key promoted. (`promote` speaks after the swap, not before.)
+AFTER_PIVOT_STEPS = ("promote", "tidy", "roll", "prove", "revoke", "retire")
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 console = Console(highlight=False, soft_wrap=True)
@@ -40,27 +43,46 @@ def leave(code: Exit) -> NoReturn:
     raise SystemExit(int(code))
 
 
+def print_data(data: Any) -> None:
+    """JSON for a script: no colour and no line broken, whatever the terminal."""
+    sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+
+
 @contextmanager
-def reported(as_json: bool = False, step: list[str] | None = None) -> Iterator[None]:
-    """Turn an error of ours into a message and an exit code. `step`: its last item names where the run was."""
+def reported(as_json: bool = False, timeline: Sequence[Line] = (), failed: Exit = Exit.NOT_WELL) -> Iterator[None]:
+    """Turn an error into a message and an exit code.
+
+    `failed`: the code for an error of ours that is no misconfiguration; BEFORE_PIVOT becomes AFTER_PIVOT when the
+    timeline got so far. Any other error is a fault of keyturn's: it is named without its text.
+    """
     try:
         yield
     except KeyturnError as error:
-        where = step[-1] if step else ""
-        if as_json:
-            console.print_json(json.dumps({"error": error.message, "remedy": error.remedy, "step": where}))
-        else:
-            errors.print(f"[bold red]stopped{' at ' + where if where else ''}:[/] {_plain(error.message)}")
-            if error.remedy:
-                errors.print(f"[bold]what to do:[/] {_plain(error.remedy)}")
-        leave(_code(error, where))
+        where = _where(timeline)
+        _tell(as_json, where, error.message, error.remedy)
+        leave(_code(error, where, failed))
+    except Exception as error:
+        _tell(as_json, _where(timeline), f"a fault of keyturn's: {faults.describe(error)}", "please report it")
+        leave(Exit.UNEXPECTED)
 
 
-def _code(error: KeyturnError, where: str) -> Exit:
-    if isinstance(error, ConfigError) or (isinstance(error, MisconfiguredError) and not where):
+def _where(timeline: Sequence[Line]) -> str:
+    # What is undone had stopped before: the step before the undo is where it happened.
+    return next((line.step for line in reversed(timeline) if line.step != "undo"), "")
+
+
+def _tell(as_json: bool, where: str, message: str, remedy: str) -> None:
+    if as_json:
+        print_data({"error": message, "remedy": remedy, "step": where})
+        return
+    errors.print(f"[bold red]stopped{' at ' + where if where else ''}:[/] {escape(message)}")
+    if remedy:
+        errors.print(f"[bold]what to do:[/] {escape(remedy)}")
+
+
+def _code(error: KeyturnError, where: str, failed: Exit) -> Exit:
+    if isinstance(error, MisconfiguredError) and not where:
         return Exit.MISCONFIGURED
-    return Exit.AFTER_PIVOT if where in AFTER_PIVOT_STEPS else Exit.BEFORE_PIVOT
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+    if failed is Exit.BEFORE_PIVOT and where in AFTER_PIVOT_STEPS:
+        return Exit.AFTER_PIVOT
+    return failed

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from keyturn.errors import MisconfiguredError
+from keyturn.errors import MisconfiguredError, UnavailableError
 
 ROOT_VARIABLE = "KEYTURN_ROOT"
 
@@ -29,22 +29,32 @@ def project_root() -> Path:
     return root
 
 
-def load(module: str, name: str) -> Any:
-    """An object of the project's source, such as `flows.rotate`, `rotate`."""
+def load(module: str, name: str, *, quiet: bool = True) -> Any:
+    """An object of the project's source, such as `flows.rotate`, `rotate`. `quiet`: Prefect's log stays off the terminal."""
     root = str(project_root())
     if root not in sys.path:
         sys.path.insert(0, root)
-    _quiet_prefect()
+    if quiet:
+        _quiet_prefect()
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     return getattr(import_module(module), name)
 
 
 def run(flow: Callable[..., Any], **parameters: Any) -> Any:
-    """The flow's return value. Its errors come out as they were raised."""
-    return asyncio.run(flow(**parameters))
+    """The flow's return value. Its errors come out as they were raised; UnavailableError when Prefect does not answer."""
+    try:
+        return asyncio.run(flow(**parameters))
+    except RuntimeError as error:
+        if not str(error).startswith("Failed to reach API"):
+            raise
+        raise UnavailableError(
+            "Prefect's API does not answer",
+            remedy="start its server and look at PREFECT_API_URL; without it a command brings a server of its own",
+        ) from None
 
 
 def _quiet_prefect() -> None:
-    """The terminal shows our own lines; Prefect's log keeps its, in its own database."""
+    """The terminal shows our own lines; Prefect keeps its log in its own database."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")

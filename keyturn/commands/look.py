@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+from rich.markup import escape
 from rich.table import Table
 
 from keyturn import durations
 from keyturn.assembly import Assembly, assemble
-from keyturn.commands.exits import Exit, console, leave, reported
+from keyturn.commands.exits import Exit, console, leave, print_data, reported
 from keyturn.config import Config, load
 from keyturn.errors import KeyturnError
 from keyturn.lifecycle import Asked, Decision, Observed, Step, decide
@@ -38,8 +38,17 @@ class Standing:
 async def standing(config: Config, name: str) -> Standing:
     """Observe one credential; what cannot be seen is named in its problems."""
     async with assemble(config, name) as c:
-        seen = await observe_leniently(c)
-        return Standing(name, seen, decide(seen, _asked(c)), _strays(c, seen))
+        return await _standing(c)
+
+
+async def _standing(c: Assembly) -> Standing:
+    seen = await observe_leniently(c)
+    asked = Asked(datetime.now(UTC), overlap=c.settings.overlap, max_age=c.settings.max_age)
+    if any(problem.startswith(("store: ", "notes: ")) for problem in seen.problems):
+        decision = Decision(Step.STOP, "unseen", "not known: the secret could not be read")
+    else:
+        decision = decide(seen, asked)
+    return Standing(c.name, seen, decision, _strays(c, seen))
 
 
 def status(name: str | None, as_json: bool) -> None:
@@ -52,12 +61,12 @@ def status(name: str | None, as_json: bool) -> None:
             config.credential(asked)
         found = asyncio.run(_together(config, names))
     if as_json:
-        console.print_json(json.dumps({each.credential: _facts(each) for each in found}, default=str))
+        print_data({each.credential: _facts(each) for each in found})
     else:
         console.print(_table(found))
         for each in found:
             for problem in each.seen.problems:
-                console.print(f"[yellow]{each.credential}[/]: " + problem.replace("[", "\\["))
+                console.print(f"[yellow]{each.credential}[/]: " + escape(problem))
     leave(Exit.NOT_WELL if any(each.seen.problems for each in found) else Exit.DONE)
 
 
@@ -67,17 +76,21 @@ def plan(name: str, as_json: bool) -> None:
     with reported(as_json):
         config = load()
         steps, found, risks = asyncio.run(_plan(config, name))
+    problems = list(found.seen.problems)
+    code = Exit.NOT_WELL if problems else Exit.DONE
     if as_json:
-        console.print_json(json.dumps({"next": _facts(found)["next"], "steps": steps, "risks": risks}, default=str))
-        leave(Exit.DONE)
-    console.print(f"[bold]{name}[/]: {found.decision.sentence}")
+        print_data({"next": _facts(found)["next"], "steps": steps, "risks": risks, "problems": problems})
+        leave(code)
+    console.print(f"[bold]{name}[/]: {escape(found.decision.sentence)}")
     table = Table("step", "where", "call", "permission")
     for row in steps:
         table.add_row(row["step"], row["where"], row["call"], row["permission"])
     console.print(table)
     for risk in risks:
         console.print(f"[yellow]note:[/] {risk}")
-    leave(Exit.DONE)
+    for problem in problems:
+        console.print("[red]not seen:[/] " + escape(problem))
+    leave(code)
 
 
 def doctor(as_json: bool) -> None:
@@ -88,14 +101,14 @@ def doctor(as_json: bool) -> None:
         found = asyncio.run(_doctor(config))
     if as_json:
         rows = [{"of": of, "what": f.what, "ok": f.ok, "detail": f.detail, "remedy": f.remedy} for of, f in found]
-        console.print_json(json.dumps(rows))
+        print_data(rows)
     else:
         marks = {True: "[green]well[/]", False: "[red]not well[/]", None: "[yellow]unknown[/]"}
         for of, finding in found:
-            words = finding.detail.replace("[", "\\[")
-            console.print(f"{marks[finding.ok]:<20} [bold]{of}[/] {finding.what}" + (f": {words}" if words else ""))
+            words = escape(finding.detail)
+            console.print(f"{marks[finding.ok]:<20} [bold]{of}[/] {escape(finding.what)}" + (f": {words}" if words else ""))
             if finding.ok is not True and finding.remedy:
-                console.print("         remedy: " + finding.remedy.replace("[", "\\["))
+                console.print("         remedy: " + escape(finding.remedy))
     leave(Exit.NOT_WELL if any(finding.ok is False for _, finding in found) else Exit.DONE)
 
 
@@ -103,15 +116,15 @@ async def _together(config: Config, names: list[str]) -> list[Standing]:
     return list(await asyncio.gather(*(standing(config, name) for name in names)))
 
 
-def _asked(c: Assembly) -> Asked:
-    return Asked(datetime.now(UTC), overlap=c.settings.overlap, max_age=c.settings.max_age)
-
-
 def _strays(c: Assembly, seen: Observed) -> int:
     """Keys with our mark that the journal claims for nothing."""
-    journal = seen.journal
-    claimed = {journal.pending_key, journal.current_key, journal.previous_key}
+    claimed = set(seen.journal.keys.values())
     return sum(1 for key in seen.keys or () if c.mark.is_ours(key.name) and key.id not in claimed)
+
+
+def _old_keys(seen: Observed) -> list[str]:
+    """The ids of the keys that wait to be revoked; none as long as it cannot be seen which is current."""
+    return list(seen.old_keys.values()) if seen.stages else []
 
 
 def _facts(each: Standing) -> dict[str, Any]:
@@ -123,7 +136,8 @@ def _facts(each: Standing) -> dict[str, Any]:
             fleet: {member: version.fingerprint if version else None for member, version in members.items()}
             for fleet, members in each.seen.serving.items()
         },
-        "keys": {"current": journal.current_key, "pending": journal.pending_key, "previous": journal.previous_key},
+        "lagging": list(each.seen.lagging),
+        "keys": {"current": journal.current_key, "pending": journal.pending_key, "old": _old_keys(each.seen)},
         "promoted_at": journal.promoted_at,
         "proved_at": journal.proved_at,
         "retire_after": journal.retire_after,
@@ -144,9 +158,9 @@ def _table(found: list[Standing]) -> Table:
             seen.stages[Stage.CURRENT].fingerprint if Stage.CURRENT in seen.stages else "-",
             _when(seen.journal.promoted_at),
             f"{on} of {len(members)}",
-            f"until {_when(after)}" if seen.journal.previous_fingerprint and after else "-",
+            f"until {_when(after)}" if _old_keys(seen) and after else "-",
             str(each.strays),
-            each.decision.sentence,
+            escape(each.decision.sentence),
         )
     return table
 
@@ -157,43 +171,56 @@ def _when(moment: datetime | None) -> str:
 
 async def _plan(config: Config, name: str) -> tuple[list[dict[str, str]], Standing, list[str]]:
     async with assemble(config, name) as c:
-        seen = await observe_leniently(c)
-        found = Standing(name, seen, decide(seen, _asked(c)), _strays(c, seen))
-        return _rows(c, found.decision), found, [*_risks(c), *seen.problems]
+        found = await _standing(c)
+        return _rows(c, found.decision), found, _risks(c)
 
 
+# What each step calls: (which part, which verb). `journal` is the deciding secret, which holds the notes.
 ORDER = {
+    "observe": [("secrets", "stages"), ("journal", "annotations"), ("provider", "list"), ("fleets", "serving")],
     "create": [("provider", "create")],
-    "write": [("secrets", "stage")],
+    "write": [("secrets", "stage"), ("journal", "annotate")],
     "validate": [("provider", "check"), ("canary", "candidate")],
-    "promote": [("secrets", "promote"), ("secrets", "annotate")],
-    "roll": [("fleets", "roll")],
-    "prove": [("canary", "member"), ("provider", "last_used")],
-    "revoke": [("provider", "revoke"), ("provider", "check")],
+    "promote": [("secrets", "promote"), ("journal", "annotate")],
+    "roll": [("fleets", "roll"), ("journal", "annotate")],
+    "prove": [("canaries", "member"), ("provider", "last_used"), ("journal", "annotate")],
+    "revoke": [("provider", "revoke"), ("provider", "check"), ("secrets", "discard"), ("journal", "annotate")],
+}
+# Where a rotation goes on that stands half-way; any other begins with a new key.
+BEGIN = {
+    Step.VALIDATE: "validate",
+    Step.PROMOTE: "promote",
+    Step.ROLL: "roll",
+    Step.PROVE: "prove",
+    Step.RETIRE: "revoke",
+    Step.WAIT: "revoke",
 }
 
 
 def _rows(c: Assembly, decision: Decision) -> list[dict[str, str]]:
     """The calls of the steps that are left, in order. Adapters say what a verb calls and needs in `CALLS`."""
-    steps = list(ORDER)
-    begin = {Step.VALIDATE: 2, Step.PROMOTE: 3, Step.ROLL: 4, Step.PROVE: 5, Step.RETIRE: 6, Step.WAIT: 6}
     if decision.step in (Step.NOTHING, Step.STOP):
         return []
+    steps, parts = list(ORDER), _parts(c)
+    first = steps.index(BEGIN.get(decision.step, "create"))
     rows = []
-    for step in steps[begin.get(decision.step, 0) :]:
+    for step in ["observe", *steps[first:]]:
         for part, verb in ORDER[step]:
-            for where, adapter in _parts(c)[part].items():
-                call, permission = getattr(adapter, "CALLS", {}).get(verb, (verb, ""))
+            for where, adapter in parts[part].items():
+                call, permission = getattr(adapter, "CALLS", {}).get(verb, (verb, "not told by this adapter"))
                 rows.append({"step": step, "where": where, "call": call, "permission": permission})
     return rows
 
 
 def _parts(c: Assembly) -> dict[str, Mapping[str, Any]]:
+    secret, store = c.decider
     return {
         "provider": {c.settings.provider: c.provider},
         "secrets": {str(secret): store for secret, store in c.secrets},
+        "journal": {str(secret): store},
         "fleets": dict(c.fleets),
         "canary": {c.settings.canary.proxy: c.canary},
+        "canaries": dict(c.canaries),
     }
 
 

@@ -9,5 +9,5 @@ from keyturn.commands.exits import reported
 def serve(limit: int) -> None:
     """Register the deployments and run what they schedule, `limit` runs at once."""
     with reported():
-        main = flows.load("deployments.serve", "main")
+        main = flows.load("deployments.serve", "main", quiet=False)
         main(limit)

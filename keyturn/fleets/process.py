@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -49,6 +49,11 @@ class MemberAddress(BaseModel):
 
 class ProcessFleet:
     """Members under `keyturn exec`. Permission needed: the control token that the supervisors were started with."""
+
+    CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "serving": ("GET /v1/status of each member's supervisor", "the control token"),
+        "roll": ("POST /v1/roll of each member's supervisor, one after the other", "the control token"),
+    }
 
     class Settings(BaseModel):
         """A member given as a bare URL has its supervisor at the same host, `control_port_offset` above its port.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -30,6 +30,7 @@ from keyturn.errors import (
 )
 from keyturn.material import KeyMaterial
 from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef, Verdict
+from keyturn.providers.openai_calls import CALLS
 from keyturn.references import Address, Resolver, SecretReference
 
 _ID = re.compile(r"[A-Za-z0-9_-]+")
@@ -79,6 +80,8 @@ class OpenAI:
     The admin key is one of the organization's (they cannot do inference), with permission to read and write project API
     keys and service accounts. It is resolved anew for every call.
     """
+
+    CALLS: ClassVar[Mapping[str, tuple[str, str]]] = CALLS
 
     class Settings(BaseModel):
         model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

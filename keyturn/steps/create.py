@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from keyturn.assembly import Assembly
 from keyturn.errors import LostAnswerError
-from keyturn.journal import notes
+from keyturn.journal import UNKNOWN, notes
 from keyturn.lifecycle import Step
-from keyturn.model import CreatedKey, KeyRef, Stage
+from keyturn.model import CreatedKey, Stage, VersionRef
+from keyturn.steps.identify import key_of
 from keyturn.steps.observe import Turn
 
 
@@ -34,26 +35,39 @@ async def create(c: Assembly, turn: Turn) -> CreatedKey | None:
 
 
 async def _adopt(c: Assembly, turn: Turn) -> bool:
-    """Claim a staged value that no journal knows, if it is a key of this rotation; else clear it away."""
+    """Claim a staged value that no journal knows, if it bears this rotation's id; else clear it away."""
     secret, store = c.decider
     pending = (await store.stages(secret)).get(Stage.PENDING)
     if pending is None:
         return False
-    material = await store.read(secret, pending)
-    fitting: list[KeyRef] = [key for key in await c.provider.find(turn.label) if material.fits_hint(key.hint)]
-    if len(fitting) != 1:
-        await store.discard(secret, pending)
-        c.say("create", "the staged value is no key of this rotation: cleared")
+    if pending.id != turn.rotation:
+        await _clear(c, turn, pending)
         return False
+    material = await store.read(secret, pending)
+    key = await key_of(c, material, lambda name: name == turn.label)
+    key_id = key.id if key else UNKNOWN
     await store.annotate(
         secret,
         notes(
+            keys={pending.fingerprint: key_id},
             rotation=turn.rotation,
             reason=turn.asked.reason.value,
-            pending_key=fitting[0].id,
             pending_fingerprint=pending.fingerprint,
-            pending_since=c.now(),
+            staged_at=c.now(),
         ),
     )
-    c.say("create", f"the staged value is {fitting[0].id}, made by this rotation: adopted")
+    c.say("create", f"the staged value is this rotation's: adopted, its key is {key_id}")
     return True
+
+
+async def _clear(c: Assembly, turn: Turn, pending: VersionRef) -> None:
+    """Discard what somebody else staged. A key of ours behind it, of a rotation that nobody remembers, goes with it."""
+    secret, store = c.decider
+    material = await store.read(secret, pending)
+    await store.discard(secret, pending)
+    c.say("create", "the staged value is not this rotation's: cleared")
+    key = await key_of(c, material, c.mark.is_ours)
+    # CURRENT is still what it was, so the value was never promoted, and now it cannot be: nobody serves that key.
+    if key is not None and (await store.stages(secret)).get(Stage.CURRENT) == turn.seen.current:
+        await c.provider.revoke(key)
+        c.say("create", f"revoked {key.id}, which nobody serves")

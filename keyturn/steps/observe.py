@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from keyturn.assembly import Assembly
-from keyturn.errors import KeyturnError
+from keyturn.errors import ConflictError, KeyturnError
 from keyturn.journal import Journal
 from keyturn.lifecycle import Asked, Decision, Observed, decide
-from keyturn.model import KeyRef, Serving, VersionRef, rotation_id
+from keyturn.model import KeyRef, Serving, Stage, VersionRef, rotation_id
 
 T = TypeVar("T")
 
-
-_UNDER_WAY = ("promoted_unrecorded", "staged", "unrolled", "unproved", "drifted", "overdue", "incident_overlap")
+_PROMOTED = ("promoted_unrecorded", "unrolled", "unproved", "drifted", "overdue", "incident_overlap")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +35,45 @@ async def begin(c: Assembly, asked: Asked) -> Turn:
     seen = await observe(c)
     decision = decide(seen, asked)
     c.say("observe", decision.sentence)
-    fingerprint = seen.current.fingerprint if seen.current else ""
-    journal = seen.journal
-    # A rotation under way is named by the journal: once promoted, its id can no longer be derived from CURRENT.
-    resumed = journal.rotation if decision.check in _UNDER_WAY else ""
-    rotation = resumed or rotation_id(c.mark, fingerprint, journal.attempt)
+    rotation = _rotation(c, seen, decision)
     return Turn(c.name, rotation, c.mark.label(rotation), asked, decision, seen)
+
+
+def _rotation(c: Assembly, seen: Observed, decision: Decision) -> str:
+    """PENDING bears its rotation's id. Once promoted, a rotation is named by the journal: CURRENT tells it no longer."""
+    pending = seen.stages.get(Stage.PENDING)
+    if decision.check == "staged" and pending is not None:
+        return pending.id
+    if decision.check in _PROMOTED and seen.journal.rotation:
+        return seen.journal.rotation
+    return rotation_id(c.mark, seen.current.fingerprint if seen.current else "", seen.journal.attempt)
 
 
 async def observe(c: Assembly) -> Observed:
     """All observations at once: none waits for another."""
-    secret, store = c.decider
-    stages, notes, keys, serving = await asyncio.gather(
-        store.stages(secret), store.annotations(secret), _keys(c), observe_serving(c)
+    (stages, journal), further, keys, serving = await asyncio.gather(
+        observe_decider(c), _further(c), _keys(c), observe_serving(c)
     )
-    return Observed(c.now(), stages, Journal.parse(notes), keys, serving)
+    return Observed(c.now(), stages, journal, keys, serving, _lagging(stages, further))
+
+
+async def observe_decider(c: Assembly) -> tuple[Mapping[Stage, VersionRef], Journal]:
+    """The deciding secret's stages and journal.
+
+    The journal is read first: a value is staged before its key is written down, so one that the journal knows and no
+    stage holds any more has been and gone, and is not about to come.
+    """
+    secret, store = c.decider
+    journal = Journal.parse(await store.annotations(secret))
+    return await store.stages(secret), journal
+
+
+def promoted_by_us(stages: Mapping[Stage, VersionRef], journal: Journal) -> VersionRef:
+    """CURRENT. ConflictError when it is a value that no rotation of ours made."""
+    current = stages.get(Stage.CURRENT)
+    if current is None or current.fingerprint not in (*journal.keys, journal.current_fingerprint):
+        raise ConflictError("somebody changed the current value meanwhile", remedy="look who did, then run again")
+    return current
 
 
 async def observe_leniently(c: Assembly) -> Observed:
@@ -65,13 +88,14 @@ async def observe_leniently(c: Assembly) -> Observed:
             problems.append(f"{what}: {error}")
             return otherwise
 
-    stages, notes, keys, serving = await asyncio.gather(
-        attempt("store", store.stages(secret), {}),
-        attempt("notes", store.annotations(secret), {}),
-        attempt("provider", _keys(c), None),
-        observe_serving(c),
+    notes, keys, serving = await asyncio.gather(
+        attempt("notes", store.annotations(secret), {}), attempt("provider", _keys(c), None), observe_serving(c)
     )
-    return Observed(c.now(), stages, Journal.parse(notes), keys, serving, tuple(problems))
+    stages, further = await asyncio.gather(
+        attempt("store", store.stages(secret), {}), attempt("further stores", _further(c), {})
+    )
+    lagging = _lagging(stages, further)
+    return Observed(c.now(), stages, Journal.parse(notes), keys, serving, lagging, tuple(problems))
 
 
 async def observe_serving(c: Assembly) -> Serving:
@@ -84,6 +108,15 @@ async def observe_serving(c: Assembly) -> Serving:
         return fleet, {member.name: version for member, version in zip(members, versions, strict=True)}
 
     return dict(await asyncio.gather(*(one(fleet) for fleet in c.fleets)))
+
+
+async def _further(c: Assembly) -> dict[str, VersionRef | None]:
+    stages = await asyncio.gather(*(store.stages(secret) for secret, store in c.secrets[1:]))
+    return {str(secret): held.get(Stage.CURRENT) for (secret, _), held in zip(c.secrets[1:], stages, strict=True)}
+
+
+def _lagging(stages: Mapping[Stage, VersionRef], further: Mapping[str, VersionRef | None]) -> tuple[str, ...]:
+    return tuple(secret for secret, version in further.items() if version != stages.get(Stage.CURRENT))
 
 
 async def _keys(c: Assembly) -> tuple[KeyRef, ...] | None:

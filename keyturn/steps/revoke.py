@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
 from keyturn.assembly import Assembly
-from keyturn.errors import IndeterminateError, NotFoundError
-from keyturn.journal import Journal, notes
+from keyturn.errors import ConflictError, IndeterminateError
+from keyturn.journal import UNKNOWN, Journal, notes
+from keyturn.lifecycle import old_keys
 from keyturn.material import KeyMaterial
-from keyturn.model import KeyRef, Stage, Verdict
+from keyturn.model import Stage, Verdict, VersionRef
+from keyturn.steps.identify import ref_of
+from keyturn.steps.observe import observe_decider
 from keyturn.steps.prove import demand_complete, gather_evidence
 
 FIRST_PAUSE = 0.5  # seconds; doubled each time
@@ -25,38 +30,71 @@ class Revoked:
     sentence: str
 
 
-async def revoke(c: Assembly) -> Revoked:
+async def revoke(c: Assembly, only: Collection[str] | None = None) -> Revoked:
     """Demand the evidence anew, revoke, and wait until the provider refuses the old key.
 
-    EvidenceMissingError while something speaks against it. IndeterminateError when the provider still accepts the key
-    after its propagation budget. Safe to repeat: a key that is gone already counts as revoked, and is still tried.
+    `only`: the fingerprints whose time has come; what became old since they were looked at has an overlap of its own.
+    EvidenceMissingError while something speaks against it. ConflictError when the key is in service again somewhere.
+    IndeterminateError when the provider still accepts the key after its propagation budget. Safe to repeat: a key that is
+    gone already counts as revoked, and is still tried.
     """
-    secret, store = c.decider
-    journal = Journal.parse(await store.annotations(secret))
-    if not journal.previous_fingerprint:
+    stages, journal = await observe_decider(c)
+    old = {each: key for each, key in old_keys(journal, stages).items() if only is None or each in only}
+    if not old:
         return Revoked("", None, "there is no old key to revoke")
-    demand_complete(await gather_evidence(c))
-    if not journal.previous_key:
-        return await _leave_to_a_person(c)
-    stages = await store.stages(secret)
-    previous = stages.get(Stage.PREVIOUS)
-    material = None
-    if previous is not None and previous.fingerprint == journal.previous_fingerprint:
-        material = await store.read(secret, previous)
-    _refuse_to_revoke_current(journal)
-    await c.provider.revoke(KeyRef(journal.previous_key, ""))
-    c.say("revoke", f"deleted {journal.previous_key}")
+    evidence = await gather_evidence(c, stages[Stage.CURRENT], journal, old)
+    if evidence.idle is False and all(member.counts for member in evidence.members):
+        await _watch_anew(c, journal)
+    demand_complete(evidence)
+    held = stages[Stage.PREVIOUS].fingerprint if Stage.PREVIOUS in stages else ""
+    done = [await _revoke_one(c, each, old[each]) for each in sorted(old, key=lambda each: each == held)]
+    return done[-1]  # the one whose text is held: that it is refused can be seen
+
+
+async def _watch_anew(c: Assembly, journal: Journal) -> None:
+    """A use after the roll is there for ever. Whether whoever it was has stopped shows in another overlap without one."""
+    if journal.proved_at is None or journal.retire_after is None:
+        return
+    secret, store = c.decider
+    now, overlap = c.now(), journal.retire_after - (journal.watched_from or journal.proved_at)
+    about = journal.current_fingerprint
+    await store.annotate(secret, notes(about=about, watched_from=now, retire_after=now + overlap))
+    c.say("revoke", "the old key was used after the roll: it is watched for another overlap")
+
+
+async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
+    material = await _text(c, fingerprint)
+    if key == UNKNOWN:
+        return await _leave_to_a_person(c, fingerprint, material)
+    ref = await ref_of(c, key)
+    await _refuse_what_is_in_service(c, fingerprint)
+    await c.provider.revoke(ref)
+    c.say("revoke", f"deleted {key}")
     refused_at = await _until_refused(c, material) if material else None
-    await _close(c, journal)
+    await _close(c, fingerprint)
     if material is None:
-        return Revoked(journal.previous_key, None, "revoked; its text was no longer held, so its refusal was not tried")
-    return Revoked(journal.previous_key, refused_at, "revoked, and refused by the provider")
+        return Revoked(key, None, "revoked; its text was no longer held, so its refusal was not tried")
+    return Revoked(key, refused_at, "revoked, and refused by the provider")
 
 
-def _refuse_to_revoke_current(journal: Journal) -> None:
-    """The last fence: whatever else went wrong, the key in service is not deleted."""
-    if journal.previous_key == journal.current_key or journal.previous_fingerprint == journal.current_fingerprint:
-        raise NotFoundError("the old key is the one in service: not revoked", remedy="look at `keyturn status --json`")
+async def _text(c: Assembly, fingerprint: str) -> KeyMaterial | None:
+    """From whichever secret still holds it."""
+    for secret, store in c.secrets:
+        previous = (await store.stages(secret)).get(Stage.PREVIOUS)
+        if previous is not None and previous.fingerprint == fingerprint:
+            return await store.read(secret, previous)
+    return None
+
+
+async def _refuse_what_is_in_service(c: Assembly, fingerprint: str) -> None:
+    """The last look before the delete: since the evidence was gathered somebody may have put the old value back."""
+    held = await asyncio.gather(*(store.current(secret) for secret, store in c.secrets))
+    for (secret, _), current in zip(c.secrets, held, strict=True):
+        if current.version.fingerprint == fingerprint:
+            raise ConflictError(
+                f"the old key is what {secret} tells the proxies to use: not revoked",
+                remedy=f"look who put it back; `keyturn rotate {c.name}` goes on from there",
+            )
 
 
 async def _until_refused(c: Assembly, material: KeyMaterial) -> datetime:
@@ -75,20 +113,23 @@ async def _until_refused(c: Assembly, material: KeyMaterial) -> datetime:
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-async def _leave_to_a_person(c: Assembly) -> Revoked:
-    """Never guess which key to delete."""
+async def _leave_to_a_person(c: Assembly, fingerprint: str, material: KeyMaterial | None) -> Revoked:
+    """Never guess which key to delete. One that is refused was deleted already, which is why no key matched it."""
+    if material is not None:
+        found = await c.provider.check(material)
+        if found.verdict is Verdict.REJECTED:
+            await _close(c, fingerprint)
+            return Revoked("", c.now(), "the old key is refused by the provider: somebody has deleted it before")
     secret, store = c.decider
-    await store.annotate(secret, notes(previous_fingerprint=None, previous_key=None, retire_after=None))
+    await store.annotate(secret, notes(keys={fingerprint: None}))
     sentence = "the old key could not be matched to a key at the provider: delete it there by hand"
     c.say("revoke", sentence)
     return Revoked("", None, sentence)
 
 
-async def _close(c: Assembly, journal: Journal) -> None:
-    """Drop the dead value from every store, then the notes about it: a run that dies between does this again."""
+async def _close(c: Assembly, fingerprint: str) -> None:
+    """Drop the dead value from every store, then the note about it: a run that dies between does this again."""
     for each, where in c.secrets:
-        previous = (await where.stages(each)).get(Stage.PREVIOUS)
-        if previous is not None and previous.fingerprint == journal.previous_fingerprint:
-            await where.discard(each, previous)
+        await where.discard(each, VersionRef("", fingerprint))
     secret, store = c.decider
-    await store.annotate(secret, notes(previous_key=None, previous_fingerprint=None, retire_after=None, retired_at=c.now()))
+    await store.annotate(secret, notes(keys={fingerprint: None}, retired_at=c.now()))

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from keyturn.assembly import Assembly
 from keyturn.journal import Journal
-from keyturn.model import Stage
+from keyturn.model import KeyRef, Stage
+from keyturn.steps.observe import observe_decider
 
 
 async def tidy(c: Assembly) -> None:
     """Revoke the keys of creates whose answers were lost, or whose run died before it could stage them.
 
-    Safe at any time after the pivot, also for a worker that was stalled: the rotation's token is spent, so none of these
-    can be promoted any more, and the id of its winner never changes.
+    Safe at any time after the pivot, also for a worker that was stalled: which key CURRENT is, and the name that this key
+    bears, never change; and the token of the rotation of that name is spent, so no other of its keys can be promoted.
     """
-    secret, store = c.decider
-    journal = Journal.parse(await store.annotations(secret))
-    current = (await store.stages(secret)).get(Stage.CURRENT)
-    ours = current is not None and current.fingerprint == journal.current_fingerprint
-    if not ours or not journal.rotation or not journal.current_key or not c.provider.capabilities.can_list:
+    if not c.provider.capabilities.can_list:
         return
-    for key in await c.provider.find(c.mark.label(journal.rotation)):
-        if key.id != journal.current_key:
+    stages, journal = await observe_decider(c)
+    current = stages.get(Stage.CURRENT)
+    winner = journal.keys.get(current.fingerprint) if current else None
+    keys = await c.provider.list()
+    name = next((key.name for key in keys if key.id == winner), "")
+    if c.mark.is_ours(name):
+        await _revoke(c, [key for key in keys if key.name == name], journal)
+
+
+async def revoke_namesakes(c: Assembly, name: str, journal: Journal) -> None:
+    """Every key of this name that the journal does not claim. For a rotation that was given up: its token is spent too."""
+    if c.provider.capabilities.can_list:
+        await _revoke(c, await c.provider.find(name), journal)
+
+
+async def _revoke(c: Assembly, keys: Sequence[KeyRef], journal: Journal) -> None:
+    for key in keys:
+        if key.id not in journal.keys.values():
             await c.provider.revoke(key)
-            c.say("tidy", f"{key.id} bears this rotation's name and is held nowhere: revoked")
+            c.say("tidy", f"{key.id} bears a rotation's name and is held nowhere: revoked")

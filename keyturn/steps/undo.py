@@ -2,37 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from keyturn.assembly import Assembly
-from keyturn.journal import Journal, notes
-from keyturn.model import CreatedKey, KeyRef, Stage
-from keyturn.steps.observe import Turn
+from keyturn.errors import ConflictError
+from keyturn.journal import UNKNOWN, Journal, notes
+from keyturn.lifecycle import Step
+from keyturn.model import CreatedKey, Stage, VersionRef
+from keyturn.steps.identify import ref_of
+from keyturn.steps.observe import Turn, observe_decider
+from keyturn.steps.tidy import revoke_namesakes
 
 
 async def undo(c: Assembly, turn: Turn, key: CreatedKey | None) -> bool:
     """Discard this rotation's PENDING everywhere, then revoke its key. False, and nothing is revoked, when the key was
-    promoted after all.
+    promoted after all, or may have been.
 
     The order is the fence: after `discard` no promote of that version can succeed, so the key that dies next is one that
-    nobody can come to serve. Only a key whose text this run holds, or whose staged value it has just discarded, is revoked.
+    nobody can come to serve. `key`: what this run created; None for a run that went on with what was staged before.
     """
+    stages, journal = await observe_decider(c)
+    pending = stages.get(Stage.PENDING)
+    took_over = turn.decision.step in (Step.ADOPT, Step.VALIDATE)
+    if pending is not None and pending.id == turn.rotation and (took_over or _is(pending, key)):
+        return await _give_up(c, turn, stages, pending, journal, key)
+    if key is None:
+        return False
+    # Whoever promotes a value has claimed it before. Without a claim, and held nowhere, it was never served and never is.
+    if key.material.fingerprint() in journal.keys or any(_is(version, key) for version in stages.values()):
+        c.say("undo", "the new key was promoted or given up by another run: nothing is undone")
+        return False
+    await c.provider.revoke(key.ref)
+    c.say("undo", f"revoked {key.ref.id}, which was never staged")
+    return True
+
+
+async def _give_up(
+    c: Assembly,
+    turn: Turn,
+    stages: Mapping[Stage, VersionRef],
+    pending: VersionRef,
+    journal: Journal,
+    key: CreatedKey | None,
+) -> bool:
+    """`stages`: one look that shows PENDING beside the CURRENT that it was not promoted over."""
     secret, store = c.decider
-    journal = Journal.parse(await store.annotations(secret))
-    doomed = {key.material.fingerprint(): key.ref.id} if key else {}
-    if journal.rotation == turn.rotation and journal.pending_fingerprint:
-        doomed[journal.pending_fingerprint] = journal.pending_key
-    for each, where in c.secrets:
-        pending = (await where.stages(each)).get(Stage.PENDING)
-        if pending is not None and pending.fingerprint in doomed:
-            await where.discard(each, pending)
-    current = (await store.stages(secret)).get(Stage.CURRENT)
-    if current is not None and current.fingerprint in doomed:
+    key_id = journal.keys.get(pending.fingerprint, key.ref.id if key else UNKNOWN)
+    # First: a run that finds PENDING gone has to find a new id too, and the key that is left over if this one dies.
+    await store.annotate(secret, notes(attempt=journal.attempt + 1, keys={pending.fingerprint: key_id}))
+    try:
+        await store.discard(secret, pending)
+    except ConflictError:
         c.say("undo", "the new key was promoted after all: nothing is undone")
         return False
-    for key_id in filter(None, doomed.values()):
-        await c.provider.revoke(KeyRef(key_id, turn.label))
+    if (await store.stages(secret)).get(Stage.CURRENT) != stages.get(Stage.CURRENT):
+        c.say("undo", "the current value was changed meanwhile: the new key goes when old keys do")
+        return False
+    for each, where in c.secrets[1:]:
+        await where.discard(each, pending)
+    if key_id == UNKNOWN:
+        c.say("undo", "the new key could not be matched to a key at the provider: delete it there by hand")
+    else:
+        await c.provider.revoke(await ref_of(c, key_id))
         c.say("undo", f"revoked {key_id}, which nobody serves")
-    await store.annotate(
-        secret, notes(attempt=journal.attempt + 1, pending_key=None, pending_fingerprint=None, pending_since=None)
-    )
+    await revoke_namesakes(c, turn.label, journal)
+    await store.annotate(secret, notes(keys={pending.fingerprint: None}, pending_fingerprint=None, staged_at=None))
     c.say("undo", "given up; the key in service is untouched")
     return True
+
+
+def _is(version: VersionRef, key: CreatedKey | None) -> bool:
+    return key is not None and version.fingerprint == key.material.fingerprint()

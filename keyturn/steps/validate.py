@@ -5,7 +5,7 @@ from __future__ import annotations
 from keyturn.assembly import Assembly
 from keyturn.errors import NotFoundError, RejectedError, UndecidedError
 from keyturn.model import Stage, Verdict
-from keyturn.steps.observe import Turn
+from keyturn.steps.observe import Turn, observe_decider
 
 FIRST_PAUSE = 1.0  # seconds; doubled each time
 LONGEST_PAUSE = 15.0
@@ -13,15 +13,18 @@ UNDECIDED_TRIES = 4
 
 
 async def validate(c: Assembly, turn: Turn) -> None:
-    """Return when the canary accepts PENDING.
+    """Return when the canary accepts PENDING, or when another worker has promoted it meanwhile.
 
     A fresh key's REJECTED is believed only after the provider's propagation budget: RejectedError. UndecidedError when
     the canary cannot tell; nothing is undone for that, and the next run goes on here.
     """
     secret, store = c.decider
-    stages = await store.stages(secret)
-    pending = stages.get(Stage.PENDING)
-    if pending is None:
+    stages, journal = await observe_decider(c)
+    pending, current = stages.get(Stage.PENDING), stages.get(Stage.CURRENT)
+    if pending is None or pending.id != turn.rotation:
+        if current is not None and current != turn.seen.current and current.fingerprint in journal.keys:
+            c.say("validate", "another run has promoted a new key meanwhile")
+            return
         raise NotFoundError("the staged value is gone", remedy="run the rotation again")
     material = await store.read(secret, pending)
     begun, pause, undecided = c.now(), FIRST_PAUSE, 0

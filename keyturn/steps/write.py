@@ -6,7 +6,8 @@ from keyturn.assembly import Assembly
 from keyturn.errors import ConflictError
 from keyturn.journal import notes
 from keyturn.model import CreatedKey, Stage
-from keyturn.steps.observe import Turn
+from keyturn.steps.observe import Turn, observe_decider
+from keyturn.steps.tidy import revoke_namesakes
 
 
 class SupersededError(ConflictError):
@@ -21,33 +22,44 @@ async def write(c: Assembly, turn: Turn, key: CreatedKey | None) -> None:
     if key is None:
         c.say("write", "staged already")
         return
-    for secret, store in c.secrets:
-        try:
-            await store.stage(secret, key.material, turn.rotation)
-        except ConflictError:
-            await _lost_the_race(c, turn, key)
-        c.say("write", f"staged in {secret}")
     secret, store = c.decider
+    try:
+        await store.stage(secret, key.material, turn.rotation)
+    except ConflictError:
+        await _lost_the_race(c, turn, key)
+    c.say("write", f"staged in {secret}")
     await store.annotate(
         secret,
         notes(
+            keys={key.material.fingerprint(): key.ref.id},
             rotation=turn.rotation,
             reason=turn.asked.reason.value,
-            pending_key=key.ref.id,
             pending_fingerprint=key.material.fingerprint(),
-            pending_since=c.now(),
+            staged_at=c.now(),
         ),
     )
+    for each, where in c.secrets[1:]:
+        try:
+            await where.stage(each, key.material, turn.rotation)
+            c.say("write", f"staged in {each}")
+        except ConflictError:
+            # It has no say in which key wins. What it lacks then it is given when it has to follow.
+            c.say("write", f"{each} takes no value for this rotation: it follows after the promotion")
 
 
 async def _lost_the_race(c: Assembly, turn: Turn, key: CreatedKey) -> None:
     """The rotation's token holds another value: a second worker's, or one that was given up."""
-    await c.provider.revoke(key.ref)
-    c.say("write", f"the rotation's place is taken: {key.ref.id}, which nobody serves, is revoked")
     secret, store = c.decider
-    stages = await store.stages(secret)
-    if Stage.PENDING in stages or stages.get(Stage.CURRENT) != turn.seen.current:
+    stages, journal = await observe_decider(c)
+    fingerprint = key.material.fingerprint()
+    # A repeat of this step may find its own key adopted, served and replaced by others meanwhile: then it is theirs.
+    if fingerprint not in journal.keys and fingerprint not in [version.fingerprint for version in stages.values()]:
+        await c.provider.revoke(key.ref)
+        c.say("write", f"the rotation's place is taken: {key.ref.id}, which nobody serves, is revoked")
+    given_up = Stage.PENDING not in stages and stages.get(Stage.CURRENT) == turn.seen.current
+    if not given_up:
         raise SupersededError("another run is ahead with this rotation", remedy="let it finish; `keyturn status` shows it")
-    # The token is spent. The next rotation takes the next one.
-    await store.annotate(secret, notes(attempt=turn.seen.journal.attempt + 1))
+    await revoke_namesakes(c, turn.label, journal)
+    if journal.attempt == turn.seen.journal.attempt:
+        await store.annotate(secret, notes(attempt=journal.attempt + 1))
     raise SupersededError("this rotation's id was used before and given up", remedy="run the rotation again")

@@ -55,12 +55,21 @@ ACTIONS = (
     "secretsmanager:UntagResource",  # annotate
 )
 _TURNS = 20
+_DESCRIBE, _GET, _PUT, _MOVE, _TAG, _UNTAG = ACTIONS
 
 
 class AWSSecretsManager:
     """A SecretStore over AWS Secrets Manager."""
 
     Settings: ClassVar[type[AWSSettings]] = AWSSettings
+    CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "stages": ("DescribeSecret, GetSecretValue", f"{_DESCRIBE}, {_GET}"),
+        "stage": ("PutSecretValue; for a field then UpdateSecretVersionStage", f"{_PUT}; for a field also {_MOVE}"),
+        "promote": ("UpdateSecretVersionStage; for a field PutSecretValue before", f"{_MOVE}; for a field also {_PUT}"),
+        "discard": ("UpdateSecretVersionStage, PutSecretValue", f"{_MOVE}, {_PUT}"),
+        "annotate": ("TagResource, UntagResource", f"{_TAG}, {_UNTAG}"),
+        "annotations": ("DescribeSecret", _DESCRIBE),
+    }
 
     def __init__(self, settings: AWSSettings, resolve: Resolver) -> None:
         self._settings = settings

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import ClassVar
 
 from keyturn.errors import ConflictError, KeyturnError, NotFoundError, PermanentError
 from keyturn.material import KeyMaterial
@@ -33,6 +34,12 @@ _BESIDE_NEEDS = ("create", "read", "update")
 _NOTES_WISH = (*_BESIDE_NEEDS, "patch")  # wished for: without it notes are merged here, and two workers may lose one
 
 
+# For people: where the two documents of vault_documents are.
+_MAIN = "<mount>/data/<path>"
+_BESIDE = "<mount>/data/<staging_prefix>/<path>/<field>"
+_METADATA = "<mount>/metadata/<staging_prefix>/<path>/<field>"
+
+
 def policy(path: str, mount: str = "secret", staging_prefix: str = "keyturn") -> str:
     """The least that keyturn needs for every value at `path`, as the text of a policy: see deployments/vault-policy.hcl."""
     beside = f"{staging_prefix}/{path}/*"
@@ -42,6 +49,18 @@ def policy(path: str, mount: str = "secret", staging_prefix: str = "keyturn") ->
 
 class VaultKV2:
     """A SecretStore. See the module's text; `policy()` gives the permissions that each verb's docstring names."""
+
+    CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "stages": (f"GET {_MAIN}, GET {_BESIDE}", f"read on {_MAIN} and {_BESIDE}"),
+        "stage": (
+            f"POST {_BESIDE} (check-and-set), at first POST {_METADATA}",
+            f"create, update on {_BESIDE} and {_METADATA}",
+        ),
+        "promote": (f"POST {_BESIDE}, then POST {_MAIN} (both check-and-set)", f"update on {_BESIDE} and {_MAIN}"),
+        "discard": (f"POST {_BESIDE} (check-and-set)", f"update on {_BESIDE} and {_MAIN}"),
+        "annotate": (f"PATCH {_METADATA}", f"create, read, update, patch on {_METADATA}"),
+        "annotations": (f"GET {_METADATA}", f"read on {_METADATA}"),
+    }
 
     class Settings(ConnectionSettings):
         """`mount`: the KV v2 engine. `staging_prefix`: where, in the same engine, keyturn keeps what is not served."""

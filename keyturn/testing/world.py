@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from keyturn.assembly import Assembly
 from keyturn.config import CredentialSettings
-from keyturn.errors import KeyturnError, LostAnswerError, NotFoundError, RollFailedError
+from keyturn.errors import KeyturnError, LostAnswerError, MisconfiguredError, NotFoundError, RollFailedError
 from keyturn.material import KeyMaterial
 from keyturn.model import (
     Capabilities,
@@ -52,7 +52,11 @@ def new_key() -> KeyMaterial:
 
 @dataclass
 class MemoryProvider:
-    """Keys in a dict. `lose_answers`: so many creates commit and then raise. `fail`: verb name -> the error it raises."""
+    """Keys in a dict. `lose_answers`: so many creates commit and then raise. `fail`: verb name -> the error it raises.
+
+    `checks_are_uses`: a key that is checked counts as used, as some vendors have it. `asked_to_delete`: every key that a
+    revoke named, as it named it.
+    """
 
     clock: Clock
     capabilities: Capabilities = Capabilities(
@@ -60,11 +64,15 @@ class MemoryProvider:
     )
     keys: dict[str, tuple[KeyRef, KeyMaterial]] = field(default_factory=dict)
     revoked: list[str] = field(default_factory=list)
+    asked_to_delete: list[KeyRef] = field(default_factory=list)
     lose_answers: int = 0
     slow_to_accept: timedelta = timedelta(0)  # a fresh key is refused for so long
     fail: dict[str, KeyturnError] = field(default_factory=dict)
     verdict: Judgement | None = None  # instead of the truth, for every check
+    refuses_new: bool = False  # every key made from now on is refused for good
+    checks_are_uses: bool = False
     made: int = 0
+    dud: set[str] = field(default_factory=set)
 
     async def preflight(self) -> Sequence[Finding]:
         return [Finding("provider answers", True)]
@@ -85,10 +93,14 @@ class MemoryProvider:
             f"key_{self.made}", name, f"{text[:6]}...{text[-4:]}", "", now, None, now + expires_in if expires_in else None
         )
         self.keys[ref.id] = (ref, material)
+        if self.refuses_new:
+            self.dud.add(ref.id)
         return CreatedKey(ref, material)
 
     async def list(self) -> Sequence[KeyRef]:
         self._maybe_fail("list")
+        if not self.capabilities.can_list:
+            raise MisconfiguredError("this provider cannot list its keys, and was asked to")
         return [ref for ref, _ in self.keys.values()]
 
     async def find(self, label: str) -> Sequence[KeyRef]:
@@ -102,6 +114,7 @@ class MemoryProvider:
 
     async def revoke(self, key: KeyRef) -> None:
         self._maybe_fail("revoke")
+        self.asked_to_delete.append(key)
         if self.keys.pop(key.id, None):
             self.revoked.append(key.id)
 
@@ -109,14 +122,24 @@ class MemoryProvider:
         self._maybe_fail("check")
         if self.verdict is not None:
             return self.verdict
-        for ref, key in self.keys.values():
+        return self.try_out(material.fingerprint(), is_use=self.checks_are_uses)
+
+    def try_out(self, fingerprint: str, *, is_use: bool) -> Judgement:
+        """What the provider says to whoever calls it with the key of this fingerprint."""
+        for ref, key in list(self.keys.values()):
             young = ref.created_at is not None and self.clock.now() - ref.created_at < self.slow_to_accept
-            if key == material and not young:
+            if key.fingerprint() == fingerprint and not young and ref.id not in self.dud:
+                if is_use:
+                    self.used(ref.id)
                 return Judgement(Verdict.ACCEPTED, "the provider accepts it")
         return Judgement(Verdict.REJECTED, "the provider refuses it")
 
     def accepts(self, material: KeyMaterial) -> bool:
-        return any(key == material for _, key in self.keys.values())
+        return self.knows(material.fingerprint())
+
+    def knows(self, fingerprint: str) -> bool:
+        """Whether a live key has this fingerprint."""
+        return any(key.fingerprint() == fingerprint for _, key in self.keys.values())
 
     def used(self, key_id: str) -> None:
         """Somebody calls the provider with this key, now."""
@@ -170,11 +193,10 @@ class MemoryFleet:
 
 @dataclass
 class MemoryCanary:
-    """Tells the truth: asks the provider with the candidate, or with what CURRENT is."""
+    """Tells the truth: asks the provider with the candidate, or with what the member has loaded."""
 
     provider: MemoryProvider
-    store: SecretStore
-    secret: SecretRef
+    fleet: MemoryFleet
 
     async def preflight(self) -> Sequence[Finding]:
         return [Finding("canary answers", True)]
@@ -183,7 +205,10 @@ class MemoryCanary:
         return await self.provider.check(material)
 
     async def member(self, member: Member) -> Judgement:
-        return await self.provider.check((await self.store.current(self.secret)).material)
+        if self.provider.verdict is not None:
+            return self.provider.verdict
+        version = self.fleet.loaded.get(member.name)
+        return self.provider.try_out(version.fingerprint if version else "", is_use=True)
 
     async def aclose(self) -> None:
         """Nothing is open."""
@@ -191,36 +216,60 @@ class MemoryCanary:
 
 @dataclass
 class World:
-    """One credential `openai-prod` with a hand-made key in use, two members that serve it, and nothing half-way."""
+    """One credential `openai-prod` with a hand-made key in use, members that serve it, and nothing half-way.
+
+    With `stores=2` a second store follows the first, and a second fleet, `far`, is fed from it.
+    """
 
     clock: Clock
     provider: MemoryProvider
-    store: SecretStore
-    secret: SecretRef
-    fleet: MemoryFleet
+    secrets: tuple[tuple[SecretRef, MemoryStore], ...]
+    fleets: dict[str, MemoryFleet]
     settings: CredentialSettings
     first_key: CreatedKey
 
     @classmethod
-    async def make(cls, *, overlap: str = "1h", max_age: str | None = None) -> World:
+    async def make(cls, *, overlap: str = "1h", max_age: str | None = None, stores: int = 1) -> World:
         clock = Clock()
         provider = MemoryProvider(clock)
         first = provider.add(new_key(), "made by hand")
-        secret = SecretRef("memory", "litellm/providers", "OPENAI_API_KEY")
-        store = MemoryStore({secret.path: {"OPENAI_API_KEY": first.material.reveal(), "OTHER": "untouched"}})
-        fleet = MemoryFleet(store, secret)
-        await fleet.start()
+        secrets, fleets = [], {}
+        for name, fleet in list(zip(("memory", "second"), ("local", "far"), strict=True))[:stores]:
+            secret = SecretRef(name, "litellm/providers", "OPENAI_API_KEY")
+            store = MemoryStore({secret.path: {"OPENAI_API_KEY": first.material.reveal(), "OTHER": "untouched"}})
+            secrets.append((secret, store))
+            fleets[fleet] = MemoryFleet(store, secret)
+            await fleets[fleet].start()
         settings = CredentialSettings.model_validate(
             {
                 "provider": "openai",
-                "secrets": [{"store": "memory", "path": secret.path, "field": secret.field}],
+                "secrets": [{"store": ref.store, "path": ref.path, "field": ref.field} for ref, _ in secrets],
                 "canary": {"proxy": "local", "model": "gpt"},
-                "proxies": ["local"],
+                "proxies": list(fleets),
                 "overlap": overlap,
                 "max_age": max_age,
             }
         )
-        return cls(clock, provider, store, secret, fleet, settings, first)
+        return cls(clock, provider, tuple(secrets), fleets, settings, first)
+
+    @property
+    def secret(self) -> SecretRef:
+        return self.secrets[0][0]
+
+    @property
+    def store(self) -> MemoryStore:
+        return self.secrets[0][1]
+
+    @property
+    def fleet(self) -> MemoryFleet:
+        return self.fleets["local"]
+
+    def change_by_hand(self, material: KeyMaterial, store: int = 0) -> None:
+        """An operator writes another value over CURRENT, past keyturn."""
+        secret, where = self.secrets[store]
+        document = where.documents[secret.path]
+        assert isinstance(document, dict)
+        document["OPENAI_API_KEY"] = material.reveal()
 
     def worker(self) -> Assembly:
         """What a process on any machine would wire: the same world, nothing remembered."""
@@ -229,9 +278,9 @@ class World:
             settings=self.settings,
             mark=Mark.of("openai-prod", "memory"),
             provider=self.provider,
-            secrets=((self.secret, self.store),),
-            fleets={"local": self.fleet},
-            canaries={"local": MemoryCanary(self.provider, self.store, self.secret)},
+            secrets=self.secrets,
+            fleets=dict(self.fleets),
+            canaries={name: MemoryCanary(self.provider, fleet) for name, fleet in self.fleets.items()},
             now=self.clock.now,
             pause=self.clock.pause,
         )

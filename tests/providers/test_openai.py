@@ -385,9 +385,19 @@ async def test_an_admin_key_that_no_header_can_carry_does_not_reach_an_exception
     assert odd[-8:] not in repr(caught.getrepr(chain=True))
 
 
-async def test_an_address_that_is_none_is_a_matter_of_configuration(provider: Provider) -> None:
-    with pytest.raises(MisconfiguredError, match="base_url"):
-        await provider(base_url="http://127.0.0.1:port/v1").list()
+@pytest.mark.parametrize("address", ["http://127.0.0.1:port/v1", "http://127.0.0.1:70000/v1", "127.0.0.1", "http://u:p@h"])
+def test_an_address_that_is_none_is_refused_as_a_setting(provider: Provider, address: str) -> None:
+    with pytest.raises(ValidationError, match="base_url") as caught:
+        provider(base_url=address)
+    assert address not in str(caught.value)
+
+
+async def test_a_proxy_variable_that_is_none_is_a_matter_of_configuration(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "nonsense://127.0.0.1")
+    with pytest.raises(MisconfiguredError, match="proxy variables"):
+        await provider().list()
 
 
 # check

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from keyturn.assembly import Assembly
 from keyturn.errors import (
     ConflictError,
+    DeniedError,
     EvidenceMissingError,
     IndeterminateError,
     KeyturnError,
@@ -41,7 +44,7 @@ async def asked(world: World, reason: Reason = Reason.MANUAL) -> Asked:
     return Asked(world.clock.now(), reason, OVERLAP, world.settings.max_age)
 
 
-async def run(world: World, c: Assembly | None = None, *, until: str = "prove") -> Turn:
+async def run(world: World, c: Assembly | None = None, *, until: str = "prove", overlap: timedelta = OVERLAP) -> Turn:
     """A rotation up to and with the named step, by a worker that knows nothing but the world."""
     c = c or world.worker()
     turn = await begin(c, await asked(world))
@@ -65,7 +68,7 @@ async def run(world: World, c: Assembly | None = None, *, until: str = "prove") 
     await roll(c)
     if until == "roll":
         return turn
-    await prove(c, OVERLAP)
+    await prove(c, overlap)
     return turn
 
 
@@ -228,7 +231,7 @@ async def test_a_value_changed_by_hand_meanwhile_is_not_overwritten() -> None:
     key = await create(c, turn)
     await write(c, turn, key)
     by_hand = world.provider.add(new_key(), "by hand").material
-    world.store.documents[world.secret.path]["OPENAI_API_KEY"] = by_hand.reveal()  # type: ignore[attr-defined]
+    world.change_by_hand(by_hand)
     with pytest.raises(ConflictError):
         await promote(c, turn)
     assert await undo(c, turn, key)
@@ -304,6 +307,135 @@ async def test_a_use_before_the_roll_does_not() -> None:
     assert (await revoke(world.worker())).refused_at is not None
 
 
+async def test_a_use_after_the_roll_is_forgiven_after_another_overlap_without_one() -> None:
+    world = await World.make()
+    await run(world)
+    world.clock.forward(minutes=10)
+    world.provider.used(world.first_key.ref.id)
+    world.clock.forward(minutes=50)
+    with pytest.raises(EvidenceMissingError, match="after the roll"):
+        await revoke(world.worker())
+    assert (await journal(world)).retire_after == world.clock.now() + OVERLAP
+    world.clock.forward(hours=1)
+    assert (await revoke(world.worker())).refused_at is not None
+
+
+async def test_a_key_that_is_used_in_every_overlap_is_never_revoked() -> None:
+    world = await World.make()
+    await run(world)
+    for _ in range(3):
+        world.clock.forward(hours=1)
+        world.provider.used(world.first_key.ref.id)
+        with pytest.raises(EvidenceMissingError, match="saw the old key used"):
+            await revoke(world.worker())
+    assert world.provider.accepts(world.first_key.material)
+
+
+async def test_after_a_use_the_silence_has_to_outlast_the_providers_lag() -> None:
+    world = await World.make()
+    world.provider.capabilities = replace(world.provider.capabilities, usage_lag=timedelta(minutes=10))
+    await run(world, overlap=timedelta(0))
+    world.clock.forward(minutes=1)
+    world.provider.used(world.first_key.ref.id)
+    with pytest.raises(EvidenceMissingError, match="after the roll"):
+        await revoke(world.worker())
+    for _ in range(2):
+        world.clock.forward(minutes=4)
+        with pytest.raises(EvidenceMissingError, match="600 s late"):
+            await revoke(world.worker())
+    world.clock.forward(minutes=4)
+    assert (await revoke(world.worker())).refused_at is not None
+
+
+async def test_a_report_of_the_last_use_that_fails_for_a_moment_is_asked_for_again() -> None:
+    world = await World.make()
+    await run(world)
+    world.clock.forward(minutes=10)
+    world.provider.used(world.first_key.ref.id)
+    c = world.worker()
+    world.provider.fail["last_used"] = UnavailableError("503")
+
+    async def recovers(seconds: float) -> None:
+        world.provider.fail.clear()
+
+    with pytest.raises(EvidenceMissingError, match="after the roll"):
+        await revoke(replace(c, pause=recovers))
+
+
+async def test_a_report_of_the_last_use_that_cannot_be_had_is_reported_as_missing() -> None:
+    world = await World.make()
+    world.provider.fail["last_used"] = DeniedError("not for this key")
+    c = world.worker()
+    await run(world, c)
+    assert any("missing: the provider's report of the last use" in line.sentence for line in c.timeline)
+    assert (await revoke(world.worker())).refused_at is not None
+
+
+async def test_an_old_key_that_somebody_put_back_is_not_revoked() -> None:
+    world = await World.make()
+    await run(world)
+    world.change_by_hand(world.first_key.material)
+    for name in world.fleet.names:
+        world.fleet.loaded[name] = (await world.store.current(world.secret)).version
+    world.clock.forward(hours=2)
+    assert (await revoke(world.worker())).key == ""
+    assert await current_key_works(world)
+
+
+async def test_an_old_key_put_back_after_the_evidence_is_not_revoked() -> None:
+    world = await World.make()
+    await run(world)
+    c = world.worker()
+
+    async def put_back_while_the_provider_lists() -> Sequence[KeyRef]:
+        world.change_by_hand(world.first_key.material)
+        return [ref for ref, _ in world.provider.keys.values()]
+
+    world.provider.list = put_back_while_the_provider_lists  # type: ignore[method-assign]
+    with pytest.raises(ConflictError, match="tells the proxies to use"):
+        await revoke(c)
+    assert await current_key_works(world)
+
+
+async def test_an_old_key_that_a_further_store_still_serves_is_not_revoked() -> None:
+    world = await World.make(stores=2)
+    await run(world)
+    world.change_by_hand(world.first_key.material, store=1)
+    with pytest.raises(ConflictError, match="second"):
+        await revoke(world.worker())
+    assert world.provider.accepts(world.first_key.material)
+
+
+async def test_a_key_is_deleted_by_all_that_the_provider_tells_of_it() -> None:
+    """Some need to know its owner: the account that was made for it goes too."""
+    world = await World.make()
+    await run(world)
+    world.clock.forward(hours=1)
+    await revoke(world.worker())
+    assert world.provider.asked_to_delete == [world.first_key.ref]
+
+
+async def test_an_old_key_that_somebody_deleted_before_is_done_with() -> None:
+    world = await World.make()
+    del world.provider.keys[world.first_key.ref.id]
+    await run(world)
+    done = await revoke(world.worker())
+    assert done.refused_at is not None and "deleted it before" in done.sentence
+    assert (await world.store.stages(world.secret)).keys() == {Stage.CURRENT}
+
+
+async def test_every_old_key_is_revoked_also_where_there_are_two() -> None:
+    """A person's value came between two rotations: neither its key nor the one before is forgotten."""
+    world = await World.make()
+    await run(world)
+    world.change_by_hand(world.provider.add(new_key(), "by hand").material)
+    await run(world)
+    world.clock.forward(hours=1)
+    done = await revoke(world.worker())
+    assert done.refused_at is not None
+    assert len(world.provider.keys) == 1 and await current_key_works(world)
+
+
 async def test_a_revoke_that_fails_is_repeated_without_a_second_rotation() -> None:
     world = await World.make()
     await run(world)
@@ -322,6 +454,16 @@ async def test_a_key_still_accepted_after_its_delete_is_reported() -> None:
     with pytest.raises(IndeterminateError, match="not seen to be refused"):
         await revoke(world.worker())
     assert (await journal(world)).previous_key, "it is still to be dealt with"
+
+
+async def test_a_member_with_a_refused_key_in_service_is_told_how_to_go_on() -> None:
+    world = await World.make()
+    await run(world, until="roll")
+    for key_id in [ref.id for ref, _ in world.provider.keys.values() if ref.id != world.first_key.ref.id]:
+        del world.provider.keys[key_id]
+    with pytest.raises(EvidenceMissingError, match="incident"):
+        await run(world)
+    assert world.provider.accepts(world.first_key.material)
 
 
 async def test_an_old_key_that_matches_no_key_at_the_provider_is_never_guessed() -> None:
@@ -367,3 +509,102 @@ async def test_the_timeline_never_shows_a_key() -> None:
     said = " ".join(line.sentence for line in c.timeline) + repr(c.timeline) + repr(await observe(c))
     for material in (world.first_key.material, (await world.store.current(world.secret)).material):
         assert material.reveal() not in said and material.reveal()[10:22] not in said
+
+
+# Further stores, and providers that cannot list.
+
+
+@pytest.mark.parametrize("staged_in_the_second", [False, True])
+async def test_a_second_store_is_brought_to_the_new_key_however_the_run_before_ended(staged_in_the_second: bool) -> None:
+    world = await World.make(stores=2)
+    c = world.worker()
+    turn = await begin(c, await asked(world))
+    key = await create(c, turn)
+    assert key is not None
+    for secret, store in world.secrets[: 2 if staged_in_the_second else 1]:
+        await store.stage(secret, key.material, turn.rotation)
+    await run(world)
+    second, store = world.secrets[1]
+    assert (await store.current(second)).material == key.material
+    assert world.provider.made == 2 and world.fleets["far"].rolls == ["one", "two"]
+
+
+async def test_a_second_store_whose_staged_value_was_discarded_is_given_it_anew() -> None:
+    world = await World.make(stores=2)
+    turn = await run(world, until="write")
+    second, store = world.secrets[1]
+    await store.discard(second, (await store.stages(second))[Stage.PENDING])
+    await run(world)
+    assert (await store.current(second)).version == (await world.store.current(world.secret)).version
+    assert turn.rotation
+
+
+async def test_a_second_store_that_was_changed_by_hand_later_is_brought_back() -> None:
+    world = await World.make(stores=2)
+    await run(world)
+    world.change_by_hand(world.provider.add(new_key(), "by hand").material, store=1)
+    turn = await run(world)
+    assert turn.decision.check == "drifted" and "second" in turn.decision.sentence
+    second, store = world.secrets[1]
+    assert (await store.current(second)).version == (await world.store.current(world.secret)).version
+
+
+async def test_a_second_store_that_takes_no_value_costs_no_key() -> None:
+    """Its token is spent: it has no say in which key wins, and follows in the end."""
+    world = await World.make(stores=2)
+    turn = await begin(world.worker(), await asked(world))
+    second, store = world.secrets[1]
+    await store.stage(second, new_key(), turn.rotation)
+    await run(world)
+    assert world.provider.made == 2 and await current_key_works(world)
+    assert (await store.current(second)).version == (await world.store.current(world.secret)).version
+
+
+async def test_a_staged_value_is_adopted_also_where_keys_cannot_be_listed() -> None:
+    world = await World.make()
+    world.provider.capabilities = replace(world.provider.capabilities, can_list=False)
+    c = world.worker()
+    turn = await begin(c, await asked(world))
+    key = await create(c, turn)
+    assert key is not None
+    await world.store.stage(world.secret, key.material, turn.rotation)
+    await run(world)
+    assert (await world.store.current(world.secret)).material == key.material
+    assert world.provider.made == 2
+
+
+async def test_a_cleared_value_that_is_a_key_of_ours_takes_its_key_with_it() -> None:
+    """Staged by a rotation that nobody remembers: after a restore, say, of the notes."""
+    world = await World.make()
+    await run(world, until="write")
+    await world.store.annotate(world.secret, dict.fromkeys(await world.store.annotations(world.secret)))
+    await world.store.annotate(world.secret, {"attempt": "7"})
+    await run(world)
+    assert len(world.provider.keys) == 2 and await current_key_works(world)
+
+
+async def test_giving_up_leaves_no_key_whose_answer_was_lost() -> None:
+    world = await World.make()
+    c = world.worker()
+    world.provider.lose_answers, world.provider.refuses_new = 1, True
+    turn = await begin(c, await asked(world))
+    with pytest.raises(LostAnswerError):
+        await create(c, turn)
+    key = await create(c, turn)
+    await write(c, turn, key)
+    with pytest.raises(RejectedError):
+        await validate(c, turn)
+    assert await undo(c, turn, key)
+    assert list(world.provider.keys) == [world.first_key.ref.id]
+
+
+async def test_an_id_that_was_spent_unnoticed_costs_one_run_and_no_key() -> None:
+    world = await World.make()
+    await run(world, until="write")
+    await world.store.discard(world.secret, (await world.store.stages(world.secret))[Stage.PENDING])
+    await world.store.annotate(world.secret, dict.fromkeys(await world.store.annotations(world.secret)))
+    with pytest.raises(SupersededError):
+        await run(world)
+    assert list(world.provider.keys) == [world.first_key.ref.id], "the forgotten one bears the spent id's name"
+    await run(world)
+    assert await current_key_works(world)

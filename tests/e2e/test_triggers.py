@@ -1,0 +1,261 @@
+"""The same rotation by API, by schedule and by the UI's form; and what Prefect shows of it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from keyturn.testing.embedded import AWS, VAULT, Credential
+from keyturn.testing.leaks import Needles, in_folder
+from tests.e2e.conftest import ROOT, Installation
+
+pytestmark = pytest.mark.real
+
+STEPS = ["observe", "preflight", "create", "write", "validate", "promote", "tidy", "roll", "prove", "revoke"]
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+PATIENCE = 180  # seconds: a run is a process of its own, and the machine may be busy
+
+T = TypeVar("T")
+
+
+class Prefect:
+    """Prefect's REST API as a script, a schedule or the UI uses it, with the questions of these tests."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._client = httpx.Client(base_url=installation.environ["PREFECT_API_URL"], timeout=60, trust_env=False)
+
+    def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """An answer. 503 is SQLite's "database is locked": Prefect asks to try again."""
+
+        def send() -> httpx.Response | None:
+            answer = self._client.request(method, path, json=body)
+            return None if answer.status_code == 503 else answer
+
+        return until(send)
+
+    def get(self, method: str, path: str, body: Any = None) -> Any:
+        answer = self.ask(method, path, body)
+        assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def deployment(self, name: str) -> Any:
+        return self.get("GET", f"/deployments/name/{name}/keyturn")
+
+    def create(self, name: str, parameters: dict[str, Any], **more: Any) -> httpx.Response:
+        return self.ask(
+            "POST", f"/deployments/{self.deployment(name)['id']}/create_flow_run", {"parameters": parameters, **more}
+        )
+
+    def start(self, name: str, parameters: dict[str, Any], **more: Any) -> str:
+        answer = self.create(name, parameters, **more)
+        assert answer.status_code == 201, answer.text
+        run: str = answer.json()["id"]
+        return run
+
+    def ended(self, run: str) -> Any:
+        """The run, when it is over."""
+
+        def look() -> Any:
+            found = self.get("GET", f"/flow_runs/{run}")
+            return found if found["state"]["type"] in ENDED else None
+
+        return until(look)
+
+    def runs(self, **filter_: Any) -> list[Any]:
+        found: list[Any] = self.get("POST", "/flow_runs/filter", {**filter_, "limit": 200})
+        return found
+
+    def runs_of(self, flow: str, credential: Credential) -> list[Any]:
+        found = self.runs(flows={"name": {"any_": [flow]}})
+        return [run for run in found if run["parameters"].get("credential") == credential.name]
+
+    def steps(self, run: str) -> list[str]:
+        """The tasks of a run, in the order they began. The server learns of them a little later than of the run."""
+
+        def look() -> list[Any] | None:
+            tasks = self.get("POST", "/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}, "limit": 200})
+            return tasks if tasks and all(task["state_type"] in ENDED for task in tasks) else None
+
+        return [task["name"].rsplit("-", 1)[0] for task in sorted(until(look), key=lambda task: task["start_time"])]
+
+    def log(self, run: str, until_it_says: str) -> str:
+        """The run's log. What is logged arrives a little later than it is said."""
+
+        def look() -> str | None:
+            lines = self.get("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200})
+            log = "\n".join(line["message"] for line in lines)
+            return log if until_it_says in log else None
+
+        return until(look)
+
+    def events(self, credential: Credential, since: datetime) -> dict[str, Any]:
+        """The latest event of each name about a credential."""
+        within = {"since": since.isoformat(), "until": (datetime.now(UTC) + timedelta(minutes=1)).isoformat()}
+        about = {"id": [f"keyturn.credential.{credential.name}"]}
+        found = self.get("POST", "/events/filter", {"filter": {"occurred": within, "resource": about, "order": "ASC"}})
+        return {event["event"]: event for event in found["events"]}
+
+
+def until(condition: Callable[[], T | None]) -> T:
+    deadline = time.monotonic() + PATIENCE
+    while (found := condition()) is None:
+        assert time.monotonic() < deadline, f"not within {PATIENCE} s"
+        time.sleep(0.5)
+    return found
+
+
+@pytest.fixture(scope="module")
+def prefect(installation: Installation) -> Iterator[Prefect]:
+    installation.start_worker(ROOT)
+    yield Prefect(installation)
+    installation.processes.stop("worker")
+
+
+def old_key_refused(installation: Installation, fingerprint: str) -> bool:
+    return not any(key["accepted"] for key in installation.provider_keys() if key["fingerprint"] == fingerprint)
+
+
+def test_api_schedule_and_form_give_the_same_run(prefect: Prefect, installation: Installation) -> None:
+    before = {each.name: installation.fingerprint(each) for each in (VAULT, AWS)}
+    scheduled = _by_schedule(prefect, AWS)
+    by_api = prefect.start("rotate", {"credential": VAULT.name})
+    runs = [prefect.ended(by_api), prefect.ended(scheduled)]
+    form = {"credential": VAULT.name, "reason": "manual", "overlap": None, "dry_run": False}
+    runs.append(prefect.ended(prefect.start("rotate", form, enforce_parameter_schema=True)))
+
+    for run in runs:
+        assert run["state"]["type"] == "COMPLETED", run["state"]["message"]
+        assert prefect.steps(run["id"]) == STEPS
+        prefect.log(run["id"], until_it_says="revoke: the old key is refused")
+    assert [run["name"] for run in runs] == [f"{VAULT.name}-manual", f"{AWS.name}-scheduled", f"{VAULT.name}-manual"]
+    for each in (VAULT, AWS):
+        assert old_key_refused(installation, before[each.name])
+        assert [key["fingerprint"] for key in installation.live_keys(each)] == [installation.fingerprint(each)]
+
+
+def _by_schedule(prefect: Prefect, credential: Credential) -> str:
+    """A schedule of the kind that keyturn.yaml gives, due in a moment; its run."""
+    deployment, now = prefect.deployment("rotate"), datetime.now(UTC)
+    soon = now + timedelta(seconds=2)
+    schedule = {
+        "schedule": {"interval": 86400, "anchor_date": soon.isoformat(), "timezone": "UTC"},
+        "active": True,
+        "slug": credential.name,
+        "parameters": {"credential": credential.name, "reason": "scheduled"},
+    }
+    (made,) = prefect.get("POST", f"/deployments/{deployment['id']}/schedules", [schedule])
+    # What the server's scheduler does every minute, or on a busy machine too late for a schedule that is due once a day.
+    window = {"start_time": now.isoformat(), "end_time": (soon + timedelta(seconds=1)).isoformat(), "min_runs": 1}
+    prefect.get("POST", f"/deployments/{deployment['id']}/schedule", window)
+
+    def due() -> str | None:
+        runs = [run for run in prefect.runs_of("rotate", credential) if run["auto_scheduled"]]
+        first = min(runs, key=lambda run: run["expected_start_time"], default=None)
+        return first["id"] if first and first["state"]["type"] != "SCHEDULED" else None
+
+    run = until(due)
+    prefect.get("DELETE", f"/deployments/{deployment['id']}/schedules/{made['id']}")
+    return run
+
+
+def test_two_runs_at_once_make_one_key_and_one_roll(prefect: Prefect, installation: Installation) -> None:
+    made, rolls = _made(installation), installation.rolls()
+    both = [prefect.start("rotate", {"credential": VAULT.name}) for _ in range(2)]
+    runs = [prefect.ended(run) for run in both]
+    assert [run["state"]["type"] for run in runs] == ["COMPLETED", "COMPLETED"]
+    assert sorted((prefect.steps(run["id"]) for run in runs), key=len) == [["observe"], STEPS]
+    assert _made(installation) == made + 1
+    assert installation.rolls() == [count + 1 for count in rolls]
+    (idle,) = [run["id"] for run in runs if prefect.steps(run["id"]) == ["observe"]]
+    prefect.log(idle, until_it_says="after this run was asked for")
+
+
+def _made(installation: Installation) -> int:
+    """How many keys were ever made for the credential."""
+    return sum(1 for key in installation.provider_keys() if key["name"].startswith(f"keyturn-{VAULT.name}-"))
+
+
+def test_after_the_overlap_a_run_of_its_own_revokes_the_old_key(prefect: Prefect, installation: Installation) -> None:
+    begun, old = datetime.now(UTC), installation.fingerprint(VAULT)
+    known = {run["id"] for run in prefect.runs_of("retire", VAULT)}
+    run = prefect.ended(prefect.start("rotate", {"credential": VAULT.name, "overlap": "2s"}))
+    assert run["state"]["type"] == "COMPLETED", run["state"]["message"]
+    assert prefect.steps(run["id"]) == STEPS[:-1]
+
+    (asked_for,) = [each for each in prefect.runs_of("retire", VAULT) if each["id"] not in known]
+    retire = prefect.ended(asked_for["id"])
+    assert retire["state"]["type"] == "COMPLETED", retire["state"]["message"]
+    assert retire["name"] == VAULT.name
+    assert prefect.steps(retire["id"]) == ["observe", "revoke"]
+    assert old_key_refused(installation, old)
+    _shows_what_happened(prefect, installation, begun)
+
+
+def _shows_what_happened(prefect: Prefect, installation: Installation, begun: datetime) -> None:
+    """The artifact's history has a page for each run; the events are there for automations; neither holds key text."""
+    pages = prefect.get(
+        "POST", "/artifacts/filter", {"artifacts": {"key": {"any_": [f"rotation-{VAULT.name}"]}}, "sort": "CREATED_DESC"}
+    )
+    revoked, rotated = (page["data"] for page in pages[:2])
+    for page in (revoked, rotated):
+        assert "| step | began | last word |" in page
+        assert "## Timeline" in page
+    assert "| prove |" in rotated and "| revoke |" in revoked
+
+    names = {"keyturn.promoted", "keyturn.proved", "keyturn.revoked"}
+
+    def all_there() -> dict[str, Any] | None:
+        found = prefect.events(VAULT, begun)
+        return found if names <= set(found) else None
+
+    events = until(all_there)
+    assert events["keyturn.promoted"]["payload"]["reason"] == "manual"
+    assert events["keyturn.promoted"]["payload"]["rotation"] == events["keyturn.proved"]["payload"]["rotation"]
+    assert events["keyturn.revoked"]["payload"]["key"]
+
+    shown = "".join([revoked, rotated, *map(str, events.values())])
+    assert installation.literal not in shown
+    assert Needles([installation.current(VAULT)]).count(shown.encode()) == 0
+
+
+def test_the_form_offers_names_and_a_wrong_one_is_not_stored(prefect: Prefect, installation: Installation) -> None:
+    key = "sk-" + secrets.token_hex(24)
+    for flow in ("rotate", "retire"):
+        deployment = prefect.deployment(flow)
+        assert deployment["enforce_parameter_schema"] is True
+        assert deployment["parameter_openapi_schema"]["properties"]["credential"]["enum"] == [VAULT.name, AWS.name]
+    count = len(prefect.runs())
+    for wrong in (
+        {"credential": "openai-staging"},
+        {"credential": key},
+        {"credential": VAULT.name, "overlap": key},
+        {"credential": VAULT.name, "reason": key},
+        {"credential": VAULT.name, "api_key": key},
+    ):
+        assert prefect.create("rotate", wrong).status_code == 409, wrong
+    assert len(prefect.runs()) == count
+    assert in_folder(Needles([key]), installation.folder) == []
+
+
+def test_with_validation_off_a_pasted_key_stays_where_prefect_put_it(prefect: Prefect, installation: Installation) -> None:
+    """It is stored before anything of ours runs. The run refuses it, and nothing repeats it."""
+    keys = {name: "sk-" + secrets.token_hex(24) for name in ("credential", "overlap", "reason")}
+    good = {"credential": VAULT.name}
+    runs = {name: prefect.start("rotate", {**good, name: key}, enforce_parameter_schema=False) for name, key in keys.items()}
+    made = _made(installation)
+    for name, run in runs.items():
+        ended = prefect.ended(run)
+        assert ended["state"]["type"] == "FAILED"
+        assert f"- {name}: " in ended["state"]["message"]
+        prefect.log(run, until_it_says="Importing flow code")
+    assert _made(installation) == made
+    found = {leak.place for leak in in_folder(Needles(list(keys.values())), installation.folder)}
+    database = {place for place in found if "prefect.db: " in place}
+    assert database == {"prefect.db: flow_run.parameters"}
+    assert {place.split("/")[-1] for place in found - database} <= {"prefect.db", "prefect.db-wal"}, "in no log"

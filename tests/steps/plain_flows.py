@@ -1,0 +1,85 @@
+"""The flows without Prefect: their order and policy as they stand in flows/, over steps that are called directly.
+
+Steps keep the number of retries that tasks/ gives them, and what is worth one; the pauses pass on the worker's own clock.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+from prefect import Task
+
+import flows.retire
+import flows.rotate
+from flows.outcome import Outcome
+from keyturn.assembly import Assembly
+from keyturn.durations import text
+from keyturn.errors import IndeterminateError, RetryableError
+from keyturn.lifecycle import Reason
+
+_worker: ContextVar[Assembly] = ContextVar("_worker")
+_asked: ContextVar[datetime] = ContextVar("_asked")
+
+
+async def rotate(c: Assembly, asked: datetime, reason: Reason = Reason.MANUAL, overlap: timedelta | None = None) -> Outcome:
+    """A run of the rotate flow, by this worker, as asked for at that time."""
+    _worker.set(c)
+    _asked.set(asked)
+    return await flows.rotate.rotate.fn(c.name, reason, None if overlap is None else text(overlap))
+
+
+async def retire(c: Assembly, asked: datetime, *, now: bool = False) -> Outcome:
+    """A run of the retire flow."""
+    _worker.set(c)
+    _asked.set(asked)
+    return await flows.retire.retire.fn(c.name, now)
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """While this is open, flows/ runs without Prefect."""
+    stubs: dict[str, Any] = {
+        "at_work": _at_work,
+        "asked_at": _asked.get,
+        "tell": lambda *_, **__: None,
+        "load": lambda: SimpleNamespace(credential=lambda _: _worker.get().settings),
+        "_schedule": _scheduled,
+    }
+    with ExitStack() as stack:
+        for module in (flows.rotate, flows.retire):
+            for name, found in list(vars(module).items()):
+                if isinstance(found, Task):
+                    stack.enter_context(
+                        patch.object(module, name, _retried(inspect.unwrap(found.fn), int(found.retries or 0)))
+                    )
+                elif name in stubs:
+                    stack.enter_context(patch.object(module, name, stubs[name]))
+        yield
+
+
+@asynccontextmanager
+async def _at_work(credential: str) -> AsyncIterator[Assembly]:
+    yield _worker.get()
+
+
+async def _scheduled(c: Assembly, at: datetime) -> str:
+    return f"the old key lives until {at}"
+
+
+def _retried(step: Callable[..., Awaitable[Any]], retries: int) -> Callable[..., Awaitable[Any]]:
+    async def run(c: Assembly, *args: Any, **kwargs: Any) -> Any:
+        for _ in range(retries):
+            try:
+                return await step(c, *args, **kwargs)
+            except (RetryableError, IndeterminateError):
+                await c.pause(1)
+        return await step(c, *args, **kwargs)
+
+    return run

@@ -1,0 +1,218 @@
+"""A world with actors in it, watched: what must hold after every effect, and what must be left in the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from flows.outcome import Result
+from keyturn.errors import KeyturnError
+from keyturn.journal import Journal
+from keyturn.lifecycle import Asked, Reason
+from keyturn.material import KeyMaterial
+from keyturn.model import CreatedKey, SecretRef, Stage, Verdict
+from keyturn.steps.observe import begin
+from keyturn.stores.memory import MemoryStore
+from keyturn.testing.explorer import Actor, Fault
+from keyturn.testing.world import World
+from tests.steps import plain_flows
+
+MOST_RUNS = 6
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What kind of world. `seasoned`: it has seen a rotation, so its key in use is one of ours."""
+
+    name: str
+    stores: int = 1
+    overlap: str = "1h"
+    can_list: bool = True
+    seasoned: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+PLAIN, TWO_STORES = Kind("plain"), Kind("two-stores", stores=2)
+NO_OVERLAP, SEASONED = Kind("no-overlap", overlap="0s"), Kind("seasoned", stores=2, seasoned=True)
+BLIND = Kind("blind", can_list=False, seasoned=True)  # its provider cannot list keys
+
+
+@dataclass
+class Scene:
+    """One scenario. `asked`: when the rotation it is about was asked for. `wrong`: what was found, in words.
+
+    `promoted`: what CURRENT was, one after the other. `killed`: fingerprints of keys that a person deleted: that they are
+    refused is no fault of ours.
+    """
+
+    title: str
+    world: World
+    asked: datetime
+    merges_notes: bool = False
+    wrong: list[str] = field(default_factory=list)
+    killed: set[str] = field(default_factory=set)
+    promoted: list[str] = field(default_factory=list)
+    actors: list[Actor] = field(default_factory=list)
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, title: str, kind: Kind = PLAIN, *, merges_notes: bool = False) -> AsyncIterator[Scene]:
+        world = await World.make(stores=kind.stores, overlap=kind.overlap)
+        if kind.seasoned:
+            await _season(world)
+        world.provider.capabilities = replace(world.provider.capabilities, can_list=kind.can_list)
+        world.clock.forward(hours=1)
+        scene = cls(title, world, world.clock.now(), merges_notes)
+        scene.promoted.append(world.first_key.material.fingerprint())
+        try:
+            yield scene
+        finally:
+            for actor in scene.actors:
+                await actor.bury()
+
+    def actor(self, name: str, faults: Mapping[int, Fault] | None = None) -> Actor:
+        self.actors.append(Actor(name, faults or {}, self.watch, self.merges_notes))
+        return self.actors[-1]
+
+    def rotate(
+        self,
+        actor: Actor,
+        asked: datetime | None = None,
+        reason: Reason = Reason.MANUAL,
+        overlap: timedelta | None = None,
+    ) -> Coroutine[Any, Any, Any]:
+        return plain_flows.rotate(actor.over(self.world.worker()), asked or self.asked, reason, overlap)
+
+    def retire(self, actor: Actor, *, now: bool = False) -> Coroutine[Any, Any, Any]:
+        return plain_flows.retire(actor.over(self.world.worker()), self.world.clock.now(), now=now)
+
+    def complain(self, what: str) -> None:
+        if what not in self.wrong:
+            self.wrong.append(what)
+
+    def watch(self) -> None:
+        """Promises 1 and 2: whatever the proxies serve, or are told to serve, is a key that the provider accepts."""
+        for secret, store in self.world.secrets:
+            fingerprint = _fingerprint(store, secret)
+            if secret == self.world.secret and fingerprint != self.promoted[-1]:
+                self.promoted.append(fingerprint)
+            self._demand_accepted(fingerprint, f"CURRENT of {secret.store}")
+        for name, fleet in self.world.fleets.items():
+            for member, version in fleet.loaded.items():
+                if version is not None:
+                    self._demand_accepted(version.fingerprint, f"what {name}/{member} serves")
+
+    def _demand_accepted(self, fingerprint: str, what: str) -> None:
+        found = self.world.provider.try_out(fingerprint, is_use=False)
+        if found.verdict is not Verdict.ACCEPTED and fingerprint not in self.killed:
+            self.complain(f"{what} is refused by the provider")
+
+    async def finish(
+        self,
+        *,
+        runs: int = 1,
+        asked: datetime | None = None,
+        reason: Reason = Reason.MANUAL,
+        strays: int = 0,
+        first_key_goes: bool = True,
+    ) -> None:
+        """Run to completion, by workers that know nothing but the world; then look what is left.
+
+        `runs`: so many it may take. `strays`: so many of our keys may be left to the sweep.
+        """
+        asked = asked or self.asked
+        taken = await self._run_until_done(asked, reason)
+        self.world.clock.forward(hours=3)
+        retired = await self.actor("retire").run(self.retire(self.actors[-1]))
+        if isinstance(retired, KeyturnError):
+            self.complain(f"the old key is not retired: {type(retired).__name__} {retired.message[:90]}")
+        again = await self.actor("again").run(self.rotate(self.actors[-1], asked, reason))
+        if isinstance(again, KeyturnError) or again.result is not Result.NOTHING:
+            self.complain(f"a run after the last one finds something to do: {str(again)[:90]}")
+        if taken > runs:
+            self.complain(f"took {taken} runs")
+        await self._look(strays, first_key_goes)
+
+    async def _run_until_done(self, asked: datetime, reason: Reason) -> int:
+        for number in range(1, MOST_RUNS + 1):
+            outcome = await self.actor(f"run {number}").run(self.rotate(self.actors[-1], asked, reason))
+            journal = Journal.parse(await self.world.store.annotations(self.world.secret))
+            is_over = not isinstance(outcome, KeyturnError) and outcome.result is not Result.PENDING
+            if is_over and journal.promoted_at is not None and journal.promoted_at >= asked.replace(microsecond=0):
+                return number
+            self.world.clock.forward(minutes=40)
+        self.complain(f"no run ends it: {type(outcome).__name__} {str(outcome)[:120]}")
+        return 0
+
+    async def _look(self, strays: int, first_key_goes: bool) -> None:
+        self.watch()
+        world = self.world
+        current = (await world.store.current(world.secret)).version
+        for secret, store in world.secrets:
+            held = await store.stages(secret)
+            if held[Stage.CURRENT] != current:
+                self.complain(f"{secret.store} holds another value")
+            if Stage.PENDING in held or (Stage.PREVIOUS in held and secret == world.secret):
+                self.complain(f"{secret.store} still holds {', '.join(sorted(held))}")
+        for name, fleet in world.fleets.items():
+            if set(fleet.loaded.values()) != {current}:
+                self.complain(f"not all of {name} serve CURRENT")
+            if any(fleet.rolls.count(member) >= len(self.promoted) for member in fleet.names):
+                self.complain(f"{name} was rolled more often than keys were promoted")
+        others = [ref for ref, key in world.provider.keys.values() if key.fingerprint() != current.fingerprint]
+        if first_key_goes and world.first_key.ref.id in [ref.id for ref in others]:
+            self.complain("the first key still lives")
+        ours = [ref.name for ref in others if ref.name.startswith("keyturn-")]
+        if len(ours) > strays:
+            self.complain(f"{len(ours)} of our keys are left over")
+        world.clock.forward(hours=1)
+        turn = await begin(world.worker(), Asked(world.clock.now()))
+        if turn.decision.check != "due":
+            self.complain(f"half-way: {turn.decision.check}")
+
+
+class Findings:
+    """What a family of scenarios came to."""
+
+    def __init__(self) -> None:
+        self.scenarios = 0
+        self.bad: list[str] = []
+
+    def add(self, scene: Scene) -> None:
+        self.scenarios += 1
+        if scene.wrong:
+            self.bad.append(f"{scene.title}: {'; '.join(scene.wrong)}")
+
+    def demand_none(self, at_least: int) -> None:
+        """`at_least`: so many scenarios; fewer would mean that the exploration has lost its way."""
+        assert not self.bad, f"{len(self.bad)} of {self.scenarios}:\n" + "\n".join(self.bad[:12])
+        assert self.scenarios >= at_least, f"only {self.scenarios} scenarios"
+
+
+async def calls_of_a_rotation(kind: Kind) -> list[str]:
+    """The calls of a run to which nothing happens."""
+    async with Scene.of("undisturbed", kind) as scene:
+        actor = scene.actor("A")
+        await actor.run(scene.rotate(actor))
+        return actor.calls
+
+
+async def _season(world: World) -> None:
+    await plain_flows.rotate(world.worker(), world.clock.now(), Reason.MANUAL, timedelta(0))
+    world.clock.forward(hours=1)
+    ((ref, material),) = world.provider.keys.values()
+    world.first_key = CreatedKey(ref, material)
+    world.provider.revoked.clear()
+    for fleet in world.fleets.values():
+        fleet.rolls.clear()
+
+
+def _fingerprint(store: MemoryStore, secret: SecretRef) -> str:
+    document = store.documents[secret.path]
+    assert isinstance(document, dict)
+    return KeyMaterial(document["OPENAI_API_KEY"]).fingerprint()

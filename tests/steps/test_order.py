@@ -1,0 +1,267 @@
+"""What the flows add to the steps: when something is undone, what an incident does not wait for, what fails a run and what
+does not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+import flows.at_work
+import flows.retire
+import flows.turnstile
+from flows.outcome import Outcome, Result
+from flows.retire import _schedule
+from keyturn.errors import DeniedError, EvidenceMissingError, KeyturnError, PermanentError, UnavailableError
+from keyturn.lifecycle import Reason
+from keyturn.model import Stage
+from keyturn.testing.explorer import Actor, Fault
+from keyturn.testing.world import World, new_key
+from tests.steps.plain_flows import retire, rotate
+from tests.steps.scene import BLIND, PLAIN, Kind, Scene
+
+
+async def rotated(world: World, reason: Reason = Reason.MANUAL, overlap: timedelta | None = None) -> Outcome:
+    world.clock.forward(seconds=2)
+    return await rotate(world.worker(), world.clock.now(), reason, overlap)
+
+
+def live(world: World) -> int:
+    return len(world.provider.keys)
+
+
+# Incidents.
+
+
+async def test_an_incident_waits_for_no_overlap() -> None:
+    world = await World.make()
+    assert (await rotated(world, Reason.INCIDENT)).result is Result.RETIRED
+    assert live(world) == 1
+
+
+async def test_an_incident_has_an_overlap_where_it_is_told_so() -> None:
+    world = await World.make()
+    assert (await rotated(world, Reason.INCIDENT, timedelta(minutes=5))).result is Result.ROTATED
+    assert live(world) == 2
+
+
+async def test_an_incident_in_an_overlap_leaves_neither_the_old_key_nor_the_one_in_service() -> None:
+    world = await World.make()
+    await rotated(world)
+    leaked = (await world.store.current(world.secret)).material
+    assert (await rotated(world, Reason.INCIDENT)).result is Result.RETIRED
+    assert live(world) == 1 and not world.provider.accepts(leaked)
+
+
+async def test_an_incident_replaces_the_key_in_service_although_an_old_one_cannot_be_revoked() -> None:
+    world = await World.make()
+    await rotated(world)
+    leaked = (await world.store.current(world.secret)).material
+    world.clock.forward(minutes=10)
+    world.provider.used(world.first_key.ref.id)
+    await rotated(world, Reason.INCIDENT)
+    assert not world.provider.accepts(leaked)
+    world.clock.forward(hours=1)
+    assert (await retire(world.worker(), world.clock.now())).result in (Result.ROTATED, Result.RETIRED, Result.NOTHING)
+    assert live(world) == 1
+
+
+async def test_an_incident_replaces_a_key_in_service_that_somebody_has_deleted_already() -> None:
+    async with Scene.of("promoted, rolled, and dead before it is proved") as scene:
+        actor = scene.actor("A")
+        actor.start(scene.rotate(actor))
+        await actor.until(before="canary local.member")
+        for key_id in [key_id for key_id in scene.world.provider.keys if key_id != scene.world.first_key.ref.id]:
+            del scene.world.provider.keys[key_id]
+        assert isinstance(await actor.end(), EvidenceMissingError)
+        with pytest.raises(EvidenceMissingError):
+            await rotated(scene.world)
+        assert (await rotated(scene.world, Reason.INCIDENT)).result is Result.RETIRED
+        assert live(scene.world) == 1
+
+
+async def test_an_incident_takes_no_promotion_before_the_call_for_its_own() -> None:
+    async with Scene.of("dies between the swap and its note; hours later that key leaks") as scene:
+        actor = scene.actor("A")
+        actor.start(scene.rotate(actor))
+        await actor.until(before="store memory.annotate", nth=2)
+        leaked = (await scene.world.store.current(scene.world.secret)).material
+        await actor.bury()
+        scene.world.clock.forward(hours=5)
+        assert (await rotated(scene.world, Reason.INCIDENT)).result is Result.RETIRED
+        assert live(scene.world) == 1 and not scene.world.provider.accepts(leaked)
+
+
+async def test_an_incident_run_again_makes_no_second_key() -> None:
+    world = await World.make()
+    world.clock.forward(seconds=1)
+    called = world.clock.now()
+    await rotate(world.worker(), called, Reason.INCIDENT)
+    again = await rotate(world.worker(), called, Reason.INCIDENT)
+    assert again.result is Result.NOTHING and world.provider.made == 2
+
+
+# What is undone.
+
+
+async def failed(scene: Scene, verb: str, fault: Fault, times: int) -> Actor:
+    """A run in which a verb of the deciding store meets a fault so many times in a row."""
+    actor = scene.actor("A")
+    actor.start(scene.rotate(actor))
+    await actor.until(before=f"store memory.{verb}")
+    first = len(actor.calls)
+    actor.faults = dict.fromkeys(range(first, first + times), fault)
+    assert isinstance(await actor.end(), KeyturnError)
+    return actor
+
+
+@pytest.mark.parametrize(("kind", "left"), [(PLAIN, 2), (BLIND, 1)], ids=str)
+async def test_a_key_that_could_not_be_written_is_left_to_its_name_or_else_undone(kind: Kind, left: int) -> None:
+    async with Scene.of("the store is down while the key is to be staged", kind) as scene:
+        await failed(scene, "stage", Fault.UNAVAILABLE, times=7)
+        assert live(scene.world) == left
+        await scene.finish()
+        assert not scene.wrong
+
+
+async def test_a_key_that_the_store_denies_is_undone_at_once() -> None:
+    async with Scene.of("the store denies") as scene:
+        await failed(scene, "stage", Fault.DENIED, times=1)
+        assert live(scene.world) == 1
+        await scene.finish()
+        assert not scene.wrong
+
+
+async def test_a_staged_key_whose_note_could_not_be_written_is_used_by_the_next_run() -> None:
+    async with Scene.of("notes cannot be written") as scene:
+        await failed(scene, "annotate", Fault.UNAVAILABLE, times=20)
+        assert Stage.PENDING in await scene.world.store.stages(scene.world.secret)
+        await scene.finish()
+        assert not scene.wrong and scene.world.provider.made == 2
+
+
+# Retirement.
+
+
+async def test_a_retirement_waits_for_the_proof_even_when_it_is_to_be_now() -> None:
+    async with Scene.of("promoted, and not proved") as scene:
+        actor = scene.actor("A")
+        actor.start(scene.rotate(actor))
+        await actor.until(before="fleet local.roll")
+        with pytest.raises(PermanentError, match="not finished"):
+            await retire(scene.world.worker(), scene.world.clock.now(), now=True)
+
+
+async def test_a_retirement_of_what_no_rotation_has_proved_a_successor_for_has_to_be_asked_for() -> None:
+    async with Scene.of("a person's value is current since the promotion") as scene:
+        actor = scene.actor("A")
+        actor.start(scene.rotate(actor))
+        await actor.until(before="fleet local.roll")
+        await actor.bury()
+        scene.world.change_by_hand(scene.world.provider.add(new_key(), "by hand").material)
+        for member in scene.world.fleet.names:
+            scene.world.fleet.loaded[member] = (await scene.world.store.current(scene.world.secret)).version
+        with pytest.raises(PermanentError, match="no rotation has proved"):
+            await retire(scene.world.worker(), scene.world.clock.now())
+        done = await retire(scene.world.worker(), scene.world.clock.now(), now=True)
+        assert done.result is Result.RETIRED
+        assert not scene.world.provider.accepts(scene.world.first_key.material)
+
+
+async def test_a_revoke_that_fails_does_not_fail_the_rotation() -> None:
+    world = await World.make(overlap="0s")
+    world.provider.fail["revoke"] = DeniedError("may not delete")
+    assert (await rotated(world)).result is Result.PENDING
+    world.provider.fail.clear()
+    assert (await rotated(world)).result is Result.RETIRED
+    assert live(world) == 1 and world.provider.made == 2
+
+
+async def test_a_retirement_that_prefect_does_not_take_does_not_fail_the_rotation(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def is_down(*_: Any, **__: Any) -> None:
+        raise httpx.ConnectError("refused")
+
+    monkeypatch.setattr(flows.retire, "arun_deployment", is_down)
+    world = await World.make()
+    c = world.worker()
+    assert "keyturn retire openai-prod" in await _schedule(c, world.clock.now() + timedelta(hours=1))
+    assert "ConnectError" in c.timeline[-1].sentence
+
+
+# Around the steps.
+
+
+def wired(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
+    """flows.at_work without Prefect, which does not keep the page."""
+
+    @asynccontextmanager
+    async def assembled(*_: Any) -> AsyncIterator[Any]:
+        yield world.worker()
+
+    async def is_down(**_: Any) -> None:
+        raise httpx.ConnectError("refused")
+
+    words = SimpleNamespace(info=print, warning=print)
+    for name, stub in {
+        "get_run_logger": lambda: words,
+        "one_at_a_time": lambda _: nullcontext(),
+        "assemble": assembled,
+        "load": lambda: None,
+        "acreate_markdown_artifact": is_down,
+    }.items():
+        monkeypatch.setattr(flows.at_work, name, stub)
+
+
+async def test_a_page_that_prefect_does_not_keep_fails_no_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wired(monkeypatch, await World.make())
+    async with flows.at_work.at_work("openai-prod") as c:
+        c.say("roll", "done")
+    assert "could not be kept" in capsys.readouterr().out
+
+
+async def test_a_page_that_prefect_does_not_keep_hides_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    wired(monkeypatch, await World.make())
+    with pytest.raises(UnavailableError, match="the vault is sealed"):
+        async with flows.at_work.at_work("openai-prod"):
+            raise UnavailableError("the vault is sealed")
+
+
+class Limits:
+    """Prefect's concurrency limits, as far as the turnstile uses them."""
+
+    def __init__(self) -> None:
+        self.freed: list[str] = []
+
+    async def delete_global_concurrency_limit_by_name(self, name: str) -> None:
+        self.freed.append(name)
+
+    async def upsert_global_concurrency_limit_by_name(self, name: str, limit: int) -> None:
+        assert limit == 1
+
+
+async def test_a_run_that_failed_is_not_taken_for_one_that_died(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    limits = Limits()
+    context: AbstractAsyncContextManager[Limits] = nullcontext(limits)
+    for name, stub in {
+        "get_client": lambda: context,
+        "concurrency": lambda *_, **__: nullcontext(),
+        "get_current_settings": lambda: SimpleNamespace(home=tmp_path),
+        "get_run_logger": lambda: SimpleNamespace(info=print),
+    }.items():
+        monkeypatch.setattr(flows.turnstile, name, stub)
+    with pytest.raises(UnavailableError):
+        async with flows.turnstile.one_at_a_time("openai-prod"):
+            raise UnavailableError("503")
+    async with flows.turnstile.one_at_a_time("openai-prod"):
+        assert limits.freed == [], "freeing its slot would be freeing whoever holds it now"
+    (tmp_path / "keyturn" / "openai-prod.lock").write_text("held")
+    async with flows.turnstile.one_at_a_time("openai-prod"):
+        assert limits.freed == ["keyturn-openai-prod"]

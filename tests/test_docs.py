@@ -1,0 +1,214 @@
+"""What the documentation and the examples say is so: every setting, every option, every link, every file that is shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, get_args
+from urllib.parse import unquote
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from typer.main import get_command
+
+from keyturn import durations
+from keyturn.cli import app
+from keyturn.commands.exits import Exit
+from keyturn.config import CredentialSettings, load, parse
+from keyturn.delivery.variables import variables
+from keyturn.registry import adapter_class, kinds
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+COMPOSE = ROOT / "docker-compose.yml"
+
+# Settings ---------------------------------------------------------------------------------------------------------------
+
+
+def section(page: str, heading: str) -> str:
+    """The text below a heading, up to the next one."""
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", page, re.DOTALL | re.MULTILINE)
+    assert found is not None, f"no heading '{heading}'"
+    return found[1]
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """The rows of a section's tables, by what stands in backticks in their first column."""
+    table = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("| `")]
+    return {re.findall(r"`([^`]+)`", cells[0])[0]: [cell.strip() for cell in cells] for cells in table}
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a field's type is made of, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in models_in(argument)]
+
+
+def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        if inner := models_in(field.annotation):
+            dot = "[]." if str(field.annotation).startswith("tuple") else "."
+            for each in inner:
+                yield from settings_of(each, f"{prefix}{name}{dot}")
+        else:
+            yield prefix + name, field
+
+
+def default_of(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if field.default is None or field.default == ():
+        return "none"
+    value = field.default
+    return f"`{durations.text(value) if isinstance(value, timedelta) else str(value).lower() if value is True else value}`"
+
+
+SETTINGS = [("Credentials", CredentialSettings)] + [
+    (f"`{kind}`", adapter_class(part, kind).Settings)
+    for part in ("providers", "stores", "proxies")
+    for kind in kinds(part)
+    if adapter_class(part, kind).__module__.startswith("keyturn.")  # not what somebody has installed beside it
+]
+
+
+@pytest.mark.parametrize(("heading", "model"), SETTINGS, ids=[heading for heading, _ in SETTINGS])
+def test_every_setting_is_documented_with_its_default(heading: str, model: type[BaseModel]) -> None:
+    told = rows(section((DOCS / "configuration.md").read_text(), heading))
+    there = {name: default_of(field) for name, field in settings_of(model)}
+    assert {name: cells[2] for name, cells in told.items()} == there
+
+
+def test_the_settings_are_found_at_every_depth() -> None:
+    names = {name for _, model in SETTINGS for name, _ in settings_of(model)}
+    assert {"overlap", "canary.model", "secrets[].field", "auth.role_id", "auth.token", "members[].control"} <= names
+
+
+# Commands ---------------------------------------------------------------------------------------------------------------
+
+COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_a_command_is_documented(name: str) -> None:
+    told = rows(section((DOCS / "commands.md").read_text(), f"keyturn {name}"))
+    options = {each.opts[0]: each for each in COMMANDS[name].params if each.opts[0].startswith("--")}
+    assert {first.split(" ")[0] for first in told} == set(options)
+    for first, cells in told.items():
+        option = options[first.split(" ")[0]]
+        if option.required:
+            assert cells[1] == "required", first
+        elif option.default not in (None, False, ""):
+            assert cells[1] == f"`{getattr(option.default, 'value', option.default)}`", first
+
+
+def test_every_command_and_every_exit_code_is_documented() -> None:
+    page = (DOCS / "commands.md").read_text()
+    assert set(re.findall(r"^## keyturn (\w+)$", page, re.MULTILINE)) == set(COMMANDS)
+    codes = re.findall(r"^\| (\d) \|", section(page, "Exit codes"), re.MULTILINE)
+    assert [int(code) for code in codes] == [code.value for code in Exit]
+
+
+# Pages ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = unquote(target).partition("#")
+        if target.startswith("http"):
+            continue
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{page.name} -> {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", there.read_text(), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, f"{page.name} -> {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_a_keyturn_yaml_that_is_shown_is_a_good_one(page: Path) -> None:
+    for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+        if "\ncredentials:" in block:
+            parse(block)
+
+
+def test_the_pages_show_one() -> None:
+    assert "\ncredentials:" in (ROOT / "README.md").read_text()
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [page.name for page in DOCS.glob("*.md") if f"(docs/{page.name})" not in text] == []
+
+
+def test_no_target_of_make_is_named_that_is_not_there() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        assert set(re.findall(r"`make ([a-z]+)`", page.read_text())) <= targets, page.name
+
+
+# Examples ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_example_configuration_loads_and_shows_every_kind() -> None:
+    config = load(ROOT / "deployments" / "keyturn.example.yaml")
+    for part, used in (("providers", config.providers), ("stores", config.stores), ("proxies", config.proxies)):
+        ours = {kind for kind in kinds(part) if adapter_class(part, kind).__module__.startswith("keyturn.")}
+        assert {each.kind for each in used.values()} == ours
+    used_stores = {secret.store for credential in config.credentials.values() for secret in credential.secrets}
+    assert used_stores == set(config.stores), "each store has a credential in it"
+
+
+@pytest.mark.parametrize("name", ["keyturn.example.yaml", "compose.keyturn.yaml"])
+def test_an_example_gives_every_key_a_variable_of_its_own(name: str) -> None:
+    config = load(ROOT / "deployments" / name)
+    for proxy in config.proxies:
+        found = variables(config, proxy, lambda _: None)  # type: ignore[arg-type,return-value]  # nothing is read
+        assert {each.credential for each in found} == set(config.credentials)
+
+
+def test_the_proxys_example_names_its_deployments_and_holds_no_key() -> None:
+    config = yaml.safe_load((ROOT / "deployments" / "litellm.example.yaml").read_text())
+    for deployment in config["model_list"]:
+        assert deployment["model_info"]["id"]
+        assert deployment["litellm_params"]["api_key"].startswith("os.environ/")
+    assert config["general_settings"]["master_key"].startswith("os.environ/")
+
+
+def test_the_compose_file_asks_for_the_variables_of_its_example_and_gives_none_a_value() -> None:
+    asked = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE.read_text()))
+    lines = (ROOT / "deployments" / "compose.env.example").read_text().splitlines()
+    listed = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    assert asked == set(listed)
+    assert not any(listed.values())
+
+
+def test_the_compose_file_fits_its_configuration_and_is_open_to_this_host_alone() -> None:
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    for name, service in services.items():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+    config = load(ROOT / "deployments" / "compose.keyturn.yaml")
+    for proxy, part in config.proxies.items():
+        for member in part.settings.model_dump()["members"]:
+            host, port = member["url"].removeprefix("http://").split(":")
+            words = services[host]["command"]
+            assert words[words.index("--proxy") + 1] == proxy
+            assert words[words.index("--control") + 1] == member["control"]
+            assert words[words.index("--port") + 1] == port
+            assert f"{host}:{port}" in (ROOT / "deployments" / "Caddyfile").read_text()
+    proxied = yaml.safe_load((ROOT / "deployments" / "litellm.example.yaml").read_text())["model_list"]
+    assert {each.canary.model for each in config.credentials.values()} <= {each["model_name"] for each in proxied}
+
+
+def test_a_member_is_given_no_admin_key() -> None:
+    services = yaml.safe_load(COMPOSE.read_text())["services"]
+    for name, service in services.items():
+        if name != "worker":
+            assert "OPENAI_ADMIN_KEY" not in (service.get("environment") or {}), name
