@@ -32,11 +32,12 @@ demo: setup
 up: setup
 	$(RUN)/keyturn demo --keep
 
-test: setup lint types contracts
-	$(RUN)/pytest
+test: setup lint types contracts unit
+	$(RUN)/pytest -m real
 
+# Without a server: two at a time. Those with real servers share them, one session of each.
 unit: $(VENV)/.ready
-	$(RUN)/pytest -m "not real"
+	$(RUN)/pytest -q -m "not real" -n 2
 
 lint: $(VENV)/.ready
 	$(RUN)/ruff check .

@@ -33,7 +33,8 @@ class Exit(IntEnum):
 AFTER_PIVOT_STEPS = ("promote", "tidy", "roll", "prove", "revoke", "retire")
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
-console = Console(highlight=False, soft_wrap=True)
+# A pipe has no width of its own: tables are not folded for it.
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
 def leave(code: Exit) -> NoReturn:

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from keyturn import durations
 from keyturn.assembly import Assembly, assemble
@@ -147,7 +147,15 @@ def _facts(each: Standing) -> dict[str, Any]:
 
 
 def _table(found: list[Standing]) -> Table:
-    table = Table("credential", "current", "rotated", "members", "old key", "strays", "next")
+    table = Table(
+        Column("credential", no_wrap=True),
+        Column("current", no_wrap=True),
+        "rotated",
+        "members",
+        "old key",
+        "strays",
+        "next",
+    )
     for each in found:
         seen = each.seen
         members = [version for fleet in seen.serving.values() for version in fleet.values()]

@@ -9,7 +9,7 @@ import pytest
 
 from flows.outcome import Result
 from keyturn.errors import ConflictError, DeniedError, KeyturnError, NotFoundError
-from keyturn.journal import Journal
+from keyturn.journal import Journal, notes
 from keyturn.lifecycle import Asked
 from keyturn.model import CreatedKey, Stage
 from keyturn.steps.create import create
@@ -83,6 +83,24 @@ async def test_a_promotion_noted_late_forgets_no_old_key() -> None:
         await sleeper.end()
         await scene.finish(runs=3, asked=scene.world.clock.now())
         assert not scene.wrong
+
+
+async def test_a_promotion_that_is_not_the_last_any_more_is_not_noted() -> None:
+    async with Scene.of("looks again before it writes its promotion down") as scene:
+        sleeper = await asleep(scene, "store memory.stages", nth=4)
+        assert sleeper.calls[-1] == "store memory.promote"
+        await rotated(scene)
+        await rotated(scene, retired=False)
+        await sleeper.end()
+        stages, journal = await observe_decider(scene.world.worker())
+        assert journal.current_fingerprint == stages[Stage.CURRENT].fingerprint
+
+
+async def test_a_journal_is_read_before_the_stages_it_is_checked_against() -> None:
+    """The other way round a key that is staged in between would seem to be an old one."""
+    world, actor = await World.make(), Actor("A")
+    await actor.run(observe_decider(actor.over(world.worker())))
+    assert actor.calls == ["store memory.annotations", "store memory.stages"]
 
 
 async def test_a_retirement_closed_late_forgets_no_later_old_key() -> None:
@@ -200,6 +218,19 @@ async def test_a_write_repeated_late_spares_its_own_key_that_others_adopted_and_
         await following.end()
 
 
+async def test_a_key_that_others_have_claimed_is_not_revoked_by_whoever_made_it() -> None:
+    world = await World.make()
+    c = world.worker()
+    turn = await begin(c, Asked(world.clock.now()))
+    key = await create(c, turn)
+    assert key is not None
+    await world.store.stage(world.secret, new_key(), turn.rotation)  # its token has had its turn
+    await world.store.annotate(world.secret, notes(keys={key.material.fingerprint(): key.ref.id}))
+    with pytest.raises(SupersededError):
+        await write(c, turn, key)
+    assert world.provider.revoked == [], "it is retired as every old key is: on evidence"
+
+
 async def test_a_key_that_became_old_since_the_retirement_looked_has_an_overlap_of_its_own() -> None:
     async with Scene.of("revokes what it saw before the next rotation") as scene:
         await rotated(scene, retired=False)
@@ -228,14 +259,32 @@ async def test_a_second_store_is_not_taken_back_by_a_worker_that_wakes_late() ->
         assert not scene.wrong
 
 
+async def test_a_second_store_is_not_given_a_persons_value() -> None:
+    async with Scene.of("a person's value comes while the second store is to follow", TWO_STORES) as scene:
+        sleeper = await asleep(scene, "store second.stages", nth=2)
+        assert sleeper.calls[-1] == "store memory.promote"
+        scene.world.change_by_hand(scene.world.provider.add(new_key(), "by hand").material)
+        assert isinstance(await sleeper.end(), ConflictError)
+        secret, store = scene.world.secrets[1]
+        assert (await store.current(secret)).material == scene.world.first_key.material
+
+
+async def test_no_member_is_moved_onto_a_persons_value() -> None:
+    async with Scene.of("a person's value comes between the promotion and the roll") as scene:
+        sleeper = await asleep(scene, "provider.list", nth=3)
+        scene.world.change_by_hand(scene.world.provider.add(new_key(), "by hand").material)
+        assert isinstance(await sleeper.end(), ConflictError)
+        assert scene.world.fleet.rolls == []
+
+
 async def test_a_late_note_about_a_dead_key_costs_one_more_retirement_and_nothing_else() -> None:
     async with Scene.of("claims its key after that key was retired") as scene:
         sleeper = await asleep(scene, "store memory.annotate")
         await rotated(scene)
         await rotated(scene)
         await sleeper.end()
-        notes = Journal.parse(await scene.world.store.annotations(scene.world.secret))
-        assert len(notes.keys) == 2, "the key in service, and one that is long gone"
+        journal = Journal.parse(await scene.world.store.annotations(scene.world.secret))
+        assert len(journal.keys) == 2, "the key in service, and one that is long gone"
         scene.world.clock.forward(hours=1)
         await scene.finish(runs=2, asked=scene.world.clock.now())
         assert not scene.wrong

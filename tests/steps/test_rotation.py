@@ -34,6 +34,7 @@ from keyturn.steps.tidy import tidy
 from keyturn.steps.undo import undo
 from keyturn.steps.validate import validate
 from keyturn.steps.write import SupersededError, write
+from keyturn.testing.explorer import Actor
 from keyturn.testing.world import World, new_key
 
 OVERLAP = timedelta(hours=1)
@@ -608,3 +609,39 @@ async def test_an_id_that_was_spent_unnoticed_costs_one_run_and_no_key() -> None
     assert list(world.provider.keys) == [world.first_key.ref.id], "the forgotten one bears the spent id's name"
     await run(world)
     assert await current_key_works(world)
+
+
+async def test_promote_swaps_in_every_store() -> None:
+    world = await World.make(stores=2)
+    await run(world, until="promote")
+    second, store = world.secrets[1]
+    assert (await store.current(second)).version == (await world.store.current(world.secret)).version
+
+
+async def test_giving_up_clears_every_store() -> None:
+    world = await World.make(stores=2)
+    c = world.worker()
+    turn = await begin(c, await asked(world))
+    key = await create(c, turn)
+    await write(c, turn, key)
+    assert await undo(c, turn, key)
+    for secret, store in world.secrets:
+        assert (await store.stages(secret)).keys() == {Stage.CURRENT}
+
+
+async def test_a_key_that_was_never_claimed_is_found_again_when_giving_it_up_dies_half_way() -> None:
+    world = await World.make()
+    actor = Actor("A")
+    c = actor.over(world.worker())
+    turn = await begin(c, await asked(world))
+    key = await create(c, turn)
+    assert key is not None
+    await world.store.stage(world.secret, key.material, turn.rotation)
+    actor.start(undo(c, turn, key))
+    await actor.until(before="provider.revoke")
+    assert Stage.PENDING not in await world.store.stages(world.secret)
+    await actor.bury()
+    await run(world)
+    world.clock.forward(hours=1)
+    await revoke(world.worker())
+    assert len(world.provider.keys) == 1 and await current_key_works(world)
