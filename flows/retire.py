@@ -11,6 +11,7 @@ from prefect.exceptions import ObjectNotFound
 from flows.at_work import asked_at, at_work, tell
 from flows.outcome import Outcome, Result
 from flows.parameters import CredentialName
+from flows.turnstile import alone_on
 from keyturn.assembly import Assembly
 from keyturn.errors import KeyturnError, PermanentError
 from keyturn.lifecycle import Asked, Step, old_keys
@@ -65,7 +66,8 @@ async def finish(c: Assembly, *, revoke_now: bool = False) -> Outcome:
 
 
 async def _revoke(c: Assembly, old: Collection[str]) -> Outcome:
-    done = await revoke(c, tuple(old))
+    async with alone_on(c.fleets):
+        done = await revoke(c, tuple(old))
     tell("revoked", c.name, key=done.key)
     result = Result.RETIRED if done.refused_at else Result.ROTATED
     return Outcome(c.name, result, done.sentence, None, done.refused_at)

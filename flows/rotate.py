@@ -9,6 +9,7 @@ from flows.at_work import asked_at, at_work, tell
 from flows.outcome import Outcome, Result
 from flows.parameters import CredentialName, Overlap
 from flows.retire import finish
+from flows.turnstile import alone_on
 from keyturn import durations
 from keyturn.assembly import Assembly
 from keyturn.config import load
@@ -44,22 +45,23 @@ async def rotate(
     async with at_work(credential) as c:
         turn = await observe(c, asked)
         if reason is Reason.INCIDENT and not dry_run:
-            turn = await _clear_the_way(c, turn)
+            return await _respond(c, turn)
         return await _go_on(c, turn, dry_run)
 
 
-async def _clear_the_way(c: Assembly, turn: Turn) -> Turn:
+async def _respond(c: Assembly, turn: Turn) -> Outcome:
     """In an incident first: a key that is in service and not written down, then the old key of the rotation before."""
     if turn.decision.check == "promoted_unrecorded":
         await renew(c, turn)
         turn = await observe(c, turn.asked)
-    if turn.decision.check == "incident_overlap":
-        await finish(c, revoke_now=True)
-        turn = await observe(c, replace(turn.asked, tried_to_retire=True))
-    return turn
+    if turn.decision.check != "incident_overlap":
+        return await _go_on(c, turn)
+    retired = await finish(c, revoke_now=True)
+    turn = await observe(c, replace(turn.asked, tried_to_retire=True))
+    return retired if turn.decision.step is Step.NOTHING else await _go_on(c, turn)
 
 
-async def _go_on(c: Assembly, turn: Turn, dry_run: bool) -> Outcome:
+async def _go_on(c: Assembly, turn: Turn, dry_run: bool = False) -> Outcome:
     step = turn.decision.step
     if step is Step.STOP:
         raise PermanentError(turn.decision.sentence)
@@ -73,9 +75,10 @@ async def _go_on(c: Assembly, turn: Turn, dry_run: bool) -> Outcome:
         await renew(c, turn)
         tell("promoted", c.name, reason=turn.asked.reason.value, rotation=turn.rotation)
     if step is not Step.RETIRE:
-        await tidy(c)
-        await roll(c)
-        await prove(c, turn.asked.overlap)
+        async with alone_on(c.fleets):
+            await roll(c)
+            await _tidy_quietly(c)
+            await prove(c, turn.asked.overlap)
         tell("proved", c.name, rotation=turn.rotation)
     return await finish(c)
 
@@ -100,6 +103,14 @@ async def renew(c: Assembly, turn: Turn) -> None:
         if isinstance(error, PermanentError) or nameless:
             await _undo_quietly(c, turn, key)
         raise
+
+
+async def _tidy_quietly(c: Assembly) -> None:
+    """The new key is served: what could not be tidied up beside it is a stray, and fails no rotation."""
+    try:
+        await tidy(c)
+    except KeyturnError as error:
+        c.say("tidy", f"not finished, and left to the sweep: {error.message}")
 
 
 async def _undo_quietly(c: Assembly, turn: Turn, key: CreatedKey | None) -> None:

@@ -6,8 +6,8 @@ concurrency slot, which is a lease: after a hard crash it stays held for a minut
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -23,11 +23,11 @@ POLL_SECONDS = 0.5
 
 
 @asynccontextmanager
-async def one_at_a_time(credential: str) -> AsyncIterator[None]:
-    """Wait until no other run works on this credential. TimeoutError after an hour."""
-    path = Path(get_current_settings().home) / "keyturn" / f"{credential}.lock"
+async def one_at_a_time(name: str) -> AsyncIterator[None]:
+    """Wait until no other run works under this name, a credential's. TimeoutError after an hour."""
+    path = Path(get_current_settings().home) / "keyturn" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    slot = f"keyturn-{credential}"
+    slot = f"keyturn-{name}"
     with path.open("a+") as file:
         await _lock(file)
         async with get_client() as client:
@@ -45,6 +45,16 @@ async def one_at_a_time(credential: str) -> AsyncIterator[None]:
         finally:
             # Also after a failure: the mark is for the dead. Taken for one, the slot is freed under another machine.
             _write(file, "")
+
+
+@asynccontextmanager
+async def alone_on(fleets: Iterable[str]) -> AsyncIterator[None]:
+    """Wait until no other run rolls these fleets, or asks their members for evidence: each would see the other's restarts
+    as faults. Taken in one order by all, and after the credential's own turn, so that no two runs wait for each other."""
+    async with AsyncExitStack() as stack:
+        for fleet in sorted(fleets):
+            await stack.enter_async_context(one_at_a_time(f"fleet.{fleet}"))
+        yield
 
 
 async def _lock(file: TextIO) -> None:

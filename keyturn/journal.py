@@ -50,16 +50,6 @@ class Journal:
     def current_key(self) -> str:
         return self.keys.get(self.current_fingerprint, "")
 
-    @property
-    def previous_fingerprint(self) -> str:
-        """The first value that is neither pending nor current, as far as notes can tell."""
-        others = (each for each in self.keys if each not in (self.pending_fingerprint, self.current_fingerprint))
-        return next(others, "")
-
-    @property
-    def previous_key(self) -> str:
-        return self.keys.get(self.previous_fingerprint, "")
-
     @classmethod
     def parse(cls, notes: Mapping[str, str]) -> Journal:
         """From a store's annotations. What is missing or unreadable is as if never written."""

@@ -177,10 +177,14 @@ def overdue(seen: Observed, asked: Asked) -> Decision | None:
 
 
 def incident_overlap(seen: Observed, asked: Asked) -> Decision | None:
-    """In an incident the overlap of the rotation before is not waited for. (Unproved, its old key cannot go yet.)"""
-    if asked.reason is not Reason.INCIDENT or _promoted_since(seen, asked.at) or asked.tried_to_retire:
+    """In an incident no overlap is waited for but its own. (Unproved, an old key cannot go yet.)
+
+    Also when a rotation with an overlap of its own came between the call and this run: the leaked key is the old one then.
+    """
+    proved = seen.journal.proved_at
+    if asked.reason is not Reason.INCIDENT or asked.tried_to_retire or not seen.old_keys or proved is None:
         return None
-    if not seen.old_keys or seen.journal.proved_at is None:
+    if _promoted_since(seen, asked.at) and seen.at < proved + asked.overlap:
         return None
     return Decision(Step.RETIRE, "incident_overlap", "an incident: the old key of the last rotation is revoked first")
 

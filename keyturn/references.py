@@ -70,7 +70,7 @@ def resolver(
             return _material(reference, _file_text(Path(rest), reference), f"write the secret to {rest}")
         if kind == "store" and read_store is not None:
             return await read_store(parse_store_reference(reference))
-        raise MisconfiguredError(f"{kind}: references cannot be used here", remedy="use env:NAME or file:PATH")
+        raise MisconfiguredError("a reference of this kind cannot be used here", remedy="use env:NAME or file:PATH")
 
     return resolve
 

@@ -137,6 +137,18 @@ SITUATIONS = {
         Step.RETIRE,
         "incident_overlap",
     ),
+    "an incident, and a rotation with an overlap came between the call and this run: retire": (
+        Observed(NOW, AFTER, PROVED),
+        Asked(EARLIER, Reason.INCIDENT, overlap=timedelta(0)),
+        Step.RETIRE,
+        "incident_overlap",
+    ),
+    "an incident with an overlap of its own, which is not over: nothing": (
+        Observed(NOW, AFTER, replace(PROVED, promoted_at=NOW, proved_at=NOW)),
+        Asked(NOW, Reason.INCIDENT, overlap=timedelta(minutes=5)),
+        Step.NOTHING,
+        "satisfied",
+    ),
     "an incident, and the old key could not be revoked: a new key all the same": (
         Observed(NOW, AFTER, PROVED),
         Asked(NOW, Reason.INCIDENT, tried_to_retire=True),

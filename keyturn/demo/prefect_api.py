@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
+RETRY_PAUSES = (0.5, 1, 2, 4)  # seconds
 TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -48,6 +50,10 @@ class PrefectAPI:
 
     async def _call(self, method: str, path: str, body: Any = None) -> Any:
         async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
-            answer = await client.request(method, self.url + path, json=body)
+            for pause in (*RETRY_PAUSES, None):
+                answer = await client.request(method, self.url + path, json=body)
+                if answer.status_code != 503 or pause is None:
+                    break
+                await asyncio.sleep(pause)  # a busy server, which did nothing and means to be asked again
             answer.raise_for_status()
             return answer.json()

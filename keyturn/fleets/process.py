@@ -158,6 +158,9 @@ class ProcessFleet:
         except KeyturnError as error:
             return [Finding(f"{member.name}: supervisor", False, error.message, error.remedy)]
         state, shadowed = status.get("state"), status.get("shadowed") or []
+        if state in _ON_THE_WAY:
+            # Another credential of these proxies is being rolled: that passes, and is no fault of anybody.
+            raise UnavailableError(f"{member.name} is {state}", remedy="wait until it serves")
         serves = credential in (status.get("versions") or {})
         return [
             Finding(f"{member.name}: supervisor", state == "serving", f"it is {state}", "wait until it serves, or start it"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from keyturn.assembly import Assembly
-from keyturn.errors import ConflictError, KeyturnError
+from keyturn.errors import ConflictError, KeyturnError, RetryableError
 from keyturn.journal import Journal
 from keyturn.lifecycle import Asked, Decision, Observed, decide
 from keyturn.model import KeyRef, Serving, Stage, VersionRef, rotation_id
@@ -52,7 +52,7 @@ def _rotation(c: Assembly, seen: Observed, decision: Decision) -> str:
 async def observe(c: Assembly) -> Observed:
     """All observations at once: none waits for another."""
     (stages, journal), further, keys, serving = await asyncio.gather(
-        observe_decider(c), _further(c), _keys(c), observe_serving(c)
+        observe_decider(c), _further(c), _keys_if_listed(c), observe_serving(c)
     )
     return Observed(c.now(), stages, journal, keys, serving, _lagging(stages, further))
 
@@ -121,3 +121,11 @@ def _lagging(stages: Mapping[Stage, VersionRef], further: Mapping[str, VersionRe
 
 async def _keys(c: Assembly) -> tuple[KeyRef, ...] | None:
     return tuple(await c.provider.list()) if c.provider.capabilities.can_list else None
+
+
+async def _keys_if_listed(c: Assembly) -> tuple[KeyRef, ...] | None:
+    """No decision hangs on them, so a provider that does not list for a while holds up nothing that needs no list."""
+    try:
+        return await _keys(c)
+    except RetryableError:
+        return None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 
 from keyturn.assembly import Assembly
-from keyturn.errors import KeyturnError, PermanentError
+from keyturn.errors import KeyturnError, PermanentError, RetryableError
 from keyturn.model import Finding
 
 
@@ -19,9 +20,32 @@ class PreflightError(PermanentError):
         super().__init__("nothing was created; " + " | ".join(lines))
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What one part said: its findings, or the error it raised, which is a finding itself."""
+
+    what: str
+    findings: Sequence[Finding] = ()
+    error: KeyturnError | None = None
+
+    @property
+    def told(self) -> Sequence[Finding]:
+        if self.error is None:
+            return self.findings
+        return [Finding(self.what, False, self.error.message, self.error.remedy)]
+
+
 async def preflight(c: Assembly) -> None:
-    """Raise PreflightError with every finding that is not well, all at once."""
-    findings = await examine(c)
+    """Raise PreflightError with every finding that is not well, all at once.
+
+    RetryableError while a fleet is busy: another credential of it is being rolled, which passes.
+    """
+    fleets, others = await asyncio.gather(_fleets(c), _others(c))
+    for answer in fleets:
+        if isinstance(answer.error, RetryableError):
+            c.say("preflight", f"waits: {answer.error.message}")
+            raise answer.error
+    findings = [finding for answer in (*others, *fleets) for finding in answer.told]
     bad = [finding for finding in findings if finding.ok is False]
     for finding in findings:
         if finding.ok is None:
@@ -33,15 +57,24 @@ async def preflight(c: Assembly) -> None:
 
 async def examine(c: Assembly) -> list[Finding]:
     """Every finding about this credential's parts, good ones too. An adapter that raises is a finding itself."""
+    others, fleets = await asyncio.gather(_others(c), _fleets(c))
+    return [finding for answer in (*others, *fleets) for finding in answer.told]
 
-    async def one(what: str, call: object) -> Sequence[Finding]:
-        try:
-            return await call  # type: ignore[no-any-return,misc]  # each is a coroutine of findings
-        except KeyturnError as error:
-            return [Finding(what, False, error.message, error.remedy)]
 
-    asked = [one(f"provider {c.settings.provider}", c.provider.preflight())]
-    asked += [one(f"secret {secret}", store.preflight(secret)) for secret, store in c.secrets]
-    asked += [one(f"proxies {name}", fleet.preflight(c.name)) for name, fleet in c.fleets.items()]
-    asked += [one(f"canary {name}", canary.preflight()) for name, canary in c.canaries.items()]
-    return [finding for findings in await asyncio.gather(*asked) for finding in findings]
+async def _others(c: Assembly) -> list[_Answer]:
+    asked = [_ask(f"provider {c.settings.provider}", c.provider.preflight())]
+    asked += [_ask(f"secret {secret}", store.preflight(secret)) for secret, store in c.secrets]
+    asked += [_ask(f"canary {name}", canary.preflight()) for name, canary in c.canaries.items()]
+    return list(await asyncio.gather(*asked))
+
+
+async def _fleets(c: Assembly) -> list[_Answer]:
+    asked = [_ask(f"proxies {name}", fleet.preflight(c.name)) for name, fleet in c.fleets.items()]
+    return list(await asyncio.gather(*asked))
+
+
+async def _ask(what: str, call: Awaitable[Sequence[Finding]]) -> _Answer:
+    try:
+        return _Answer(what, await call)
+    except KeyturnError as error:
+        return _Answer(what, error=error)

@@ -18,7 +18,7 @@ from tests.e2e.conftest import ROOT, Installation
 
 pytestmark = pytest.mark.real
 
-STEPS = ["observe", "preflight", "create", "write", "validate", "promote", "tidy", "roll", "prove", "revoke"]
+STEPS = ["observe", "preflight", "create", "write", "validate", "promote", "roll", "tidy", "prove", "revoke"]
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 PATIENCE = 180  # seconds: a run is a process of its own, and the machine may be busy
 
@@ -257,7 +257,7 @@ def test_with_validation_off_a_pasted_key_stays_where_prefect_put_it(prefect: Pr
         ended = prefect.ended(run)
         assert ended["state"]["type"] == "FAILED"
         assert f"- {name}: " in ended["state"]["message"]
-        prefect.log(run, until_it_says="Importing flow code")
+        prefect.log(run, until_it_says="Downloading flow code")
     assert _made(installation) == made
     found = {leak.place for leak in in_folder(Needles(list(keys.values())), installation.folder)}
     database = {place for place in found if "prefect.db: " in place}

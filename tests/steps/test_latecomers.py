@@ -271,7 +271,8 @@ async def test_a_second_store_is_not_given_a_persons_value() -> None:
 
 async def test_no_member_is_moved_onto_a_persons_value() -> None:
     async with Scene.of("a person's value comes between the promotion and the roll") as scene:
-        sleeper = await asleep(scene, "provider.list", nth=3)
+        sleeper = await asleep(scene, "store memory.annotations", nth=5)
+        assert (await observe_decider(scene.world.worker()))[1].promoted_at is not None
         scene.world.change_by_hand(scene.world.provider.add(new_key(), "by hand").material)
         assert isinstance(await sleeper.end(), ConflictError)
         assert scene.world.fleet.rolls == []

@@ -19,8 +19,9 @@ import flows.turnstile
 from flows.outcome import Outcome, Result
 from flows.retire import _schedule
 from keyturn.errors import DeniedError, EvidenceMissingError, KeyturnError, PermanentError, UnavailableError
-from keyturn.lifecycle import Reason
-from keyturn.model import Stage
+from keyturn.lifecycle import Asked, Reason
+from keyturn.model import KeyRef, Stage
+from keyturn.steps.observe import begin
 from keyturn.testing.explorer import Actor, Fault
 from keyturn.testing.world import World, new_key
 from tests.steps.plain_flows import retire, rotate
@@ -98,6 +99,27 @@ async def test_an_incident_takes_no_promotion_before_the_call_for_its_own() -> N
         assert live(scene.world) == 1 and not scene.world.provider.accepts(leaked)
 
 
+async def test_an_incident_that_had_to_queue_behind_a_rotation_still_ends_the_leaked_key() -> None:
+    world = await World.make()
+    world.clock.forward(seconds=1)
+    called = world.clock.now()
+    await rotated(world)  # with its hour of overlap, for the key that has leaked
+    outcome = await rotate(world.worker(), called, Reason.INCIDENT)
+    assert outcome.result is Result.RETIRED
+    assert live(world) == 1 and world.provider.made == 2
+
+
+async def test_an_incident_whose_leaked_key_cannot_be_revoked_yet_says_so() -> None:
+    world = await World.make()
+    world.clock.forward(seconds=1)
+    called = world.clock.now()
+    await rotated(world)
+    world.clock.forward(minutes=1)
+    world.provider.used(world.first_key.ref.id)
+    outcome = await rotate(world.worker(), called, Reason.INCIDENT)
+    assert outcome.result is Result.PENDING and "saw the old key used" in outcome.sentence
+
+
 async def test_an_incident_run_again_makes_no_second_key() -> None:
     world = await World.make()
     world.clock.forward(seconds=1)
@@ -144,6 +166,28 @@ async def test_a_staged_key_whose_note_could_not_be_written_is_used_by_the_next_
         assert Stage.PENDING in await scene.world.store.stages(scene.world.secret)
         await scene.finish()
         assert not scene.wrong and scene.world.provider.made == 2
+
+
+async def test_a_stray_that_cannot_be_revoked_holds_nothing_up() -> None:
+    world = await World.make()
+    world.provider.lose_answers = 1
+    c = world.worker()
+
+    async def may_not(key: KeyRef) -> None:
+        raise DeniedError("may not delete")
+
+    world.provider.revoke = may_not  # type: ignore[method-assign]
+    assert (await rotate(c, world.clock.now())).result is Result.ROTATED
+    assert live(world) == 3 and "left to the sweep" in " ".join(line.sentence for line in c.timeline)
+
+
+async def test_a_provider_that_does_not_list_for_a_while_holds_up_no_look() -> None:
+    world = await World.make()
+    await rotated(world)
+    world.clock.forward(hours=2)
+    world.provider.fail["list"] = UnavailableError("503")
+    turn = await begin(world.worker(), Asked(world.clock.now()))
+    assert turn.decision.check == "overdue" and turn.seen.keys is None
 
 
 # Retirement.
