@@ -180,6 +180,19 @@ def test_two_runs_at_once_make_one_key_and_one_roll(prefect: Prefect, installati
     prefect.log(idle, until_it_says="after this run was asked for")
 
 
+def test_two_credentials_of_one_fleet_at_once_both_rotate(prefect: Prefect, installation: Installation) -> None:
+    old = {each.name: installation.fingerprint(each) for each in (VAULT, AWS)}
+    started = [prefect.start("rotate", {"credential": each.name}) for each in (VAULT, AWS)]
+    for run in started:
+        assert prefect.ended(run)["state"]["type"] == "COMPLETED", prefect.ended(run)["state"]["message"]
+    for each in (VAULT, AWS):
+        assert len(installation.live_keys(each)) == 1
+        assert old_key_refused(installation, old[each.name])
+        for member in range(installation.members):
+            status = installation.member_status(member)
+            assert status["versions"][each.name]["fingerprint"] == installation.fingerprint(each)
+
+
 def _made(installation: Installation) -> int:
     """How many keys were ever made for the credential."""
     return sum(1 for key in installation.provider_keys() if key["name"].startswith(f"keyturn-{VAULT.name}-"))
