@@ -147,6 +147,26 @@ def unclaimed(seen: Observed, asked: Asked) -> Decision | None:
     return Decision(Step.ADOPT, "unclaimed", "a staged value was found that no run has written down: adopts or clears it")
 
 
+def incident_overlap(seen: Observed, asked: Asked) -> Decision | None:
+    """In an incident no overlap is waited for but its own. (Unproved, an old key cannot go yet.)
+
+    Also when a rotation with an overlap of its own came between the call and this run: the leaked key is the old one then.
+    """
+    proved = seen.journal.proved_at
+    if asked.reason is not Reason.INCIDENT or asked.tried_to_retire or not seen.old_keys or proved is None:
+        return None
+    if _promoted_since(seen, asked.at) and seen.at < proved + asked.overlap:
+        return None
+    return Decision(Step.RETIRE, "incident_overlap", "an incident: the old key of the last rotation is revoked first")
+
+
+def overtaken(seen: Observed, asked: Asked) -> Decision | None:
+    """In an incident nothing that was promoted before the call is good enough, and nothing it left undone is waited for."""
+    if asked.reason is not Reason.INCIDENT or _promoted_since(seen, asked.at):
+        return None
+    return Decision(Step.CREATE, "overtaken", "an incident: a new key replaces the one in service")
+
+
 def unrolled(seen: Observed, asked: Asked) -> Decision | None:
     """Promoted, and some member is not known to serve it."""
     if not _open(seen) or not seen.behind:
@@ -174,26 +194,6 @@ def overdue(seen: Observed, asked: Asked) -> Decision | None:
     if not seen.old_keys or after is None or seen.at < after or _stranded(seen):
         return None
     return Decision(Step.RETIRE, "overdue", f"the overlap ended at {_clock(after)}: the old key is to be revoked")
-
-
-def incident_overlap(seen: Observed, asked: Asked) -> Decision | None:
-    """In an incident no overlap is waited for but its own. (Unproved, an old key cannot go yet.)
-
-    Also when a rotation with an overlap of its own came between the call and this run: the leaked key is the old one then.
-    """
-    proved = seen.journal.proved_at
-    if asked.reason is not Reason.INCIDENT or asked.tried_to_retire or not seen.old_keys or proved is None:
-        return None
-    if _promoted_since(seen, asked.at) and seen.at < proved + asked.overlap:
-        return None
-    return Decision(Step.RETIRE, "incident_overlap", "an incident: the old key of the last rotation is revoked first")
-
-
-def overtaken(seen: Observed, asked: Asked) -> Decision | None:
-    """In an incident nothing that was promoted before the call is good enough, and nothing it left undone is waited for."""
-    if asked.reason is not Reason.INCIDENT or _promoted_since(seen, asked.at):
-        return None
-    return Decision(Step.CREATE, "overtaken", "an incident: a new key replaces the one in service")
 
 
 def in_overlap(seen: Observed, asked: Asked) -> Decision | None:

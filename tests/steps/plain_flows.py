@@ -6,7 +6,7 @@ Steps keep the number of retries that tasks/ gives them, and what is worth one; 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
@@ -47,6 +47,7 @@ def plainly() -> Iterator[None]:
     """While this is open, flows/ runs without Prefect."""
     stubs: dict[str, Any] = {
         "at_work": _at_work,
+        "alone_on": _alone_on,
         "asked_at": _asked.get,
         "tell": lambda *_, **__: None,
         "load": lambda: SimpleNamespace(credential=lambda _: _worker.get().settings),
@@ -67,6 +68,11 @@ def plainly() -> Iterator[None]:
 @asynccontextmanager
 async def _at_work(credential: str) -> AsyncIterator[Assembly]:
     yield _worker.get()
+
+
+@asynccontextmanager
+async def _alone_on(fleets: Iterable[str]) -> AsyncIterator[None]:
+    yield  # a courtesy of Prefect's: the steps have to be right without it
 
 
 async def _scheduled(c: Assembly, at: datetime) -> str:
