@@ -91,7 +91,7 @@ async def test_store_asks_the_store_that_it_names() -> None:
 
 
 async def test_a_store_reference_is_refused_where_there_are_no_stores() -> None:
-    with pytest.raises(MisconfiguredError, match="store: references cannot be used here"):
+    with pytest.raises(MisconfiguredError, match="a reference of this kind cannot be used here"):
         await resolver()("store:vault/a#B")
 
 
