@@ -8,7 +8,7 @@ from keyturn.journal import UNKNOWN, notes
 from keyturn.lifecycle import Step
 from keyturn.model import CreatedKey, Stage, VersionRef
 from keyturn.steps.identify import key_of
-from keyturn.steps.observe import Turn
+from keyturn.steps.observe import Turn, observe_decider
 
 
 async def create(c: Assembly, turn: Turn) -> CreatedKey | None:
@@ -37,9 +37,13 @@ async def create(c: Assembly, turn: Turn) -> CreatedKey | None:
 async def _adopt(c: Assembly, turn: Turn) -> bool:
     """Claim a staged value that no journal knows, if it bears this rotation's id; else clear it away."""
     secret, store = c.decider
-    pending = (await store.stages(secret)).get(Stage.PENDING)
+    stages, journal = await observe_decider(c)
+    pending = stages.get(Stage.PENDING)
     if pending is None:
         return False
+    if pending.fingerprint in journal.keys:
+        c.say("create", "this rotation's key is staged already, and written down by now")
+        return True
     if pending.id != turn.rotation:
         await _clear(c, turn, pending)
         return False

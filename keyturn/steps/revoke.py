@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from keyturn.assembly import Assembly
@@ -12,10 +12,10 @@ from keyturn.errors import ConflictError, IndeterminateError
 from keyturn.journal import UNKNOWN, Journal, notes
 from keyturn.lifecycle import old_keys
 from keyturn.material import KeyMaterial
-from keyturn.model import Stage, Verdict, VersionRef
+from keyturn.model import Evidence, Stage, Verdict, VersionRef
 from keyturn.steps.identify import ref_of
 from keyturn.steps.observe import observe_decider
-from keyturn.steps.prove import demand_complete, gather_evidence
+from keyturn.steps.prove import ask_members, demand_complete, word_on
 
 FIRST_PAUSE = 0.5  # seconds; doubled each time
 LONGEST_PAUSE = 10.0
@@ -34,6 +34,8 @@ async def revoke(c: Assembly, only: Collection[str] | None = None) -> Revoked:
     """Demand the evidence anew, revoke, and wait until the provider refuses the old key.
 
     `only`: the fingerprints whose time has come; what became old since they were looked at has an overlap of its own.
+    Where there are several, each has evidence of its own: one that is still used keeps no other alive.
+
     EvidenceMissingError while something speaks against it. ConflictError when the key is in service again somewhere.
     IndeterminateError when the provider still accepts the key after its propagation budget. Safe to repeat: a key that is
     gone already counts as revoked, and is still tried.
@@ -42,13 +44,21 @@ async def revoke(c: Assembly, only: Collection[str] | None = None) -> Revoked:
     old = {each: key for each, key in old_keys(journal, stages).items() if only is None or each in only}
     if not old:
         return Revoked("", None, "there is no old key to revoke")
-    evidence = await gather_evidence(c, stages[Stage.CURRENT], journal, old)
-    if evidence.idle is False and all(member.counts for member in evidence.members):
-        await _watch_anew(c, journal)
-    demand_complete(evidence)
+    members = await ask_members(c, stages[Stage.CURRENT])
+    demand_complete(Evidence(members))
+    # The one whose text is held comes last: that it is refused is what can be seen, and told.
     held = stages[Stage.PREVIOUS].fingerprint if Stage.PREVIOUS in stages else ""
-    done = [await _revoke_one(c, each, old[each]) for each in sorted(old, key=lambda each: each == held)]
-    return done[-1]  # the one whose text is held: that it is refused can be seen
+    kept, done = [], Revoked("", None, "no old key was revoked")
+    for fingerprint, key in sorted(old.items(), key=lambda each: each[0] == held):
+        evidence = replace(await word_on(c, journal, key), members=members)
+        if evidence.complete:
+            done = await _revoke_one(c, fingerprint, key)
+        else:
+            kept.append(evidence)
+    if any(evidence.idle is False for evidence in kept):
+        await _watch_anew(c, journal)
+    demand_complete(*kept)
+    return done
 
 
 async def _watch_anew(c: Assembly, journal: Journal) -> None:

@@ -24,17 +24,17 @@ async def tidy(c: Assembly) -> None:
     keys = await c.provider.list()
     name = next((key.name for key in keys if key.id == winner), "")
     if c.mark.is_ours(name):
-        await _revoke(c, [key for key in keys if key.name == name], journal)
+        await _revoke(c, "tidy", [key for key in keys if key.name == name], journal)
 
 
-async def revoke_namesakes(c: Assembly, name: str, journal: Journal) -> None:
+async def revoke_namesakes(c: Assembly, step: str, name: str, journal: Journal) -> None:
     """Every key of this name that the journal does not claim. For a rotation that was given up: its token is spent too."""
     if c.provider.capabilities.can_list:
-        await _revoke(c, await c.provider.find(name), journal)
+        await _revoke(c, step, await c.provider.find(name), journal)
 
 
-async def _revoke(c: Assembly, keys: Sequence[KeyRef], journal: Journal) -> None:
+async def _revoke(c: Assembly, step: str, keys: Sequence[KeyRef], journal: Journal) -> None:
     for key in keys:
         if key.id not in journal.keys.values():
             await c.provider.revoke(key)
-            c.say("tidy", f"{key.id} bears a rotation's name and is held nowhere: revoked")
+            c.say(step, f"{key.id} bears this rotation's name and is held nowhere: revoked")

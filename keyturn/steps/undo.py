@@ -65,7 +65,7 @@ async def _give_up(
     else:
         await c.provider.revoke(await ref_of(c, key_id))
         c.say("undo", f"revoked {key_id}, which nobody serves")
-    await revoke_namesakes(c, turn.label, journal)
+    await revoke_namesakes(c, "undo", turn.label, journal)
     await store.annotate(secret, notes(keys={pending.fingerprint: None}, pending_fingerprint=None, staged_at=None))
     c.say("undo", "given up; the key in service is untouched")
     return True

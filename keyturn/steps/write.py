@@ -59,7 +59,7 @@ async def _lost_the_race(c: Assembly, turn: Turn, key: CreatedKey) -> None:
     given_up = Stage.PENDING not in stages and stages.get(Stage.CURRENT) == turn.seen.current
     if not given_up:
         raise SupersededError("another run is ahead with this rotation", remedy="let it finish; `keyturn status` shows it")
-    await revoke_namesakes(c, turn.label, journal)
+    await revoke_namesakes(c, "write", turn.label, journal)
     if journal.attempt == turn.seen.journal.attempt:
         await store.annotate(secret, notes(attempt=journal.attempt + 1))
     raise SupersededError("this rotation's id was used before and given up", remedy="run the rotation again")

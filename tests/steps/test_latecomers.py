@@ -20,7 +20,7 @@ from keyturn.steps.validate import validate
 from keyturn.steps.write import SupersededError, write
 from keyturn.testing.explorer import Actor, Fault
 from keyturn.testing.world import World, new_key
-from tests.steps.scene import PLAIN, TWO_STORES, Scene, calls_of_a_rotation
+from tests.steps.scene import BLIND, PLAIN, TWO_STORES, Scene, calls_of_a_rotation
 
 
 async def asleep(scene: Scene, before: str, nth: int = 1) -> Actor:
@@ -276,6 +276,30 @@ async def test_no_member_is_moved_onto_a_persons_value() -> None:
         scene.world.change_by_hand(scene.world.provider.add(new_key(), "by hand").material)
         assert isinstance(await sleeper.end(), ConflictError)
         assert scene.world.fleet.rolls == []
+
+
+async def test_a_persons_value_is_not_proved_to_be_the_rotations() -> None:
+    async with Scene.of("a person's value comes, and to the members too, between roll and prove") as scene:
+        sleeper = await asleep(scene, "store memory.annotations", nth=7)
+        assert scene.world.fleet.rolls == ["one", "two"]
+        scene.world.change_by_hand(scene.world.provider.add(new_key(), "by hand").material)
+        for member in scene.world.fleet.names:
+            scene.world.fleet.loaded[member] = (await scene.world.store.current(scene.world.secret)).version
+        assert isinstance(await sleeper.end(), ConflictError)
+        _, journal = await observe_decider(scene.world.worker())
+        assert journal.retire_after is None
+
+
+async def test_a_claim_that_names_the_key_is_not_overwritten_by_one_that_cannot() -> None:
+    """Where keys cannot be listed, only whoever made a key knows its id."""
+    async with Scene.of("adopts what its maker claims in this moment", BLIND) as scene:
+        maker, other = await asleep(scene, "store memory.annotate"), scene.world.worker()
+        turn = await begin(other, Asked(scene.world.clock.now()))
+        assert turn.decision.check == "unclaimed"
+        await maker.until(before="canary local.candidate")
+        claimed = (await observe_decider(other))[1].keys
+        assert await create(other, turn) is None
+        assert (await observe_decider(other))[1].keys == claimed
 
 
 async def test_a_late_note_about_a_dead_key_costs_one_more_retirement_and_nothing_else() -> None:

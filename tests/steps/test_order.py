@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -71,6 +71,24 @@ async def test_an_incident_replaces_the_key_in_service_although_an_old_one_canno
     world.clock.forward(hours=1)
     assert (await retire(world.worker(), world.clock.now())).result in (Result.ROTATED, Result.RETIRED, Result.NOTHING)
     assert live(world) == 1
+
+
+async def test_an_old_key_that_is_always_in_use_keeps_no_leaked_one_alive() -> None:
+    world = await World.make()
+    await rotated(world)
+    leaked = (await world.store.current(world.secret)).material
+    report = world.provider.last_used
+
+    async def with_a_use_just_before(key: KeyRef) -> datetime | None:
+        if key.id == world.first_key.ref.id:
+            world.clock.forward(seconds=10)
+            world.provider.used(key.id)
+        return await report(key)
+
+    world.provider.last_used = with_a_use_just_before  # type: ignore[method-assign]
+    outcome = await rotated(world, Reason.INCIDENT)
+    assert outcome.result is Result.PENDING and "saw the old key used" in outcome.sentence
+    assert not world.provider.accepts(leaked) and world.provider.accepts(world.first_key.material)
 
 
 async def test_an_incident_replaces_a_key_in_service_that_somebody_has_deleted_already() -> None:

@@ -1,7 +1,7 @@
 """Every run may die, be lied to or sleep at any call it makes, and others may work or meddle meanwhile.
 
-Each family of scenarios is enumerated in full (`tests/steps/scene.py` says what is demanded of each); the single tests tell
-one story each, of a hole that the enumeration found. KEYTURN_EXPLORE=all enumerates in more kinds of worlds, for minutes.
+Families of scenarios, enumerated in full: tests/steps/scene.py says what is demanded of each. The stories behind some of
+them are told in test_latecomers.py. KEYTURN_EXPLORE=all tries them in more kinds of worlds, for a minute or two.
 """
 
 from __future__ import annotations

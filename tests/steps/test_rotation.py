@@ -332,6 +332,17 @@ async def test_a_key_that_is_used_in_every_overlap_is_never_revoked() -> None:
     assert world.provider.accepts(world.first_key.material)
 
 
+async def test_a_key_is_not_watched_anew_before_every_member_is_proved() -> None:
+    world = await World.make()
+    await run(world)
+    world.clock.forward(hours=1)
+    world.provider.used(world.first_key.ref.id)
+    world.fleet.loaded["two"] = None
+    with pytest.raises(EvidenceMissingError, match="two"):
+        await revoke(world.worker())
+    assert (await journal(world)).watched_from is None
+
+
 async def test_after_a_use_the_silence_has_to_outlast_the_providers_lag() -> None:
     world = await World.make()
     world.provider.capabilities = replace(world.provider.capabilities, usage_lag=timedelta(minutes=10))
@@ -597,6 +608,7 @@ async def test_giving_up_leaves_no_key_whose_answer_was_lost() -> None:
         await validate(c, turn)
     assert await undo(c, turn, key)
     assert list(world.provider.keys) == [world.first_key.ref.id]
+    assert {line.step for line in c.timeline} == {"observe", "create", "write", "validate", "undo"}, "nothing past the pivot"
 
 
 async def test_an_id_that_was_spent_unnoticed_costs_one_run_and_no_key() -> None:
