@@ -1,4 +1,4 @@
-"""The command line. Only typer is imported here: each command imports what it needs when it runs."""
+"""The command line. Nothing heavy is imported here: each command imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+from keyturn.lifecycle import Reason
 
 HELP = """Rotate the provider keys behind LiteLLM proxies: create, write, prove, roll, revoke.
 
@@ -61,12 +63,6 @@ app = typer.Typer(
 )
 
 
-class Reason(StrEnum):
-    manual = "manual"
-    scheduled = "scheduled"
-    incident = "incident"
-
-
 class Style(StrEnum):
     shell = "shell"
     dotenv = "dotenv"
@@ -90,7 +86,7 @@ def _configuration(
 @app.command()
 def rotate(
     name: Name,
-    reason: Annotated[Reason, typer.Option(help="Why; kept with the rotation.")] = Reason.manual,
+    reason: Annotated[Reason, typer.Option(help="Why; kept with the rotation.")] = Reason.MANUAL,
     overlap: Annotated[str | None, typer.Option(help="How long the old key lives on, such as 0s or 24h.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, create nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until the old key is refused.")] = False,

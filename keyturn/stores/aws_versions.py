@@ -28,8 +28,6 @@ _MAX_FIELD_NAME = 100  # a tag's key has 127 characters
 _TOKENS = uuid.UUID("0d6b2d0b-4a53-5f0e-9c63-5f4f0c1c3a57")
 _NOT_THERE = ("InvalidParameterException",)  # how AWS says that a label is not on the version it is to be taken from
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True)
 class World:
