@@ -1,11 +1,11 @@
 """keyturn's deployments, made from keyturn.yaml and served by one process.
 
 `rotate/keyturn` has a schedule for each credential that has one, and is what the UI's button and the API start.
-`retire/keyturn` has none: each rotation asks for its own run at the end of the overlap.
+`retire/keyturn` has none: each rotation asks for its own run at the end of the overlap. `sweep/keyturn` runs on an
+interval: the safety net, and what rotates by age. `rollback/keyturn` is a button.
 """
 
 import asyncio
-from datetime import timedelta
 
 from prefect import serve
 from prefect.deployments.runner import RunnerDeployment
@@ -13,23 +13,26 @@ from prefect.schedules import Cron, Interval, Schedule
 from prefect.utilities.callables import ParameterSchema
 
 from flows.retire import retire
+from flows.rollback import rollback
 from flows.rotate import rotate
+from flows.sweep import sweep
 from keyturn.config import Config, load
 
 NAME = "keyturn"
-AGE_CHECKS = timedelta(hours=1)  # how often a credential that is rotated by age is looked at
 
 
 def schedules(config: Config) -> list[Schedule]:
-    """One for each credential that is due by itself. Its slug is the credential's name, so that a change replaces it."""
-    found: list[Schedule] = []
-    for name, credential in config.credentials.items():
-        parameters = {"credential": name, "reason": "scheduled"}
-        if credential.schedule is not None:
-            found.append(Cron(credential.schedule, timezone=credential.timezone, parameters=parameters, slug=name))
-        elif credential.max_age is not None:
-            found.append(Interval(AGE_CHECKS, parameters=parameters, slug=name))
-    return found
+    """One for each credential that has a cron line. Its slug is the credential's name, so that a change replaces it."""
+    return [
+        Cron(
+            credential.schedule,
+            timezone=credential.timezone,
+            parameters={"credential": name, "reason": "scheduled"},
+            slug=name,
+        )
+        for name, credential in config.credentials.items()
+        if credential.schedule is not None
+    ]
 
 
 class ClosedSchema(ParameterSchema):
@@ -48,6 +51,13 @@ async def deployments(config: Config) -> list[RunnerDeployment]:
             tags=["keyturn"],
         ),
         await retire.ato_deployment(NAME, description="Revoke the old key of a rotation, on evidence.", tags=["keyturn"]),
+        await sweep.ato_deployment(
+            NAME,
+            schedules=[Interval(config.sweep.every, slug="sweep")],
+            description="Finish what stands half-way, retire, rotate what is due, revoke strays, tell what disagrees.",
+            tags=["keyturn"],
+        ),
+        await rollback.ato_deployment(NAME, description="Serve the previous key again.", tags=["keyturn"]),
     ]
     for each in made:
         # Prefect 3.8.8 has no public way to add to the schema that it makes of a flow's signature.

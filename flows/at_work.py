@@ -38,15 +38,16 @@ async def at_work(credential: str) -> AsyncIterator[Assembly]:
             failure = error
             raise
         finally:
-            try:
-                await acreate_markdown_artifact(
-                    key=f"rotation-{credential}",
-                    markdown=markdown(credential, c.timeline, failure),
-                    description=f"The rotation of {credential}: what happened, step by step",
-                )
-            except httpx.HTTPError as error:
-                # What became of the keys is the run's result, whether or not Prefect keeps the page about it.
-                logger.warning("the timeline could not be kept as an artifact (%s)", type(error).__name__)
+            page = markdown(credential, c.timeline, failure)
+            await keep_page(f"rotation-{credential}", page, f"The rotation of {credential}: what happened, step by step")
+
+
+async def keep_page(key: str, page: str, description: str) -> None:
+    """As an artifact. What became of the keys is the run's result, whether or not Prefect keeps the page about it."""
+    try:
+        await acreate_markdown_artifact(key=key, markdown=page, description=description)
+    except httpx.HTTPError as error:
+        get_run_logger().warning("the page could not be kept as an artifact (%s)", type(error).__name__)
 
 
 def asked_at() -> datetime:

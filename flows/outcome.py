@@ -15,6 +15,7 @@ class Result(StrEnum):
     RETIRED = "rotated, old key refused"
     PENDING = "rotated, revocation pending"
     PLANNED = "planned"
+    ROLLED_BACK = "rolled back"  # the key that was taken back lives until `retire_after`
 
 
 @dataclass(frozen=True, slots=True)

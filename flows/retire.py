@@ -9,6 +9,7 @@ from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 
 from flows.at_work import asked_at, at_work, tell
+from flows.failures import count_failure, failures_counted
 from flows.outcome import Outcome, Result
 from flows.parameters import CredentialName
 from flows.turnstile import alone_on
@@ -26,7 +27,7 @@ HALF_WAY = (Step.STOP, Step.PROMOTE, Step.VALIDATE, Step.ADOPT, Step.ROLL, Step.
 @flow(name="retire", flow_run_name="{credential}", persist_result=False, log_prints=False)
 async def retire(credential: CredentialName, now: bool = False) -> Outcome:
     """Revoke the old key of the last rotation. `now`: do not wait for the overlap; the evidence is demanded all the same."""
-    async with at_work(credential) as c:
+    async with at_work(credential) as c, failures_counted(c):
         turn = await observe(c, Asked(asked_at()))
         if not turn.seen.old_keys:
             return Outcome(credential, Result.NOTHING, "no old key waits to be revoked")
@@ -62,6 +63,7 @@ async def finish(c: Assembly, *, revoke_now: bool = False) -> Outcome:
         return await _revoke(c, old)
     except KeyturnError as error:
         c.say("revoke", f"pending: {error}")
+        await count_failure(c, error)
         return Outcome(c.name, Result.PENDING, str(error), after)
 
 

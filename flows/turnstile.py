@@ -25,10 +25,8 @@ POLL_SECONDS = 0.5
 @asynccontextmanager
 async def one_at_a_time(name: str) -> AsyncIterator[None]:
     """Wait until no other run works under this name, a credential's. TimeoutError after an hour."""
-    path = Path(get_current_settings().home) / "keyturn" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    slot = f"keyturn-{name}"
-    with path.open("a+") as file:
+    slot = _slot(name)
+    with _path(name).open("a+") as file:
         await _lock(file)
         async with get_client() as client:
             if _text(file):
@@ -47,6 +45,22 @@ async def one_at_a_time(name: str) -> AsyncIterator[None]:
             _write(file, "")
 
 
+async def is_taken(name: str) -> bool:
+    """Whether somebody works under this name right now. By the time of the answer they may be done."""
+    with _path(name).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        if _text(file):
+            return False  # the dead of this machine: see `one_at_a_time`
+    async with get_client() as client:
+        try:
+            return (await client.read_global_concurrency_limit_by_name(_slot(name))).active_slots > 0
+        except ObjectNotFound:
+            return False
+
+
 @asynccontextmanager
 async def alone_on(fleets: Iterable[str]) -> AsyncIterator[None]:
     """Wait until no other run rolls these fleets, or asks their members for evidence: each would see the other's restarts
@@ -55,6 +69,16 @@ async def alone_on(fleets: Iterable[str]) -> AsyncIterator[None]:
         for fleet in sorted(fleets):
             await stack.enter_async_context(one_at_a_time(f"fleet.{fleet}"))
         yield
+
+
+def _path(name: str) -> Path:
+    path = Path(get_current_settings().home) / "keyturn" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _slot(name: str) -> str:
+    return f"keyturn-{name}"
 
 
 async def _lock(file: TextIO) -> None:

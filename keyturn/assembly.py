@@ -14,6 +14,7 @@ from keyturn.config import Config, CredentialSettings, Part
 from keyturn.errors import MisconfiguredError
 from keyturn.material import KeyMaterial
 from keyturn.model import Mark, SecretRef
+from keyturn.patience import Patience
 from keyturn.ports import Canary, KeyProvider, ProxyFleet, SecretStore
 from keyturn.references import Resolver, resolver
 from keyturn.registry import adapter_class
@@ -43,6 +44,7 @@ class Assembly:
     secrets: tuple[tuple[SecretRef, SecretStore], ...]
     fleets: Mapping[str, ProxyFleet]
     canaries: Mapping[str, Canary]  # one for each fleet: their master keys differ
+    patience: Patience = field(default_factory=Patience)
     now: Callable[[], datetime] = _utc_now
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     listener: Callable[[Line], None] | None = None
@@ -143,6 +145,7 @@ async def assemble(
             secrets=tuple((secret.ref, own.store(secret.store)) for secret in settings.secrets),
             fleets={fleet: own.fleet(fleet) for fleet in settings.proxies},
             canaries=canaries,
+            patience=config.sweep.patience,
             listener=listener,
         )
     finally:

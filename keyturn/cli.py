@@ -24,7 +24,8 @@ EPILOG = (
     "Exit codes: 0 done, or nothing to do. 1 a fault of keyturn's. 2 wrong usage or keyturn.yaml. "
     "3 stopped before the new key was promoted: the old one is served. "
     "4 stopped after it: run again, it goes on there. 5 rotated, and the old key is not revoked yet. "
-    "6 something is not well, or could not be done (every other command)."
+    "6 something is not well, or could not be done (every other command). "
+    "7 the proxies did not take the new key, and the previous one is served again."
 )
 
 _LONG_WORD = re.compile(r"[A-Za-z0-9_.+/=~-]{16,}")  # longer than any name of ours
@@ -108,6 +109,22 @@ def retire(
     from keyturn.commands.rotate import retire as command
 
     command(name, now, as_json)
+
+
+@app.command()
+def rollback(name: Name, as_json: AsJson = False) -> None:
+    """Serve the previous key again, while it is held; nothing is begun by itself after that."""
+    from keyturn.commands.rotate import rollback as command
+
+    command(name, as_json)
+
+
+@app.command()
+def sweep(as_json: AsJson = False) -> None:
+    """Look at every credential now: finish, retire, rotate what is due, revoke strays, tell what disagrees."""
+    from keyturn.commands.sweep import sweep as command
+
+    command(as_json)
 
 
 @app.command()

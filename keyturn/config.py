@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
 from pathlib import Path
@@ -18,8 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from keyturn.durations import Duration, text
 from keyturn.errors import MisconfiguredError
 from keyturn.model import SecretRef
+from keyturn.patience import Patience
 from keyturn.registry import adapter_class
 
+_LEAST_AGE = timedelta(minutes=10)  # a write is retried for minutes
 DEFAULT_PATH = "keyturn.yaml"
 PATH_VARIABLE = "KEYTURN_CONFIG"
 
@@ -134,6 +136,34 @@ class CredentialSettings(Section):
         return min(max(3 * self.interval + self.overlap, timedelta(days=30)), timedelta(days=365))
 
 
+class SweepSettings(Section):
+    """How often everything is looked at, and what is done then.
+
+    `at_once`: so many credentials of the same parts at a time. `stray_age`: a key that nothing claims is a stray after
+    that, longer than any run takes from its create to its write. The rest: `Patience`.
+    """
+
+    every: Duration = timedelta(minutes=10)
+    at_once: int = Field(default=8, ge=1, le=100)
+    stray_age: Duration = timedelta(hours=1)
+    backoff: Duration = timedelta(minutes=5)
+    longest_backoff: Duration = timedelta(hours=6)
+    park_after: int = Field(default=5, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> SweepSettings:
+        for name, least in (("every", timedelta(seconds=10)), ("backoff", timedelta(seconds=1)), ("stray_age", _LEAST_AGE)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be {text(least)} or more")
+        if self.longest_backoff < self.backoff:
+            raise ValueError("longest_backoff must not be shorter than backoff")
+        return self
+
+    @property
+    def patience(self) -> Patience:
+        return Patience(self.backoff, self.longest_backoff, self.park_after)
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A section with a `kind`: which adapter, and its settings, checked by the adapter's own model."""
@@ -152,6 +182,7 @@ class Config:
     stores: Mapping[str, Part]
     proxies: Mapping[str, Part]
     credentials: Mapping[str, CredentialSettings]
+    sweep: SweepSettings = field(default_factory=SweepSettings)
 
     def credential(self, name: str) -> CredentialSettings:
         """MisconfiguredError that names the credentials there are, for one that is not."""
@@ -243,14 +274,17 @@ class _Check:
             self.fault((), "must have the sections providers, stores, proxies and credentials")
             return None
         self.no_literal_keys(data)
-        known = ("providers", "stores", "proxies", "credentials")
+        known = ("providers", "stores", "proxies", "credentials", "sweep")
         for name in data:
             if name not in known:
                 self.fault((str(name),), f"unknown section; there are: {', '.join(known)}")
         parts = {section: self.parts(section, data.get(section)) for section in known[:3]}
         credentials = self.credentials(data.get("credentials"))
         self.links(credentials, parts)
-        return Config(path, parts["providers"], parts["stores"], parts["proxies"], credentials)
+        sweep = self.model(SweepSettings, data.get("sweep", {}), ("sweep",))
+        if not isinstance(sweep, SweepSettings):
+            return None
+        return Config(path, parts["providers"], parts["stores"], parts["proxies"], credentials, sweep)
 
     def no_literal_keys(self, value: Any, loc: Loc = ()) -> None:
         if isinstance(value, str) and _KEY_SHAPED.search(value):

@@ -14,7 +14,9 @@
         |-- ConflictError           somebody else changed it meanwhile: we do not overwrite
         |-- RejectedError           the provider refuses the key under test
         |-- EvidenceMissingError    a revoke without proof
-        `-- RollFailedError         a member did not come back with the new key
+        |-- RollFailedError         a member did not take the new key
+        |   `-- RolledBackError         and the previous one is served again
+        `-- ParkedError             left to a person: nothing is begun by itself any more
 
 Messages are ours: no vendor's body, no key text. They end up in Prefect's database. Adapters raise these `from None`
 where the vendor's exception may carry a body, else `from error`.
@@ -92,4 +94,12 @@ class EvidenceMissingError(PermanentError):
 
 
 class RollFailedError(PermanentError):
-    """A member did not come back with the new key. The roll stopped there; the old key still lives."""
+    """A member did not come back with the new key, or its calls with it are refused. The old key still lives."""
+
+
+class RolledBackError(RollFailedError):
+    """A member did not take the new key, and the previous one was put back into service."""
+
+
+class ParkedError(PermanentError):
+    """Left to a person: too many runs in a row failed, or somebody said so."""

@@ -7,6 +7,7 @@ value's; so no key can be forgotten. And a time is written together with the val
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -14,10 +15,16 @@ from types import MappingProxyType
 
 UNKNOWN = "unknown"  # the id of a key that could not be matched to one at the provider
 
+NO_FAILURE: Mapping[str, str | None] = MappingProxyType(dict.fromkeys(("failures", "failed_at", "failure", "parked")))
+"""Annotations that say: the last run went well, and whatever is due may be begun again."""
+
 _KEY = "key_"
 _DIGITS = "0123456789abcdef"  # of a fingerprint; names of annotations have letters alone
 _LETTERS = "abcdefghijklmnop"
 _ABOUT_CURRENT = ("rolled_at", "proved_at", "retire_after", "watched_from")
+_COUNTS = ("attempt", "failures")
+_NOT_IN_NOTES = re.compile(r"[^A-Za-z0-9 _.:/=+@-]+")
+_LONGEST_WORDS = 80  # characters: tags at AWS are few
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,8 @@ class Journal:
 
     Keys are the provider's key ids, fingerprints are KeyMaterial's, times are aware and in UTC, whole seconds.
     `keys`: fingerprint -> id, for every value that keyturn staged or displaced and whose key is not known to be gone.
+    `back_from`: the value that CURRENT was taken back from, written before the swap: it is, or was, in service.
+    `failures`: runs in a row that failed; `failure` says how the last one did. `parked`: why no run is begun by itself.
     """
 
     attempt: int = 0  # rotations that were given up; their ids are spent
@@ -40,6 +49,11 @@ class Journal:
     retire_after: datetime | None = None
     watched_from: datetime | None = None  # an old key was used after the roll: since then it has to be idle
     retired_at: datetime | None = None
+    back_from: str = ""
+    failures: int = 0
+    failed_at: datetime | None = None
+    failure: str = ""
+    parked: str = ""
     keys: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -61,8 +75,8 @@ class Journal:
             if each.name in _ABOUT_CURRENT:
                 text, _, about = text.partition(" ")
                 values[each.name] = _time(text) if about == notes.get("current_fingerprint") else None
-            elif each.name == "attempt":
-                values[each.name] = int(text) if text.isdigit() else 0
+            elif each.name in _COUNTS:
+                values[each.name] = int(text) if text.isdecimal() and text.isascii() else 0
             else:
                 values[each.name] = _time(text) if each.name.endswith("_at") else text
         return cls(**values)  # type: ignore[arg-type]  # the loop above gives each field its own type
@@ -85,6 +99,11 @@ def notes(
                 raise KeyError(f"{name} is about a value, and which one is missing")
             written[name] = f"{written[name]} {about}"
     return written | {_KEY + fingerprint.translate(_TO_LETTERS): _text(key) for fingerprint, key in keys.items()}
+
+
+def words(text: str) -> str:
+    """A sentence of ours as a note: in the alphabet that every store takes, and short."""
+    return _NOT_IN_NOTES.sub(" ", text)[:_LONGEST_WORDS].strip()
 
 
 _TO_LETTERS = str.maketrans(_DIGITS, _LETTERS)

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from keyturn.journal import Journal
 from keyturn.model import KeyRef, Serving, Stage, VersionRef
+from keyturn.patience import Patience
 
 
 class Reason(StrEnum):
@@ -23,7 +24,9 @@ class Step(StrEnum):
     """Where the rotation goes on."""
 
     STOP = "stop"
+    PARKED = "parked"
     CREATE = "create"
+    AGAIN = "again"
     ADOPT = "adopt"
     VALIDATE = "validate"
     PROMOTE = "promote"
@@ -46,6 +49,7 @@ class Asked:
     overlap: timedelta = timedelta(hours=24)
     max_age: timedelta | None = None
     tried_to_retire: bool = False
+    patience: Patience = field(default_factory=Patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +129,25 @@ def no_current(seen: Observed, asked: Asked) -> Decision | None:
     return Decision(Step.STOP, "no_current", "the secret has no current value: put the key in use today there first")
 
 
+def parked(seen: Observed, asked: Asked) -> Decision | None:
+    """Given up by itself: a person has to say that it may go on, by a run of their own."""
+    if asked.reason is not Reason.SCHEDULED or not seen.journal.parked:
+        return None
+    return Decision(Step.PARKED, "parked", f"parked: {seen.journal.parked}")
+
+
+def backing_off(seen: Observed, asked: Asked) -> Decision | None:
+    """The last runs failed, and it is too early for the next one that nobody asks for."""
+    after = next_try(seen, asked)
+    if asked.reason is not Reason.SCHEDULED or after is None or seen.at >= after:
+        return None
+    count = "the last run" if seen.journal.failures == 1 else f"the last {seen.journal.failures} runs"
+    return Decision(Step.WAIT, "backing_off", f"{count} failed ({seen.journal.failure}): tried again after {_clock(after)}")
+
+
 def promoted_unrecorded(seen: Observed, asked: Asked) -> Decision | None:
     """A value whose key we know is CURRENT, and that was not written down: a run died, or slept, just after the pivot."""
-    if seen.current is None or seen.current.fingerprint not in seen.journal.keys or _made_by_us(seen):
+    if not _is_unrecorded(seen):
         return None
     return Decision(Step.PROMOTE, "promoted_unrecorded", "the new key was promoted, but not yet written down: goes on there")
 
@@ -169,14 +189,14 @@ def overtaken(seen: Observed, asked: Asked) -> Decision | None:
 
 def unrolled(seen: Observed, asked: Asked) -> Decision | None:
     """Promoted, and some member is not known to serve it."""
-    if not _open(seen) or not seen.behind:
+    if not _is_open(seen) or not seen.behind:
         return None
     return Decision(Step.ROLL, "unrolled", f"the new key is promoted; not yet served by {', '.join(seen.behind)}")
 
 
 def unproved(seen: Observed, asked: Asked) -> Decision | None:
     """Every member serves it, and that was not proved yet."""
-    if not _open(seen):
+    if not _is_open(seen):
         return None
     return Decision(Step.PROVE, "unproved", "every member is rolled; the proof is missing")
 
@@ -202,6 +222,14 @@ def in_overlap(seen: Observed, asked: Asked) -> Decision | None:
     if not seen.old_keys or after is None or _stranded(seen):
         return None
     return Decision(Step.WAIT, "in_overlap", f"the last rotation's old key lives until {_clock(after)}: retire it first")
+
+
+def rolled_back(seen: Observed, asked: Asked) -> Decision | None:
+    """The members did not take the last key, and it was taken back: there it is still, so none is created."""
+    previous = seen.stages.get(Stage.PREVIOUS)
+    if previous is None or previous.fingerprint != seen.journal.back_from or not _made_by_us(seen):
+        return None
+    return Decision(Step.AGAIN, "rolled_back", "the last key was taken back from the members: it is tried again")
 
 
 def satisfied(seen: Observed, asked: Asked) -> Decision | None:
@@ -230,6 +258,8 @@ def due(seen: Observed, asked: Asked) -> Decision | None:
 # The order is the logic: what is half-way comes before what is new, nearest to the pivot first.
 CHAIN: tuple[Check, ...] = (
     no_current,
+    parked,
+    backing_off,
     promoted_unrecorded,
     staged,
     unclaimed,
@@ -239,6 +269,7 @@ CHAIN: tuple[Check, ...] = (
     unproved,
     drifted,
     overdue,
+    rolled_back,
     satisfied,
     in_overlap,
     young,
@@ -255,8 +286,25 @@ def decide(seen: Observed, asked: Asked) -> Decision:
     raise AssertionError("the last check always speaks")
 
 
-def _open(seen: Observed) -> bool:
-    """A rotation of ours made CURRENT, and it was not proved yet."""
+def next_try(seen: Observed, asked: Asked) -> datetime | None:
+    """From when on a credential whose last run failed is tried again by itself; None where it did not fail."""
+    journal = seen.journal
+    if not journal.failures or journal.failed_at is None:
+        return None
+    salt = seen.current.fingerprint if seen.current else ""
+    return asked.patience.next_try(journal.failures, journal.failed_at, salt)
+
+
+def is_under_way(seen: Observed) -> bool:
+    """A rotation of ours made CURRENT, written down or not, and it was not proved yet: not everybody has to serve it."""
+    return _is_unrecorded(seen) or _is_open(seen)
+
+
+def _is_unrecorded(seen: Observed) -> bool:
+    return seen.current is not None and seen.current.fingerprint in seen.journal.keys and not _made_by_us(seen)
+
+
+def _is_open(seen: Observed) -> bool:
     return _made_by_us(seen) and seen.journal.promoted_at is not None and seen.journal.proved_at is None
 
 

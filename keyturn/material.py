@@ -17,6 +17,7 @@ MASK = "KeyMaterial(***)"
 # It stops a fingerprint of ours from matching a plain SHA-256 of the same key published elsewhere.
 _FINGERPRINT_CONTEXT = b"keyturn/fingerprint/v1"
 _FINGERPRINT_HEX_DIGITS = 16
+_HINT_SHOWS = 6  # characters at least, to tell keys apart by
 
 
 class KeyMaterial:
@@ -54,8 +55,15 @@ class KeyMaterial:
 
         False for a hint that shows fewer than six characters: too little to tell keys apart by.
         """
+        return _tells_apart(hint) and self._has_ends(hint)
+
+    def may_fit_hint(self, hint: str) -> bool:
+        """As `fits_hint`, the other way round in doubt: True for a hint that shows too little, or nothing."""
+        return not _tells_apart(hint) or self._has_ends(hint)
+
+    def _has_ends(self, hint: str) -> bool:
         head, tail = _visible_ends(hint)
-        return len(head) + len(tail) >= 6 and self.__text.startswith(head) and self.__text.endswith(tail)
+        return self.__text.startswith(head) and self.__text.endswith(tail)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, KeyMaterial):
@@ -87,6 +95,10 @@ class KeyMaterial:
 
     def __getstate__(self) -> NoReturn:
         raise TypeError("key material has no state to give")
+
+
+def _tells_apart(hint: str) -> bool:
+    return sum(map(len, _visible_ends(hint))) >= _HINT_SHOWS
 
 
 def _visible_ends(hint: str) -> tuple[str, str]:

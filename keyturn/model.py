@@ -13,6 +13,7 @@ from enum import StrEnum
 from keyturn.material import KeyMaterial
 
 _NAMESPACE = uuid.UUID("6f0e7a52-3c53-5d0b-9d83-4f1f6a1f8e10")
+_NUMBER = 12  # hex digits of a rotation's id that stand in the label of its key
 
 
 class Stage(StrEnum):
@@ -131,13 +132,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class MemberEvidence:
-    """What one member answered, and by which rule it counts."""
+    """What one member answered, and by which rule it counts. `refused`: the provider refuses the key that it serves."""
 
     fleet: str
     member: str
     counts: bool
     reason: str
     at: datetime
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +175,22 @@ class Mark:
 
     def label(self, rotation: str) -> str:
         """The name of the key that this rotation creates."""
-        return f"keyturn-{self.credential}-{self.text}-{uuid.UUID(rotation).hex[:12]}"
+        return f"keyturn-{self.credential}-{self.text}-{uuid.UUID(rotation).hex[:_NUMBER]}"
 
     def is_ours(self, name: str) -> bool:
         """Whether a key of this name was created by this installation for this credential."""
-        return re.fullmatch(rf"keyturn-{re.escape(self.credential)}-{self.text}-[0-9a-f]{{12}}", name) is not None
+        return re.fullmatch(rf"keyturn-{re.escape(self.credential)}-{self.text}-[0-9a-f]{{{_NUMBER}}}", name) is not None
+
+    def rotation(self, number: str) -> str:
+        """The id with this number, 12 hex digits, at its front. The rest follows, so that a label tells the whole."""
+        rest = hashlib.sha256(f"{self.credential}/{self.text}/{number}".encode()).hexdigest()
+        return str(uuid.UUID(number + rest[: 32 - _NUMBER], version=5))
+
+    def rotation_of(self, label: str) -> str:
+        """The id of the rotation that a key of ours was made for. ValueError for any other name."""
+        if not self.is_ours(label):
+            raise ValueError("not a label of ours")
+        return self.rotation(label[-_NUMBER:])
 
 
 def rotation_id(mark: Mark, current_fingerprint: str, attempt: int) -> str:
@@ -185,7 +198,8 @@ def rotation_id(mark: Mark, current_fingerprint: str, attempt: int) -> str:
 
     `attempt` counts rotations away from any value of this credential that were given up: their tokens are spent.
     """
-    return str(uuid.uuid5(_NAMESPACE, f"{mark.credential}/{mark.text}/{current_fingerprint}/{attempt}"))
+    path = f"{mark.credential}/{mark.text}/{current_fingerprint}/{attempt}"
+    return mark.rotation(uuid.uuid5(_NAMESPACE, path).hex[:_NUMBER])
 
 
 Serving = Mapping[str, Mapping[str, VersionRef | None]]  # fleet -> member -> what it serves (None: unknown)

@@ -89,7 +89,23 @@ class SecretStore(Protocol):
         """Make PENDING or PREVIOUS the CURRENT one; what was CURRENT becomes PREVIOUS. Compare-and-swap.
 
         Quiet when `version` is CURRENT already. ConflictError when CURRENT is neither `version` nor `replacing`, or when
-        `version` is held by no stage. Other fields of a bundle are kept, also when they change meanwhile.
+        `version` is held by no stage, or barred. Other fields of a bundle are kept, also when they change meanwhile.
+        """
+        ...
+
+    async def bar(self, secret: SecretRef, version: VersionRef) -> None:
+        """Keep a version from ever being promoted again: its key is about to be revoked. It can be read until discarded.
+
+        When this has returned, no promote of it succeeds any more, however long it was under way. Quiet when it is barred
+        already, or held by no stage; ConflictError for CURRENT. (It is free again once a person has made its value CURRENT
+        by hand and a promote has displaced it.)
+        """
+        ...
+
+    async def spend(self, secret: SecretRef, token: str) -> None:
+        """See to it that nothing is ever staged under this token: a later `stage` with it raises ConflictError.
+
+        Quiet when the token was used already, also while a stage still holds its version: that one is left as it is.
         """
         ...
 

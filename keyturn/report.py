@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from keyturn.assembly import Line
@@ -19,12 +19,18 @@ def markdown(credential: str, timeline: Sequence[Line], failure: KeyturnError | 
     return "\n".join(parts)
 
 
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table in Markdown, a line each."""
+    cells = (" | ".join(_cell(cell) for cell in row) for row in rows)
+    return [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {row} |" for row in cells)]
+
+
 def _table(timeline: Sequence[Line]) -> list[str]:
-    rows = ["| step | began | last word |", "|---|---|---|"]
-    for step in dict.fromkeys(line.step for line in timeline):
-        lines = [line for line in timeline if line.step == step]
-        rows.append(f"| {step} | {_clock(lines[0].at)} | {_cell(lines[-1].sentence)} |")
-    return rows
+    steps: dict[str, list[Line]] = {}
+    for line in timeline:
+        steps.setdefault(line.step, []).append(line)
+    rows = ((step, _clock(lines[0].at), lines[-1].sentence) for step, lines in steps.items())
+    return table(("step", "began", "last word"), rows)
 
 
 def _clock(moment: datetime) -> str:

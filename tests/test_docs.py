@@ -18,7 +18,7 @@ from typer.main import get_command
 from keyturn import durations
 from keyturn.cli import app
 from keyturn.commands.exits import Exit
-from keyturn.config import CredentialSettings, load, parse
+from keyturn.config import CredentialSettings, SweepSettings, load, parse
 from keyturn.delivery.variables import variables
 from keyturn.registry import adapter_class, kinds
 
@@ -69,7 +69,7 @@ def default_of(field: FieldInfo) -> str:
     return f"`{durations.text(value) if isinstance(value, timedelta) else str(value).lower() if value is True else value}`"
 
 
-SETTINGS = [("Credentials", CredentialSettings)] + [
+SETTINGS = [("Credentials", CredentialSettings), ("Sweep", SweepSettings)] + [
     (f"`{kind}`", adapter_class(part, kind).Settings)
     for part in ("providers", "stores", "proxies")
     for kind in kinds(part)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keyturn.journal import Journal, notes
+from keyturn.journal import Journal, notes, words
 from keyturn.lifecycle import CHAIN, Asked, Observed, Reason, Step, decide, old_keys
 from keyturn.model import Mark, Stage, VersionRef, rotation_id
 
@@ -26,6 +26,8 @@ PROMOTED = Journal(
 )
 PROVED = replace(PROMOTED, proved_at=EARLIER, retire_after=NOW + timedelta(hours=1))
 AFTER = {Stage.CURRENT: NEW, Stage.PREVIOUS: OLD}
+TAKEN_BACK = replace(PROVED, current_fingerprint=OLD.fingerprint, back_from=NEW.fingerprint)
+BACK = {Stage.CURRENT: OLD, Stage.PREVIOUS: NEW}
 DONE = replace(PROVED, keys={NEW.fingerprint: "key_2"}, retired_at=EARLIER)
 
 
@@ -179,6 +181,66 @@ SITUATIONS = {
         Step.NOTHING,
         "young",
     ),
+    "taken back, rolled back and proved: the same key again": (
+        Observed(NOW, BACK, TAKEN_BACK, serving={"local": {"one": OLD}}),
+        Asked(NOW),
+        Step.AGAIN,
+        "rolled_back",
+    ),
+    "taken back, and a member still serves the other: roll": (
+        Observed(NOW, BACK, replace(TAKEN_BACK, proved_at=None), serving={"local": {"one": NEW}}),
+        Asked(NOW),
+        Step.ROLL,
+        "unrolled",
+    ),
+    "taken back, and not tried again before its time was over: retire": (
+        Observed(NOW, BACK, replace(TAKEN_BACK, retire_after=NOW), serving={"local": {"one": OLD}}),
+        Asked(NOW),
+        Step.RETIRE,
+        "overdue",
+    ),
+    "taken back for good, and in its overlap: wait": (
+        Observed(NOW, {Stage.CURRENT: OLD}, TAKEN_BACK, serving={"local": {"one": OLD}}),
+        Asked(NOW),
+        Step.WAIT,
+        "in_overlap",
+    ),
+    "about to be taken back, which did not happen: forward": (
+        Observed(NOW, AFTER, replace(PROMOTED, back_from=NEW.fingerprint), serving={"local": {"one": NEW}}),
+        Asked(NOW),
+        Step.PROVE,
+        "unproved",
+    ),
+    "parked, by schedule: nothing, whatever stands half-way": (
+        replace(STAGED, journal=replace(STAGED.journal, parked="5 runs in a row failed")),
+        Asked(NOW, Reason.SCHEDULED),
+        Step.PARKED,
+        "parked",
+    ),
+    "parked, by hand: goes on": (
+        replace(STAGED, journal=replace(STAGED.journal, parked="5 runs in a row failed")),
+        Asked(NOW),
+        Step.VALIDATE,
+        "staged",
+    ),
+    "failed a moment ago, by schedule: waits": (
+        replace(QUIET, journal=Journal(failures=2, failed_at=NOW)),
+        Asked(NOW, Reason.SCHEDULED),
+        Step.WAIT,
+        "backing_off",
+    ),
+    "failed a moment ago, by hand: at once": (
+        replace(QUIET, journal=Journal(failures=2, failed_at=NOW)),
+        Asked(NOW),
+        Step.CREATE,
+        "due",
+    ),
+    "failed long ago, by schedule: tried again": (
+        replace(QUIET, journal=Journal(failures=2, failed_at=EARLIER)),
+        Asked(NOW, Reason.SCHEDULED),
+        Step.CREATE,
+        "due",
+    ),
     "asked by hand, younger than its maximum age: a new key": (
         Observed(NOW, AFTER, DONE),
         Asked(NOW, Reason.MANUAL, max_age=timedelta(days=30)),
@@ -215,6 +277,10 @@ def test_the_order_is_half_way_first_and_new_last() -> None:
         ("staged", "overtaken"),  # the nearest new key is the fastest
         ("incident_overlap", "overtaken"),
         ("overtaken", "unproved"),  # a leak does not wait for the proof of the leaked key
+        ("parked", "staged"),  # nothing is begun by itself, also not the end of something
+        ("overdue", "rolled_back"),  # a key that is to be tried again does not live for ever
+        ("rolled_back", "satisfied"),  # that it was taken back is no rotation
+        ("rolled_back", "in_overlap"),
         ("satisfied", "in_overlap"),
         ("satisfied", "due"),
         ("in_overlap", "due"),
@@ -236,6 +302,9 @@ def test_a_label_is_recognised_by_its_own_installation_and_credential_alone() ->
     mark = Mark.of("openai", "vault|a")
     label = mark.label(rotation_id(mark, "f", 0))
     assert mark.is_ours(label)
+    assert mark.rotation_of(label) == rotation_id(mark, "f", 0), "the label tells the whole id"
+    with pytest.raises(ValueError, match="not a label"):
+        mark.rotation_of("keyturn-openai")
     assert not Mark.of("openai", "vault|b").is_ours(label)
     assert not Mark.of("openai-prod", "vault|a").is_ours(label)
     assert not mark.is_ours("keyturn-openai") and not mark.is_ours(label + "0")
@@ -248,6 +317,9 @@ def written_down(journal: Journal) -> dict[str, str]:
 
 def test_notes_round_trip_and_fit_every_store() -> None:
     journal = replace(PROVED, attempt=3, rotation=rotation_id(Mark.of("a", "b"), "c", 0), reason="manual")
+    journal = replace(
+        journal, back_from="c" * 16, failures=4, failed_at=NOW, failure=words("(x), y"), parked=words("z" * 300)
+    )
     assert Journal.parse(written_down(journal)) == journal
     for key, value in written_down(journal).items():
         assert re.fullmatch(r"[a-z_]{1,24}", key) and re.fullmatch(r"[A-Za-z0-9 _.:/=+@-]{0,120}", value)

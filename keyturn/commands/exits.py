@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from keyturn import faults
 from keyturn.assembly import Line
-from keyturn.errors import KeyturnError, MisconfiguredError
+from keyturn.errors import KeyturnError, MisconfiguredError, RolledBackError
 
 
 class Exit(IntEnum):
@@ -27,10 +27,13 @@ class Exit(IntEnum):
     AFTER_PIVOT = 4
     REVOCATION_PENDING = 5
     NOT_WELL = 6
+    ROLLED_BACK = 7
 
 
 # A line of one of these steps is only ever said with the new key promoted. (`promote` speaks after the swap, not before.)
-AFTER_PIVOT_STEPS = ("promote", "tidy", "roll", "prove", "revoke", "retire")
+AFTER_PIVOT_STEPS = ("promote", "tidy", "roll", "prove", "rollback", "revoke", "retire")
+
+_ASIDE = ("undo", "failure")  # steps that follow upon a failure
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 # A pipe has no width of its own: tables are not folded for it.
@@ -69,7 +72,7 @@ def reported(as_json: bool = False, timeline: Sequence[Line] = (), failed: Exit 
 
 def _where(timeline: Sequence[Line]) -> str:
     # What is undone had stopped before: the step before the undo is where it happened.
-    return next((line.step for line in reversed(timeline) if line.step != "undo"), "")
+    return next((line.step for line in reversed(timeline) if line.step not in _ASIDE), "")
 
 
 def _tell(as_json: bool, where: str, message: str, remedy: str) -> None:
@@ -84,6 +87,8 @@ def _tell(as_json: bool, where: str, message: str, remedy: str) -> None:
 def _code(error: KeyturnError, where: str, failed: Exit) -> Exit:
     if isinstance(error, MisconfiguredError) and not where:
         return Exit.MISCONFIGURED
+    if isinstance(error, RolledBackError):
+        return Exit.ROLLED_BACK
     if failed is Exit.BEFORE_PIVOT and where in AFTER_PIVOT_STEPS:
         return Exit.AFTER_PIVOT
     return failed

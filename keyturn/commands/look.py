@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,37 +17,15 @@ from keyturn.assembly import Assembly, assemble
 from keyturn.commands.exits import Exit, console, leave, print_data, reported
 from keyturn.config import Config, load
 from keyturn.errors import KeyturnError
-from keyturn.lifecycle import Asked, Decision, Observed, Step, decide
+from keyturn.lifecycle import Asked, Decision, Observed, Step
 from keyturn.model import Finding, Stage
 from keyturn.quiet import hold_vendor_loggers
-from keyturn.steps.observe import observe_leniently
 from keyturn.steps.preflight import examine
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where one credential stands."""
-
-    credential: str
-    seen: Observed
-    decision: Decision
-    strays: int
-
-
-async def standing(config: Config, name: str) -> Standing:
-    """Observe one credential; what cannot be seen is named in its problems."""
-    async with assemble(config, name) as c:
-        return await _standing(c)
+from keyturn.steps.standing import Standing, standing
 
 
 async def _standing(c: Assembly) -> Standing:
-    seen = await observe_leniently(c)
-    asked = Asked(datetime.now(UTC), overlap=c.settings.overlap, max_age=c.settings.max_age)
-    if any(problem.startswith(("store: ", "notes: ")) for problem in seen.problems):
-        decision = Decision(Step.STOP, "unseen", "not known: the secret could not be read")
-    else:
-        decision = decide(seen, asked)
-    return Standing(c.name, seen, decision, _strays(c, seen))
+    return await standing(c, Asked(datetime.now(UTC), overlap=c.settings.overlap, max_age=c.settings.max_age))
 
 
 def status(name: str | None, as_json: bool) -> None:
@@ -113,13 +90,11 @@ def doctor(as_json: bool) -> None:
 
 
 async def _together(config: Config, names: list[str]) -> list[Standing]:
-    return list(await asyncio.gather(*(standing(config, name) for name in names)))
+    async def one(name: str) -> Standing:
+        async with assemble(config, name) as c:
+            return await _standing(c)
 
-
-def _strays(c: Assembly, seen: Observed) -> int:
-    """Keys with our mark that the journal claims for nothing."""
-    claimed = set(seen.journal.keys.values())
-    return sum(1 for key in seen.keys or () if c.mark.is_ours(key.name) and key.id not in claimed)
+    return list(await asyncio.gather(*(one(name) for name in names)))
 
 
 def _old_keys(seen: Observed) -> list[str]:
@@ -141,7 +116,10 @@ def _facts(each: Standing) -> dict[str, Any]:
         "promoted_at": journal.promoted_at,
         "proved_at": journal.proved_at,
         "retire_after": journal.retire_after,
-        "strays": each.strays,
+        "failures": journal.failures,
+        "failure": journal.failure,
+        "parked": journal.parked,
+        "strays": len(each.strays),
         "problems": list(each.seen.problems),
     }
 
@@ -167,10 +145,17 @@ def _table(found: list[Standing]) -> Table:
             _when(seen.journal.promoted_at),
             f"{on} of {len(members)}",
             f"until {_when(after)}" if _old_keys(seen) and after else "-",
-            str(each.strays),
-            escape(each.decision.sentence),
+            str(len(each.strays)),
+            escape(_next(each)),
         )
     return table
+
+
+def _next(each: Standing) -> str:
+    journal = each.seen.journal
+    if journal.parked:
+        return f"parked: {journal.parked}. By hand: {each.decision.sentence}"
+    return f"{each.decision.sentence} (failed {journal.failures} times)" if journal.failures else each.decision.sentence
 
 
 def _when(moment: datetime | None) -> str:

@@ -1,4 +1,4 @@
-"""keyturn rotate, keyturn retire: the flows, from the terminal."""
+"""keyturn rotate, keyturn retire, keyturn rollback: the flows of one credential, from the terminal."""
 
 from __future__ import annotations
 
@@ -37,6 +37,15 @@ def retire(name: str, now: bool, as_json: bool) -> None:
     """Revoke the old key of the last rotation, on evidence."""
     lines = _listen(as_json)
     _show(_retire(name, now, lines, as_json), lines, as_json)
+
+
+def rollback(name: str, as_json: bool) -> None:
+    """Serve the previous key again."""
+    lines = _listen(as_json)
+    with reported(as_json, lines, Exit.BEFORE_PIVOT):
+        config.load().credential(name)
+        outcome = flows.run(flows.load("flows.rollback", "rollback"), credential=name)
+    _show(outcome, lines, as_json)
 
 
 def _retire(name: str, now: bool, lines: list[Line], as_json: bool) -> Any:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from keyturn.assembly import Assembly
-from keyturn.errors import LostAnswerError
-from keyturn.journal import UNKNOWN, notes
+from keyturn.errors import ConflictError, LostAnswerError
+from keyturn.journal import UNKNOWN
 from keyturn.lifecycle import Step
 from keyturn.model import CreatedKey, Stage, VersionRef
 from keyturn.steps.identify import key_of
+from keyturn.steps.in_service import in_service
 from keyturn.steps.observe import Turn, observe_decider
+from keyturn.steps.write import claim
 
 
 async def create(c: Assembly, turn: Turn) -> CreatedKey | None:
     """The new key, or None when this rotation's key is already staged.
 
-    LostAnswerError when the key may exist and its text is lost. Repeating the step makes another one of the same name;
+    A key that was taken back from the members is staged again instead. LostAnswerError when the key may exist and its text
+    is lost. Repeating the step makes another one of the same name;
     `tidy` revokes the first as soon as the rotation has a winner. It is not revoked here: to this worker a key that a
     second worker is about to stage looks just the same, and a worker that was stalled between looking and revoking
     would kill a key that is in service by now.
     """
+    if turn.decision.step is Step.AGAIN:
+        await _stage_again(c, turn)
+        return None
     if turn.decision.step is Step.ADOPT and await _adopt(c, turn):
         return None
     if turn.decision.step not in (Step.CREATE, Step.ADOPT):
@@ -32,6 +38,19 @@ async def create(c: Assembly, turn: Turn) -> CreatedKey | None:
         raise
     c.say("create", f"created {created.ref.id}")
     return created
+
+
+async def _stage_again(c: Assembly, turn: Turn) -> None:
+    """PREVIOUS, which was taken back from the members, is this rotation's key: under the rotation's own token."""
+    secret, store = c.decider
+    stages, journal = await observe_decider(c)
+    previous = stages.get(Stage.PREVIOUS)
+    if previous is None or previous.fingerprint != journal.back_from:
+        raise ConflictError("the key that was to be tried again is gone", remedy="run the rotation again")
+    await store.stage(secret, await store.read(secret, previous), turn.rotation)
+    key_id = journal.keys.get(previous.fingerprint, UNKNOWN)
+    await claim(c, turn, previous.fingerprint, key_id)
+    c.say("create", f"nothing to create: {key_id} is staged again")
 
 
 async def _adopt(c: Assembly, turn: Turn) -> bool:
@@ -50,16 +69,7 @@ async def _adopt(c: Assembly, turn: Turn) -> bool:
     material = await store.read(secret, pending)
     key = await key_of(c, material, lambda name: name == turn.label)
     key_id = key.id if key else UNKNOWN
-    await store.annotate(
-        secret,
-        notes(
-            keys={pending.fingerprint: key_id},
-            rotation=turn.rotation,
-            reason=turn.asked.reason.value,
-            pending_fingerprint=pending.fingerprint,
-            staged_at=c.now(),
-        ),
-    )
+    await claim(c, turn, pending.fingerprint, key_id)
     c.say("create", f"the staged value is this rotation's: adopted, its key is {key_id}")
     return True
 
@@ -71,7 +81,9 @@ async def _clear(c: Assembly, turn: Turn, pending: VersionRef) -> None:
     await store.discard(secret, pending)
     c.say("create", "the staged value is not this rotation's: cleared")
     key = await key_of(c, material, c.mark.is_ours)
-    # CURRENT is still what it was, so the value was never promoted, and now it cannot be: nobody serves that key.
-    if key is not None and (await store.stages(secret)).get(Stage.CURRENT) == turn.seen.current:
+    if key is None or (await store.stages(secret)).get(Stage.CURRENT) != turn.seen.current:
+        return
+    # CURRENT is still what it was, so the value was not promoted unless it was taken back again; and now it cannot be.
+    if not await in_service(c, pending.fingerprint):
         await c.provider.revoke(key)
         c.say("create", f"revoked {key.id}, which nobody serves")

@@ -7,7 +7,7 @@ import uuid
 from keyturn.assembly import Assembly
 from keyturn.errors import ConflictError, NotFoundError
 from keyturn.material import KeyMaterial
-from keyturn.model import SecretRef, Stage, VersionRef
+from keyturn.model import HeldKey, SecretRef, Stage, VersionRef
 from keyturn.ports import SecretStore
 
 _TOKENS = 5  # a value may have been staged and discarded there before, which spends its token
@@ -16,25 +16,30 @@ _TOKENS = 5  # a value may have been staged and discarded there before, which sp
 async def follow(c: Assembly, new: VersionRef) -> None:
     """Every further secret holds `new`, which is CURRENT in the deciding one. Safe to repeat.
 
-    A worker that was stalled takes none of them back: it looks at the follower before the deciding secret, which is always
-    ahead, and swaps only what it saw there. ConflictError when CURRENT has moved on.
+    A worker that was stalled brings nothing back: it swaps only what it saw in the follower, and looks at the deciding
+    secret again once the value stands there. Whoever revokes a value bars it in the deciding secret first and in the
+    followers next; so either that look fails, or the swap does. ConflictError when CURRENT has moved on.
     """
-    secret, store = c.decider
     for each, where in c.secrets[1:]:
         stages = await where.stages(each)
         theirs = stages.get(Stage.CURRENT)
         if theirs == new:
             continue
-        held = await store.current(secret)
-        if held.version != new:
-            raise ConflictError("somebody changed the current value meanwhile", remedy="run the rotation again")
         if theirs is None:
             raise NotFoundError(f"{each} has no current value", remedy="put the key in use today there first")
-        pending = stages.get(Stage.PENDING)
-        if pending != new:
-            pending = await _stage(each, where, held.material)
-        await where.promote(each, pending, theirs)
+        if new not in stages.values():
+            await _stage(each, where, (await _still_current(c, new)).material)
+        await _still_current(c, new)
+        await where.promote(each, new, theirs)
         c.say("promote", f"{each} is now the new key")
+
+
+async def _still_current(c: Assembly, new: VersionRef) -> HeldKey:
+    secret, store = c.decider
+    held = await store.current(secret)
+    if held.version != new:
+        raise ConflictError("somebody changed the current value meanwhile", remedy="run the rotation again")
+    return held
 
 
 async def _stage(secret: SecretRef, store: SecretStore, material: KeyMaterial) -> VersionRef:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from keyturn.assembly import Assembly
@@ -33,6 +33,7 @@ class Turn:
 async def begin(c: Assembly, asked: Asked) -> Turn:
     """Observe and decide. Raises what the store or the provider raises; a silent fleet is 'unknown', not an error."""
     seen = await observe(c)
+    asked = replace(asked, patience=c.patience)
     decision = decide(seen, asked)
     c.say("observe", decision.sentence)
     rotation = _rotation(c, seen, decision)

@@ -44,10 +44,10 @@ async def promote(c: Assembly, turn: Turn) -> None:
         known = journal.pending_fingerprint == current.fingerprint
         promoted_at = journal.staged_at if known and journal.staged_at else c.now()
     await follow(c, current)
-    await _write_down(c, turn, current, promoted_at)
+    await write_down(c, turn.asked.reason.value, current, promoted_at)
 
 
-async def _write_down(c: Assembly, turn: Turn, new: VersionRef, promoted_at: datetime) -> None:
+async def write_down(c: Assembly, reason: str, new: VersionRef, promoted_at: datetime) -> None:
     """Which value the times of the journal are about from now on, and which key it has replaced."""
     secret, store = c.decider
     stages = await store.stages(secret)
@@ -68,7 +68,8 @@ async def _write_down(c: Assembly, turn: Turn, new: VersionRef, promoted_at: dat
             keys=displaced,
             current_fingerprint=new.fingerprint,
             promoted_at=promoted_at,
-            reason=turn.asked.reason.value,
+            reason=reason,
+            back_from=journal.back_from if old is not None and old.fingerprint == journal.back_from else None,
             pending_fingerprint=None,
             staged_at=None,
             rolled_at=None,

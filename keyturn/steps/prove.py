@@ -6,11 +6,12 @@ import asyncio
 from datetime import datetime, timedelta
 
 from keyturn.assembly import Assembly
-from keyturn.errors import EvidenceMissingError, IndeterminateError, KeyturnError, RetryableError
-from keyturn.journal import UNKNOWN, Journal, notes
+from keyturn.errors import EvidenceMissingError, IndeterminateError, KeyturnError, RetryableError, RollFailedError
+from keyturn.journal import NO_FAILURE, UNKNOWN, Journal, notes
 from keyturn.lifecycle import old_keys
 from keyturn.model import Evidence, KeyRef, Member, MemberEvidence, Verdict, VersionRef
 from keyturn.steps.observe import observe_decider, promoted_by_us
+from keyturn.steps.take_back import was_taken_back
 
 # A provider's clock and ours differ a little, and some round to the second.
 CLOCK_SKEW = timedelta(seconds=2)
@@ -23,7 +24,8 @@ SECOND_LOOK_AFTER = 6.0  # seconds
 async def prove(c: Assembly, overlap: timedelta) -> Evidence:
     """Gather the evidence, and where it is complete write down when, and from when on the old key may be revoked.
 
-    EvidenceMissingError, which names each member that does not count and why. ConflictError when CURRENT is a person's.
+    EvidenceMissingError, which names each member that does not count and why; RollFailedError where the provider refuses
+    what one of them serves. ConflictError when CURRENT is a person's.
     """
     for looks_left in range(SECOND_LOOKS, -1, -1):
         stages, journal = await observe_decider(c)
@@ -38,10 +40,16 @@ async def prove(c: Assembly, overlap: timedelta) -> Evidence:
     missing = tuple(each for word in words for each in word.missing)
     for each in missing:
         c.say("prove", f"missing: {each}")
+    refused = [f"{member.fleet}/{member.member}: {member.reason}" for member in members if member.refused]
+    if refused:
+        raise RollFailedError("; ".join(refused), remedy="look at the provider's console: who has deleted the new key?")
     demand_complete(Evidence(members))
     secret, store = c.decider
     proved = c.now()
-    await store.annotate(secret, notes(about=version.fingerprint, proved_at=proved, retire_after=proved + overlap))
+    # That the previous key is served again does not make good what failed with the new one.
+    settled = {} if was_taken_back(journal, version) else NO_FAILURE
+    times = notes(about=version.fingerprint, proved_at=proved, retire_after=proved + overlap)
+    await store.annotate(secret, {**times, **settled})
     used = max((word.last_used_at for word in words if word.last_used_at), default=None)
     return Evidence(members, used, missing=missing, refusals=tuple(each for word in words for each in word.refusals))
 
@@ -76,7 +84,8 @@ async def _ask(c: Assembly, fleet: str, member: Member, version: VersionRef) -> 
     except KeyturnError as error:
         return MemberEvidence(fleet, member.name, False, error.message, c.now())
     counts = found.verdict is Verdict.ACCEPTED
-    return MemberEvidence(fleet, member.name, counts, f"serves the current key; {found.reason}", c.now())
+    refused = found.verdict is Verdict.REJECTED
+    return MemberEvidence(fleet, member.name, counts, f"serves the current key; {found.reason}", c.now(), refused)
 
 
 async def word_on(c: Assembly, journal: Journal, key: str) -> Evidence:

@@ -1,4 +1,8 @@
-"""revoke: after the overlap check the evidence again, delete the old key, and see it refused."""
+"""revoke: after the overlap check the evidence again, delete the old key, and see it refused.
+
+The order is the fence. Before a key is deleted its value is barred everywhere: after that no promote of it succeeds,
+neither a rollback's nor that of a worker which was stalled. What a person puts back by hand is looked for once more.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from datetime import datetime
 
 from keyturn.assembly import Assembly
 from keyturn.errors import ConflictError, IndeterminateError
-from keyturn.journal import UNKNOWN, Journal, notes
+from keyturn.journal import NO_FAILURE, UNKNOWN, Journal, notes
 from keyturn.lifecycle import old_keys
 from keyturn.material import KeyMaterial
 from keyturn.model import Evidence, Stage, Verdict, VersionRef
@@ -78,6 +82,9 @@ async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
         return await _leave_to_a_person(c, fingerprint, material)
     ref = await ref_of(c, key)
     await _refuse_what_is_in_service(c, fingerprint)
+    for each, where in c.secrets:  # the deciding one first: see `follow`
+        await where.bar(each, VersionRef("", fingerprint))
+    await _refuse_what_is_in_service(c, fingerprint)
     await c.provider.revoke(ref)
     c.say("revoke", f"deleted {key}")
     refused_at = await _until_refused(c, material) if material else None
@@ -97,7 +104,7 @@ async def _text(c: Assembly, fingerprint: str) -> KeyMaterial | None:
 
 
 async def _refuse_what_is_in_service(c: Assembly, fingerprint: str) -> None:
-    """The last look before the delete: since the evidence was gathered somebody may have put the old value back."""
+    """Since the evidence was gathered somebody may have put the old value back."""
     held = await asyncio.gather(*(store.current(secret) for secret, store in c.secrets))
     for (secret, _), current in zip(c.secrets, held, strict=True):
         if current.version.fingerprint == fingerprint:
@@ -142,4 +149,6 @@ async def _close(c: Assembly, fingerprint: str) -> None:
     for each, where in c.secrets:
         await where.discard(each, VersionRef("", fingerprint))
     secret, store = c.decider
-    await store.annotate(secret, notes(keys={fingerprint: None}, retired_at=c.now()))
+    journal = Journal.parse(await store.annotations(secret))
+    settled = {} if journal.back_from else NO_FAILURE
+    await store.annotate(secret, {**notes(keys={fingerprint: None}, retired_at=c.now()), **settled})

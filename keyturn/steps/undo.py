@@ -10,6 +10,7 @@ from keyturn.journal import UNKNOWN, Journal, notes
 from keyturn.lifecycle import Step
 from keyturn.model import CreatedKey, Stage, VersionRef
 from keyturn.steps.identify import ref_of
+from keyturn.steps.in_service import in_service
 from keyturn.steps.observe import Turn, observe_decider
 from keyturn.steps.tidy import revoke_namesakes
 
@@ -23,7 +24,7 @@ async def undo(c: Assembly, turn: Turn, key: CreatedKey | None) -> bool:
     """
     stages, journal = await observe_decider(c)
     pending = stages.get(Stage.PENDING)
-    took_over = turn.decision.step in (Step.ADOPT, Step.VALIDATE)
+    took_over = turn.decision.step in (Step.ADOPT, Step.VALIDATE, Step.AGAIN)
     if pending is not None and pending.id == turn.rotation and (took_over or _is(pending, key)):
         return await _give_up(c, turn, stages, pending, journal, key)
     if key is None:
@@ -57,6 +58,9 @@ async def _give_up(
         return False
     if (await store.stages(secret)).get(Stage.CURRENT) != stages.get(Stage.CURRENT):
         c.say("undo", "the current value was changed meanwhile: the new key goes when old keys do")
+        return False
+    if place := await in_service(c, pending.fingerprint):
+        c.say("undo", f"{place}: the new key goes when old keys do")
         return False
     for each, where in c.secrets[1:]:
         await where.discard(each, pending)

@@ -28,16 +28,7 @@ async def write(c: Assembly, turn: Turn, key: CreatedKey | None) -> None:
     except ConflictError:
         await _lost_the_race(c, turn, key)
     c.say("write", f"staged in {secret}")
-    await store.annotate(
-        secret,
-        notes(
-            keys={key.material.fingerprint(): key.ref.id},
-            rotation=turn.rotation,
-            reason=turn.asked.reason.value,
-            pending_fingerprint=key.material.fingerprint(),
-            staged_at=c.now(),
-        ),
-    )
+    await claim(c, turn, key.material.fingerprint(), key.ref.id)
     for each, where in c.secrets[1:]:
         try:
             await where.stage(each, key.material, turn.rotation)
@@ -45,6 +36,21 @@ async def write(c: Assembly, turn: Turn, key: CreatedKey | None) -> None:
         except ConflictError:
             # It has no say in which key wins. What it lacks then it is given when it has to follow.
             c.say("write", f"{each} takes no value for this rotation: it follows after the promotion")
+
+
+async def claim(c: Assembly, turn: Turn, fingerprint: str, key_id: str) -> None:
+    """Write down that this rotation has staged this value, and which key it is."""
+    secret, store = c.decider
+    await store.annotate(
+        secret,
+        notes(
+            keys={fingerprint: key_id},
+            rotation=turn.rotation,
+            reason=turn.asked.reason.value,
+            pending_fingerprint=fingerprint,
+            staged_at=c.now(),
+        ),
+    )
 
 
 async def _lost_the_race(c: Assembly, turn: Turn, key: CreatedKey) -> None:

@@ -13,10 +13,11 @@ from keyturn.model import Finding, HeldKey, SecretRef, Stage, VersionRef
 
 @dataclass
 class _Beside:
-    """What is kept beside one value. `issued`: every version ever staged here, by its token."""
+    """What is kept beside one value. `issued`: every version ever staged here, by its token. `barred`: never promoted."""
 
     pending: HeldKey | None = None
     previous: HeldKey | None = None
+    barred: VersionRef | None = None
     issued: dict[str, VersionRef] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
@@ -64,14 +65,26 @@ class MemoryStore:
         if current.version != replacing:
             raise ConflictError(f"{secret} was changed meanwhile", remedy="look who changed it, then rotate anew")
         beside = self._at(secret)
+        if version == beside.barred:
+            raise ConflictError(f"{secret}: the version to promote is barred", remedy="its key is being revoked: rotate")
         for stage in (Stage.PENDING, Stage.PREVIOUS):
             if stage in held and held[stage].version == version:
                 self._write(secret, held[stage].material)
                 beside.previous = current
+                beside.barred = None if beside.barred == current.version else beside.barred
                 if stage is Stage.PENDING:
                     beside.pending = None
                 return
         raise ConflictError(f"{secret}: the version to promote is held by no stage")
+
+    async def bar(self, secret: SecretRef, version: VersionRef) -> None:
+        if self._current(secret).version == version:
+            raise ConflictError(f"{secret}: this version is CURRENT, and is not barred")
+        if version in [held.version for held in self._held(secret).values()]:
+            self._at(secret).barred = version
+
+    async def spend(self, secret: SecretRef, token: str) -> None:
+        self._at(secret).issued.setdefault(token, VersionRef(token, ""))
 
     async def read(self, secret: SecretRef, version: VersionRef) -> KeyMaterial:
         for held in self._held(secret).values():

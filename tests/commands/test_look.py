@@ -53,6 +53,9 @@ def test_status_has_this_shape(terminal: Terminal) -> None:
         "promoted_at": None,
         "proved_at": None,
         "retire_after": None,
+        "failures": 0,
+        "failure": "",
+        "parked": "",
         "strays": 0,
         "problems": [],
     }

@@ -13,6 +13,9 @@ from tests.flows.conftest import Source
 from tests.test_house import ROOT
 
 
+DEPLOYMENTS = ["rotate/keyturn", "retire/keyturn", "sweep/keyturn", "rollback/keyturn"]
+
+
 @pytest.fixture
 def config(source: Source) -> Config:
     return load(source.config)
@@ -25,25 +28,22 @@ def test_a_cron_line_becomes_a_schedule_in_its_time_zone(source: Source, config:
     assert found.active
 
 
-def test_a_maximum_age_becomes_a_look_every_hour(source: Source, config: Config) -> None:
-    (found,) = [each for each in source.load("deployments.serve").schedules(config) if each.slug == "openai-aged"]
-    assert found.interval == timedelta(hours=1)
-    assert found.parameters == {"credential": "openai-aged", "reason": "scheduled"}
-
-
-def test_what_is_not_due_by_itself_has_no_schedule(source: Source, config: Config) -> None:
-    assert [each.slug for each in source.load("deployments.serve").schedules(config)] == ["openai-prod", "openai-aged"]
+def test_what_has_no_cron_line_has_no_schedule_of_its_own(source: Source, config: Config) -> None:
+    assert [each.slug for each in source.load("deployments.serve").schedules(config)] == ["openai-prod"]
 
 
 async def test_a_deployment_of_each_flow_bears_one_name_and_its_parameters_are_checked(
     source: Source, config: Config
 ) -> None:
     made = await source.load("deployments.serve").deployments(config)
-    assert [f"{each.flow_name}/{each.name}" for each in made] == ["rotate/keyturn", "retire/keyturn"]
+    assert [f"{each.flow_name}/{each.name}" for each in made] == DEPLOYMENTS
     assert source.load("flows.retire").DEPLOYMENT in [f"{each.flow_name}/{each.name}" for each in made]
     assert all(each.enforce_parameter_schema for each in made)
-    assert len(made[0].schedules) == 2
-    assert made[1].schedules == [], "a retire is asked for by each rotation"
+    rotate, retire, sweep, rollback = (each.schedules for each in made)
+    assert len(rotate) == 1
+    assert retire == [], "a retire is asked for by each rotation"
+    assert [each.schedule.interval for each in sweep] == [timedelta(minutes=10)]
+    assert rollback == []
 
 
 def test_a_worker_that_ends_leaves_the_schedules_to_the_others(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def test_a_worker_that_ends_leaves_the_schedules_to_the_others(source: Source, m
     module = source.load("deployments.serve")
     monkeypatch.setattr(module, "serve", lambda *made, **options: served.update(options, made=made))
     module.main(limit=3)
-    assert (served["limit"], served["pause_on_shutdown"], len(served["made"])) == (3, False, 2)
+    assert (served["limit"], served["pause_on_shutdown"], len(served["made"])) == (3, False, 4)
 
 
 def test_prefect_yaml_names_the_same_deployments(source: Source) -> None:
@@ -63,4 +63,4 @@ def test_prefect_yaml_names_the_same_deployments(source: Source) -> None:
         assert (ROOT / path).is_file()
         assert each["enforce_parameter_schema"] is True
         names.add(f"{flow.name}/{each['name']}")
-    assert names == {"rotate/keyturn", "retire/keyturn"}
+    assert names == set(DEPLOYMENTS)

@@ -14,15 +14,32 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from prefect import Task
+from prefect import Flow, Task
 
+import flows.failures
+import flows.renew
 import flows.retire
+import flows.rollback
 import flows.rotate
+import flows.serve_current
+import flows.sweep_one
 from flows.outcome import Outcome
+from flows.swept import Swept
 from keyturn.assembly import Assembly
+from keyturn.config import SweepSettings
 from keyturn.durations import text
 from keyturn.errors import IndeterminateError, RetryableError
 from keyturn.lifecycle import Reason
+
+MODULES = (
+    flows.failures,
+    flows.renew,
+    flows.retire,
+    flows.rollback,
+    flows.rotate,
+    flows.serve_current,
+    flows.sweep_one,
+)
 
 _worker: ContextVar[Assembly] = ContextVar("_worker")
 _asked: ContextVar[datetime] = ContextVar("_asked")
@@ -42,6 +59,21 @@ async def retire(c: Assembly, asked: datetime, *, now: bool = False) -> Outcome:
     return await flows.retire.retire.fn(c.name, now)
 
 
+async def rollback(c: Assembly) -> Outcome:
+    """A run of the rollback flow."""
+    _worker.set(c)
+    return await flows.rollback.rollback.fn(c.name)
+
+
+async def sweep(c: Assembly, settings: SweepSettings | None = None) -> Swept:
+    """What a sweep does with this credential, looked at by this worker."""
+    _worker.set(c)
+    _asked.set(c.now())
+    config: Any = SimpleNamespace(sweep=settings or SweepSettings())
+    unused: Any = None
+    return await flows.sweep_one.sweep_one(config, unused, c.name)
+
+
 @contextmanager
 def plainly() -> Iterator[None]:
     """While this is open, flows/ runs without Prefect."""
@@ -52,9 +84,11 @@ def plainly() -> Iterator[None]:
         "tell": lambda *_, **__: None,
         "load": lambda: SimpleNamespace(credential=lambda _: _worker.get().settings),
         "_schedule": _scheduled,
+        "assemble": _assembled,
+        "is_taken": _is_taken,
     }
     with ExitStack() as stack:
-        for module in (flows.rotate, flows.retire):
+        for module in MODULES:
             for name, found in list(vars(module).items()):
                 if isinstance(found, Task):
                     stack.enter_context(
@@ -62,12 +96,23 @@ def plainly() -> Iterator[None]:
                     )
                 elif name in stubs:
                     stack.enter_context(patch.object(module, name, stubs[name]))
+                elif isinstance(found, Flow) and module is flows.sweep_one:
+                    stack.enter_context(patch.object(module, name, found.fn))
         yield
 
 
 @asynccontextmanager
 async def _at_work(credential: str) -> AsyncIterator[Assembly]:
     yield _worker.get()
+
+
+@asynccontextmanager
+async def _assembled(*_: Any, **__: Any) -> AsyncIterator[Assembly]:
+    yield _worker.get()
+
+
+async def _is_taken(name: str) -> bool:
+    return False
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flows.outcome import Result
+from keyturn.config import SweepSettings
 from keyturn.errors import KeyturnError
 from keyturn.journal import Journal
 from keyturn.lifecycle import Asked, Reason
@@ -90,6 +91,12 @@ class Scene:
 
     def retire(self, actor: Actor, *, now: bool = False) -> Coroutine[Any, Any, Any]:
         return plain_flows.retire(actor.over(self.world.worker()), self.world.clock.now(), now=now)
+
+    def rollback(self, actor: Actor) -> Coroutine[Any, Any, Any]:
+        return plain_flows.rollback(actor.over(self.world.worker()))
+
+    def sweep(self, actor: Actor, settings: SweepSettings | None = None) -> Coroutine[Any, Any, Any]:
+        return plain_flows.sweep(actor.over(self.world.worker()), settings)
 
     def complain(self, what: str) -> None:
         if what not in self.wrong:

@@ -468,14 +468,17 @@ async def test_a_key_still_accepted_after_its_delete_is_reported() -> None:
     assert world.first_key.ref.id in (await journal(world)).keys.values(), "it is still to be dealt with"
 
 
-async def test_a_member_with_a_refused_key_in_service_is_told_how_to_go_on() -> None:
+async def test_a_refused_key_in_service_is_told_from_a_proof_that_is_missing() -> None:
     world = await World.make()
     await run(world, until="roll")
     for key_id in [ref.id for ref, _ in world.provider.keys.values() if ref.id != world.first_key.ref.id]:
         del world.provider.keys[key_id]
-    with pytest.raises(EvidenceMissingError, match="incident"):
+    with pytest.raises(RollFailedError, match="refuses"):
         await run(world)
     assert world.provider.accepts(world.first_key.material)
+    world.provider.verdict = Judgement(Verdict.INDETERMINATE, "429")
+    with pytest.raises(EvidenceMissingError, match="429"):
+        await run(world)
 
 
 async def test_an_old_key_that_matches_no_key_at_the_provider_is_never_guessed() -> None:

@@ -1,0 +1,36 @@
+"""Runs that come late, in a burst: after an outage Prefect starts every one that was missed."""
+
+from datetime import UTC, datetime, timedelta
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+
+from flows.at_work import asked_at
+
+_COMES_OR_CAME = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.COMPLETED]
+
+
+async def overtaken(flow: str) -> bool:
+    """Whether a later run of this flow is due by now as well. False where Prefect does not say."""
+    within = {"after_": asked_at() + timedelta(seconds=1), "before_": datetime.now(UTC)}
+    later = FlowRunFilterExpectedStartTime.model_validate(within)
+    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_COMES_OR_CAME))
+    try:
+        async with get_client() as client:
+            found = await client.read_flow_runs(
+                flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
+                flow_run_filter=FlowRunFilter(expected_start_time=later, state=state),
+                limit=1,
+            )
+    except httpx.HTTPError:
+        return False
+    return bool(found)

@@ -1,0 +1,63 @@
+"""The second half of a rotation: roll the members onto CURRENT, and prove it; or, where they do not take it, go back."""
+
+from datetime import timedelta
+from typing import NoReturn
+
+from flows.at_work import tell
+from keyturn.assembly import Assembly
+from keyturn.errors import KeyturnError, RolledBackError, RollFailedError
+from keyturn.lifecycle import Reason
+from keyturn.steps.observe import Turn
+from tasks.prove import prove
+from tasks.roll import roll
+from tasks.take_back import take_back
+from tasks.tidy import tidy
+
+# A key that was taken back is tried again before it is revoked, however short its overlap would have been.
+KEPT_TO_TRY_AGAIN = timedelta(days=1)
+
+
+async def serve_current(c: Assembly, turn: Turn) -> None:
+    """Every member serves CURRENT, and has proved it. RolledBackError where one did not take it."""
+    try:
+        await roll(c)
+        await _tidy_quietly(c)
+        await prove(c, turn.asked.overlap)
+    except RollFailedError as error:
+        await _go_back(c, turn, error)
+
+
+async def serve_previous(c: Assembly, overlap: timedelta) -> None:
+    """After `take_back`: every member that can be moved is, also past one that cannot."""
+    await roll(c, to_the_end=True)
+    await prove(c, overlap)
+
+
+async def _go_back(c: Assembly, turn: Turn, error: RollFailedError) -> NoReturn:
+    """The new key is kept, and tried again by a later run. Where the way back is not open, forward is the only one left."""
+    if turn.decision.check == "drifted":
+        raise error  # the key was proved before: it is the member that has changed
+    if turn.asked.reason is Reason.INCIDENT:
+        c.say("rollback", "not to a key that may have leaked: the next run goes on forward")
+        raise error
+    try:
+        await take_back(c, error.message)
+        await serve_previous(c, max(turn.asked.overlap, KEPT_TO_TRY_AGAIN))
+    except KeyturnError as other:
+        c.say("rollback", f"not finished: {other.message}")
+        raise RollFailedError(
+            f"{error.message}; and going back was not finished: {other.message}", remedy=error.remedy or other.remedy
+        ) from None
+    tell("rolled_back", c.name, rotation=turn.rotation)
+    raise RolledBackError(
+        f"{error.message}; the previous key is served again by every member",
+        remedy=f"mend the member, then `keyturn rotate {c.name}`: it tries the same key again",
+    ) from None
+
+
+async def _tidy_quietly(c: Assembly) -> None:
+    """The new key is served: what could not be tidied up beside it is a stray, and fails no rotation."""
+    try:
+        await tidy(c)
+    except KeyturnError as error:
+        c.say("tidy", f"not finished, and left to the sweep: {error.message}")

@@ -1,0 +1,54 @@
+"""sweep: look at every credential; finish what is half-way, retire what is overdue, rotate what is due, revoke strays."""
+
+import asyncio
+import logging
+from collections import defaultdict
+
+from prefect import flow
+from prefect.logging import get_run_logger
+
+from flows.at_work import keep_page
+from flows.late import overtaken
+from flows.sweep_one import sweep_one
+from flows.swept import Swept, page
+from keyturn.assembly import Adapters
+from keyturn.config import CredentialSettings, load
+from keyturn.quiet import hold_vendor_loggers
+
+
+@flow(name="sweep", persist_result=False, log_prints=False)
+async def sweep() -> list[Swept]:
+    """Every credential side by side, each from its look to its end by itself: one that is slow or broken delays no other."""
+    hold_vendor_loggers()
+    logger = get_run_logger()
+    if await overtaken("sweep"):
+        logger.info("a later sweep is due by now, and does the same")
+        return []
+    config = load()
+    adapters = Adapters(config)
+    # Who shares every part shares these places: no part is asked by a thousand at once, and none waits for a part that
+    # it does not use.
+    places = defaultdict[object, asyncio.Semaphore](lambda: asyncio.Semaphore(config.sweep.at_once))
+
+    async def in_its_place(name: str) -> Swept:
+        async with places[_parts(config.credentials[name])]:
+            return await sweep_one(config, adapters, name)
+
+    try:
+        rows = await asyncio.gather(*(in_its_place(name) for name in config.credentials))
+    finally:
+        await adapters.aclose()
+    for row in rows:
+        logger.log(
+            logging.INFO if row.is_well else logging.WARNING,
+            "%s: %s: %s",
+            row.credential,
+            row.state,
+            "; ".join((row.sentence, *row.drift)),
+        )
+    await keep_page("sweep", page(rows), "The last sweep: every credential, and what was done")
+    return rows
+
+
+def _parts(settings: CredentialSettings) -> object:
+    return settings.provider, tuple(secret.store for secret in settings.secrets), settings.proxies, settings.canary.proxy
