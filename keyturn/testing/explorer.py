@@ -32,10 +32,26 @@ class Fault(Enum):
     ANSWER_LOST = "loses the answer to"  # it is done, and the caller is told that it may not be
     UNAVAILABLE = "finds nobody for"
     DENIED = "is denied"
+    DELAYED = "gives up waiting for"  # and what it asked for happens later, when the post delivers it
+    TWICE = "is delivered twice"  # once now and once more later, as by a proxy that repeats
 
 
 class Died(BaseException):
     """The process is gone: no `except` of the product sees it."""
+
+
+@dataclass
+class Post:
+    """Requests that are still on their way when nobody waits for them any more. Give it to several actors."""
+
+    letters: list[tuple[str, Callable[[], Awaitable[Any]]]] = field(default_factory=list)
+
+    async def deliver(self, number: int = 0) -> str:
+        """The call of this number happens now; what comes of it nobody hears. Its name."""
+        name, act = self.letters.pop(number)
+        with suppress(KeyturnError):
+            await act()
+        return name
 
 
 @dataclass
@@ -49,6 +65,7 @@ class Actor:
     faults: Mapping[int, Fault] = field(default_factory=dict)
     after_effect: Callable[[], None] = lambda: None
     merges_notes: bool = False
+    post: Post = field(default_factory=Post)
     calls: list[str] = field(default_factory=list)
     effects: int = 0
     dead: bool = False
@@ -137,7 +154,10 @@ class Actor:
         if self.dead or fault is Fault.DIES_BEFORE:
             self.dead = True
             raise Died
-        if fault is Fault.UNAVAILABLE:
+        if fault is Fault.DELAYED and verb in EFFECTS:
+            self.post.letters.append((name, act))
+            raise _lost(part, verb)
+        if fault in (Fault.UNAVAILABLE, Fault.DELAYED):
             raise UnavailableError(f"{part} does not answer to {verb}")
         if fault is Fault.DENIED:
             raise DeniedError(f"{part} denies {verb}")
@@ -147,12 +167,18 @@ class Actor:
         if fault is Fault.DIES_AFTER:
             self.dead = True
             raise Died
+        if fault is Fault.TWICE and verb in EFFECTS:
+            self.post.letters.append((name, act))
         if fault is Fault.ANSWER_LOST:
-            raise (LostAnswerError if verb == "create" else UnavailableError)(f"the answer of {part} to {verb} was lost")
+            raise _lost(part, verb)
         return result
 
     def _watched(self, part: str, target: Any) -> Any:
         return _Watched(self, part, target)
+
+
+def _lost(part: str, verb: str) -> KeyturnError:
+    return (LostAnswerError if verb == "create" else UnavailableError)(f"the answer of {part} to {verb} was lost")
 
 
 class _Watched:
