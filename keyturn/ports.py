@@ -85,6 +85,17 @@ class SecretStore(Protocol):
         """
         ...
 
+    async def spend(self, secret: SecretRef, token: str) -> None:
+        """See to it that nothing is staged under this token from now on: ConflictError for each later `stage`, of any value.
+
+        A `stage` that is under way meanwhile has written its version before this returns, or fails. Quiet when the token was
+        used before, also while a stage holds its version: that one is left as it is, and staging the same value under it
+        again stays quiet. No stage, note or other field changes.
+
+        A store may forget a token once many newer ones were used (each says when): spend it right before what hangs on it.
+        """
+        ...
+
     async def promote(self, secret: SecretRef, version: VersionRef, replacing: VersionRef) -> None:
         """Make PENDING or PREVIOUS the CURRENT one; what was CURRENT becomes PREVIOUS. Compare-and-swap.
 
@@ -99,13 +110,6 @@ class SecretStore(Protocol):
         When this has returned, no promote of it succeeds any more, however long it was under way. Quiet when it is barred
         already, or held by no stage; ConflictError for CURRENT. (It is free again once a person has made its value CURRENT
         by hand and a promote has displaced it.)
-        """
-        ...
-
-    async def spend(self, secret: SecretRef, token: str) -> None:
-        """See to it that nothing is ever staged under this token: a later `stage` with it raises ConflictError.
-
-        Quiet when the token was used already, also while a stage still holds its version: that one is left as it is.
         """
         ...
 

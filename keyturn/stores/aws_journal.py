@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, Stage, VersionRef
 
 _REMEMBERED = 50  # tokens; the document has to stay small
+_NO_VALUE = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,9 @@ class Journal:
     """`base`: what CURRENT was when this was written. `previous`: what PREVIOUS is while CURRENT still is `base`.
 
     As soon as CURRENT is anything else (our promote, or somebody's hand), PREVIOUS is `base`.
-    `issued`: the tokens that were staged here, with the fingerprints of their keys, so that none is used twice.
+    `issued`: the last tokens that were used here, the oldest first, with the fingerprints of their keys, so that none is
+    used twice; "" for one that was spent without a key. Of them `_REMEMBERED` are written: a token is forgotten, and could
+    be staged under, once so many newer ones were staged or spent at this field.
     """
 
     base: HeldKey
@@ -44,6 +47,10 @@ class Journal:
     def of(cls, held: Mapping[Stage, HeldKey], issued: Mapping[str, str]) -> Journal:
         """Says what is held, on the base of the CURRENT among it."""
         return cls(held[Stage.CURRENT], held.get(Stage.PENDING), held.get(Stage.PREVIOUS), issued)
+
+    def having_spent(self, token: str) -> Journal:
+        """It says the same at any CURRENT, and has one token more."""
+        return replace(self, issued={**self.issued, token: _NO_VALUE})
 
     def text(self) -> str:
         keys = {"base": self.base, "pending": self.pending, "previous": self.previous}

@@ -7,6 +7,10 @@
 keyturn/draft only keeps a fresh version from becoming AWSCURRENT. Any worker may take it away at any time, and it stays
 on the last version that had it.
 
+A token is used once. For a whole secret AWS itself sees to it, for as long as it keeps the token's version: 24 hours, and
+then while that has a label or is among the last hundred. One that is spent gets a version that is no key. For a field the
+journal sees to it, which remembers the last fifty.
+
 A crash may fall between any two calls. Every verb looks first, and one of its calls is the one that counts: what comes
 before it changes nothing that `stages` shows, and whoever repeats the verb finishes it.
 
@@ -39,6 +43,7 @@ from keyturn.stores.aws_versions import (
     MAX_LABELS,
     PENDING,
     PREVIOUS,
+    SPENT,
     SecretVersions,
     World,
     field_label,
@@ -49,8 +54,8 @@ from keyturn.stores.json_bundle import is_bundle, with_field
 ACTIONS = (
     "secretsmanager:DescribeSecret",  # every verb but current
     "secretsmanager:GetSecretValue",  # every verb but annotate and annotations
-    "secretsmanager:PutSecretValue",  # stage, promote, discard
-    "secretsmanager:UpdateSecretVersionStage",  # stage of a field, promote, discard
+    "secretsmanager:PutSecretValue",  # stage, spend, promote, discard
+    "secretsmanager:UpdateSecretVersionStage",  # stage and spend of a field, promote, discard
     "secretsmanager:TagResource",  # annotate
     "secretsmanager:UntagResource",  # annotate
 )
@@ -65,6 +70,7 @@ class AWSSecretsManager:
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "stages": ("DescribeSecret, GetSecretValue", f"{_DESCRIBE}, {_GET}"),
         "stage": ("PutSecretValue; for a field then UpdateSecretVersionStage", f"{_PUT}; for a field also {_MOVE}"),
+        "spend": ("PutSecretValue; for a field then UpdateSecretVersionStage", f"{_PUT}; for a field also {_MOVE}"),
         "promote": ("UpdateSecretVersionStage; for a field PutSecretValue before", f"{_MOVE}; for a field also {_PUT}"),
         "discard": ("UpdateSecretVersionStage, PutSecretValue", f"{_MOVE}, {_PUT}"),
         "annotate": ("TagResource, UntagResource", f"{_TAG}, {_UNTAG}"),
@@ -122,6 +128,26 @@ class AWSSecretsManager:
             return True
         held = {**world.held, Stage.PENDING: key}
         return await self._versions.rewrite(secret, world, held, {key.version.id: key.version.fingerprint})
+
+    async def spend(self, secret: SecretRef, token: str) -> None:
+        """Takes a version, of which AWS allows about 100 in 24 hours; repeated, none."""
+        async with self._turns[secret.path]:
+            for turn in range(_TURNS):
+                await _pause(turn)
+                world = await self._versions.look(secret)  # keeps us off a secret without a value, as in `stage`
+                spend = self._spend_whole if secret.field is None else self._spend_field
+                if await spend(secret, world, token):
+                    return
+        raise _crowded(secret)
+
+    async def _spend_whole(self, secret: SecretRef, world: World, token: str) -> bool:
+        # Refused where the token has a version; one that has ours already keeps its labels.
+        await self._versions.put(secret, SPENT, token, DRAFT, unless=("ResourceExistsException",))
+        return True
+
+    async def _spend_field(self, secret: SecretRef, world: World, token: str) -> bool:
+        known = world.journal is not None and token in world.journal.issued
+        return known or await self._versions.spend(secret, world, token)
 
     async def promote(self, secret: SecretRef, version: VersionRef, replacing: VersionRef) -> None:
         async with self._turns[secret.path]:

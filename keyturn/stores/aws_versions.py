@@ -23,6 +23,7 @@ from keyturn.stores.json_bundle import NotABundleError, field_text
 CURRENT, PENDING, PREVIOUS = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"
 DRAFT = "keyturn/draft"
 MAX_LABELS = 20  # over all versions of a secret (user guide, quotas)
+SPENT = "keyturn: nothing is staged under this version's id\n"  # no key is equal to it: KeyMaterial takes no line's end
 _MAX_BYTES = 65_536
 _MAX_FIELD_NAME = 100  # a tag's key has 127 characters
 _TOKENS = uuid.UUID("0d6b2d0b-4a53-5f0e-9c63-5f4f0c1c3a57")
@@ -117,6 +118,14 @@ class SecretVersions:
         journal = Journal.of(held, {**(world.journal.issued if world.journal else {}), **issued})
         kept = [part for stage, key in sorted(held.items()) for part in (stage, key.version.id, key.version.fingerprint)]
         after = await self.draft(secret, journal.text(), "journal", label, before or "", *kept)
+        return await self.move(secret, label, before, after)
+
+    async def spend(self, secret: SecretRef, world: World, token: str) -> bool:
+        """Compare-and-swap on a field's journal: it stays as it is, and knows the token as one that is used."""
+        label = field_label(secret)
+        before, journal = world.labels.get(label), (world.journal or Journal.of(world.held, {})).having_spent(token)
+        base = journal.base.version
+        after = await self.draft(secret, journal.text(), "spent", label, before or "", base.id, base.fingerprint, token)
         return await self.move(secret, label, before, after)
 
     async def move(self, secret: SecretRef, label: str, source: str | None, target: str | None) -> bool:

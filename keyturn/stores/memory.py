@@ -10,10 +10,15 @@ from keyturn.errors import ConflictError, NotFoundError
 from keyturn.material import KeyMaterial
 from keyturn.model import Finding, HeldKey, SecretRef, Stage, VersionRef
 
+_NO_VALUE = ""  # in the place of a fingerprint, which has digits: equal to no value's
+
 
 @dataclass
 class _Beside:
-    """What is kept beside one value. `issued`: every version ever staged here, by its token. `barred`: never promoted."""
+    """What is kept beside one value.
+
+    `issued`: every token ever used here, with the version that was staged under it. `barred`: what is never promoted.
+    """
 
     pending: HeldKey | None = None
     previous: HeldKey | None = None
@@ -57,6 +62,10 @@ class MemoryStore:
         beside.pending = HeldKey(version, material)
         return version
 
+    async def spend(self, secret: SecretRef, token: str) -> None:
+        self._current(secret)
+        self._at(secret).issued.setdefault(token, VersionRef(token, _NO_VALUE))
+
     async def promote(self, secret: SecretRef, version: VersionRef, replacing: VersionRef) -> None:
         held = self._held(secret)
         current = held[Stage.CURRENT]
@@ -82,9 +91,6 @@ class MemoryStore:
             raise ConflictError(f"{secret}: this version is CURRENT, and is not barred")
         if version in [held.version for held in self._held(secret).values()]:
             self._at(secret).barred = version
-
-    async def spend(self, secret: SecretRef, token: str) -> None:
-        self._at(secret).issued.setdefault(token, VersionRef(token, ""))
 
     async def read(self, secret: SecretRef, version: VersionRef) -> KeyMaterial:
         for held in self._held(secret).values():

@@ -7,7 +7,11 @@ a whole secret (LiteLLM's own form), or a bundle of fields. Nothing of ours stan
     {"pending":   {"token": ..., "value": ...},   staged, not served
      "previous":  {"token": ..., "value": ...},   served before
      "displaced": {"token": ..., "value": ...},   what was CURRENT when a promote began
-     "issued":    {token: fingerprint}}           every token that was staged here, so that none is used twice
+     "issued":    [[token, fingerprint], ...]}    the last tokens that were used here, the oldest first
+
+A token is used once. One that was spent without a value has "" for a fingerprint, which is no value's. Of them `_REMEMBERED`
+are kept: a token is forgotten, and could be staged under, once so many newer ones were staged or spent at this value. They
+are a list because Vault sorts the names in a mapping.
 
 Notes are the custom metadata of that second document. It keeps no history: a discarded key does not linger in it.
 
@@ -28,6 +32,8 @@ from keyturn.model import HeldKey, SecretRef, Stage, VersionRef
 from keyturn.stores.vault_client import Answer, VaultClient
 
 TRIES = 40  # against other writers of the same bundle: one of them succeeds in each round
+_REMEMBERED = 50  # tokens
+_NO_VALUE = ""
 _WHOLE_FIELD = "key"  # where LiteLLM's own Vault reader looks
 _WHOLE_NAME = "_value"
 _EMPTY_NOTE = "(empty)"  # custom metadata refuses empty values; notes have no brackets in them
@@ -43,7 +49,7 @@ class Main:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """The document beside it. `number` 0: there is none yet."""
+    """The document beside it. `number` 0: there is none yet. `issued`: token -> fingerprint, the oldest first."""
 
     number: int = 0
     pending: HeldKey | None = None
@@ -57,6 +63,10 @@ class Beside:
         if self.displaced and self.displaced.version != current.version:
             return replace(self, pending=pending, previous=self.displaced, displaced=None)
         return replace(self, pending=pending)
+
+    def having_issued(self, token: str, fingerprint: str = _NO_VALUE) -> Beside:
+        """The same state, and a token that is used from now on."""
+        return replace(self, issued=dict([*self.issued.items(), (token, fingerprint)][-_REMEMBERED:]))
 
     def without(self, version: VersionRef) -> Beside:
         pending = None if self.pending and self.pending.version == version else self.pending
@@ -136,7 +146,7 @@ class Documents:
         try:
             slots = {name: _key(document[name]) for name in ("pending", "previous", "displaced") if document.get(name)}
             # A deleted document has a number, too, which the next write has to name.
-            return Beside(number=metadata.get("version", 0), issued=dict(document.get("issued", {})), **slots)
+            return Beside(number=metadata.get("version", 0), issued=dict(document.get("issued", ())), **slots)
         except (TypeError, ValueError, KeyError, AttributeError):
             raise MisconfiguredError(
                 f"{self.beside_path(secret)} was changed by somebody else, and cannot be read",
@@ -149,7 +159,8 @@ class Documents:
             await self.make_beside(secret)
         slots = {"pending": beside.pending, "previous": beside.previous, "displaced": beside.displaced}
         document: dict[str, Any] = {name: _slot(key) for name, key in slots.items() if key}
-        return await self._write_data(self.beside_path(secret), beside.number, {**document, "issued": beside.issued})
+        document["issued"] = [list(pair) for pair in beside.issued.items()]
+        return await self._write_data(self.beside_path(secret), beside.number, document)
 
     async def write_main(self, secret: SecretRef, main: Main, material: KeyMaterial) -> bool:
         fields = {**main.fields, field_of(secret): material.reveal()}

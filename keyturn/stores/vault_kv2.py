@@ -11,7 +11,11 @@ Afterwards the second document is tidied, at leisure.
 counts on. It has to begin anew, which is a write of the second document: if it comes first, ours fails and we look
 again; if ours comes first, the promote finds its version gone.
 
-tests/stores/test_vault_interleavings.py tries both in every order of requests, and with a death after each of them.
+**A token that was spent is never staged under.** Whoever stages or spends writes the second document under the number at
+which the token was not in it: of two, the later one finds it there. To spend is to write that document as it was read, with
+one token more. No version leaves it, and `displaced` stays, so a promote under way may go on.
+
+tests/stores/test_vault_interleavings.py tries all of this in every order of requests, and with a death after each of them.
 """
 
 from __future__ import annotations
@@ -28,7 +32,6 @@ from keyturn.references import Resolver
 from keyturn.stores.vault_client import ConnectionSettings, Mount, VaultClient, stanza
 from keyturn.stores.vault_documents import TRIES, Beside, Documents, Seen, crowded
 
-_TOKENS_KEPT = 50
 _MAIN_NEEDS = ("read", "update")
 _BESIDE_NEEDS = ("create", "read", "update")
 _NOTES_WISH = (*_BESIDE_NEEDS, "patch")  # wished for: without it notes are merged here, and two workers may lose one
@@ -53,6 +56,10 @@ class VaultKV2:
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "stages": (f"GET {_MAIN}, GET {_BESIDE}", f"read on {_MAIN} and {_BESIDE}"),
         "stage": (
+            f"POST {_BESIDE} (check-and-set), at first POST {_METADATA}",
+            f"create, update on {_BESIDE} and {_METADATA}",
+        ),
+        "spend": (
             f"POST {_BESIDE} (check-and-set), at first POST {_METADATA}",
             f"create, update on {_BESIDE} and {_METADATA}",
         ),
@@ -114,12 +121,22 @@ class VaultKV2:
                 if seen.beside.issued[token] == version.fingerprint and seen.find(version):
                     return version
                 raise ConflictError(
-                    f"{secret}: the token {token} is spent, it was staged here before", remedy="stage under a new token"
+                    f"{secret}: the token {token} is spent, it was used here before", remedy="stage under a new token"
                 )
-            issued = dict([*seen.beside.issued.items(), (token, version.fingerprint)][-_TOKENS_KEPT:])
-            beside = replace(seen.beside, pending=HeldKey(version, material), issued=issued, displaced=None)
+            beside = seen.beside.having_issued(token, version.fingerprint)
+            beside = replace(beside, pending=HeldKey(version, material), displaced=None)
             if await self._drop_and_write(secret, seen, beside):
                 return version
+        raise crowded(secret)
+
+    async def spend(self, secret: SecretRef, token: str) -> None:
+        """Needs `create` and `update` on the second document. Forgotten as vault_documents says."""
+        for _ in range(TRIES):
+            seen = await self._documents.look(secret)
+            if token in seen.raw.issued:
+                return
+            if await self._documents.write_beside(secret, seen.raw.having_issued(token)) is not None:
+                return
         raise crowded(secret)
 
     async def promote(self, secret: SecretRef, version: VersionRef, replacing: VersionRef) -> None:

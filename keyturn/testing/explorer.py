@@ -18,7 +18,7 @@ from typing import Any
 from keyturn.assembly import Assembly
 from keyturn.errors import DeniedError, KeyturnError, LostAnswerError, UnavailableError
 
-EFFECTS = frozenset({"create", "revoke", "stage", "promote", "discard", "annotate", "roll", "bar", "spend"})
+EFFECTS = frozenset({"create", "revoke", "stage", "spend", "promote", "bar", "discard", "annotate", "roll"})
 _FREE = frozenset({"aclose", "preflight", "members"})  # none of them looks at, or changes, what a rotation turns on
 _SETTLED = 20  # turns of the event loop: more than steps nest their gathers
 _NO_LIMIT = float("inf")

@@ -113,6 +113,7 @@ async def test_the_vaults_verbs(c: Assembly, monkeypatch: pytest.MonkeyPatch) ->
     new = KeyMaterial("sk-" + secrets.token_hex(24))
     seen: dict[str, set[str]] = {}
     seen["stages"], _ = await calls(sent, store.stages(secret))
+    seen["spend"], _ = await calls(sent, store.spend(secret, str(uuid.uuid4())))
     seen["stage"], version = await calls(sent, store.stage(secret, new, str(uuid.uuid4())))
     seen["annotate"], _ = await calls(sent, store.annotate(secret, {"reason": "a test"}))
     seen["annotations"], _ = await calls(sent, store.annotations(secret))
@@ -147,6 +148,7 @@ async def test_awss_verbs(c: Assembly, installation: Installation) -> None:
         new = KeyMaterial("sk-" + secrets.token_hex(24))
         seen: dict[str, set[str]] = {}
         seen["stages"], _ = await watch(store.stages(secret))
+        seen["spend"], _ = await watch(store.spend(secret, str(uuid.uuid4())))
         seen["stage"], version = await watch(store.stage(secret, new, str(uuid.uuid4())))
         seen["annotate"], _ = await watch(store.annotate(secret, {"reason": "a test"}))
         seen["annotations"], _ = await watch(store.annotations(secret))

@@ -9,7 +9,7 @@ import pytest
 from keyturn.testing.openbao import OpenBao
 from keyturn.testing.processes import Processes
 
-pytest.register_assert_rewrite(*(f"keyturn.testing.store_{part}" for part in ("scene", "races", "suite")))
+pytest.register_assert_rewrite(*(f"keyturn.testing.store_{part}" for part in ("scene", "races", "spending", "suite")))
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,9 @@ class DeadError(Exception):
     """The worker's process ends here."""
 
 
+Outcome = KeyturnError | DeadError | None
+
+
 class Step:
     """Gives the turn to whoever drives the coroutines."""
 
@@ -51,7 +54,10 @@ class Step:
 
 @dataclass
 class Model:
-    """One secret at AWS. `dies_at`: the call, counted over all, that a worker does not survive."""
+    """One secret at AWS. `dies_at`: the call, counted over all, that a worker does not survive.
+
+    `then`: the labels at a moment that a verb of a test wrote down.
+    """
 
     secret: SecretRef
     versions: dict[str, str] = field(default_factory=dict)
@@ -59,6 +65,7 @@ class Model:
     calls: int = 0
     dies_at: int = -1
     dies_before: bool = False
+    then: dict[str, str] = field(default_factory=dict)
 
     def store(self) -> AWSSecretsManager:
         store = AWSSecretsManager(SETTINGS, resolver(environ={}))
@@ -129,6 +136,9 @@ class Model:
         stages = finished(self.store().stages(self.secret))
         return {stage: NAMES[version.fingerprint] for stage, version in stages.items()}
 
+    def view_then(self) -> View:
+        return Model(self.secret, self.versions, self.then).view()
+
 
 def finished(verb: Coroutine[Any, Any, Any]) -> Any:
     """Run one verb alone."""
@@ -159,6 +169,14 @@ def stage(key: KeyMaterial, secret: SecretRef, token: str | None = None) -> Verb
     return lambda store: store.stage(secret, key, token or TOKENS[key.fingerprint()])
 
 
+def spend(model: Model, token: str) -> Verb:
+    async def turn(store: AWSSecretsManager) -> None:
+        await store.spend(model.secret, token)
+        model.then = dict(model.labels)
+
+    return turn
+
+
 def promote(key: KeyMaterial, replacing: KeyMaterial, secret: SecretRef) -> Verb:
     return lambda store: store.promote(secret, version(key), version(replacing))
 
@@ -181,21 +199,21 @@ class Worker:
 
     verb: Coroutine[Any, Any, object]
     done: bool = False
-    outcome: KeyturnError | None = None
+    outcome: Outcome = None
 
     def step(self) -> None:
         try:
             self.verb.send(None)
         except StopIteration:
             self.done = True
-        except KeyturnError as error:
+        except (KeyturnError, DeadError) as error:
             self.done, self.outcome = True, error
 
 
 def schedules(
-    prepare: Callable[[], Model], *verbs: Callable[[Model], Verb]
-) -> Iterator[tuple[Model, list[KeyturnError | None]]]:
-    """Every order with at most PREEMPTIONS switches away from a worker that could go on."""
+    prepare: Callable[[], Model], *verbs: Callable[[Model], Verb], switches: int = PREEMPTIONS
+) -> Iterator[tuple[Model, list[Outcome]]]:
+    """Every order with at most so many switches away from a worker that could go on."""
     open_prefixes: list[tuple[int, ...]] = [(first,) for first in range(len(verbs))]
     while open_prefixes:
         prefix = open_prefixes.pop()
@@ -210,7 +228,7 @@ def schedules(
                 chosen = prefix[here]
             else:
                 chosen = ready[0] if stay is None else stay
-                if stay is None or preemptions < PREEMPTIONS:
+                if stay is None or preemptions < switches:
                     open_prefixes += [(*trace, other) for other in ready if other != chosen]
             preemptions += stay is not None and chosen != stay
             trace.append(chosen)
@@ -232,7 +250,7 @@ def secret(request: pytest.FixtureRequest) -> SecretRef:
     return chosen
 
 
-def kinds(outcomes: Sequence[KeyturnError | None]) -> list[type | None]:
+def kinds(outcomes: Sequence[Outcome]) -> list[type | None]:
     return [None if outcome is None else type(outcome) for outcome in outcomes]
 
 
@@ -342,12 +360,134 @@ def test_two_rotations_of_one_value_at_once(secret: SecretRef) -> None:
         assert view[Stage.PREVIOUS] == "old"
 
 
+def is_spent(model: Model, token: str, *keys: KeyMaterial) -> bool:
+    """Whether the token refuses each of these."""
+    for key in keys:
+        with pytest.raises(ConflictError):
+            finished(model.store().stage(model.secret, key, token))
+    return True
+
+
+def stage_and_spend(secret: SecretRef, dies_at: int = -1, dies_before: bool = False) -> bool:
+    """Every order of a stage and a spend of its token; whether somebody was killed."""
+    token, start, killed = new_token(), {Stage.CURRENT: "old", Stage.PREVIOUS: "older"}, False
+
+    def prepare() -> Model:
+        model = staged_model(secret, None)
+        model.dies_at, model.dies_before = dies_at, dies_before
+        return model
+
+    for model, outcomes in schedules(prepare, lambda m: stage(NEWER, secret, token), lambda m: spend(m, token)):
+        model.dies_at = -1
+        stager, spender = kinds(outcomes)
+        killed = killed or DeadError in (stager, spender)
+        end = model.view()
+        staged = end.get(Stage.PENDING) == "newer"
+        assert end == {**start, **({Stage.PENDING: "newer"} if staged else {})}
+        assert spender in (None, DeadError)
+        assert stager in (None if staged else ConflictError, DeadError)
+        if spender is None:
+            assert model.view_then() == end, "staged after the spend was back"
+        finished(spend(model, token)(model.store()))
+        assert is_spent(model, token, NEW, OLD, OLDER, *(() if staged else (NEWER,)))
+        if staged:
+            finished(stage(NEWER, secret, token)(model.store()))
+        assert model.view() == end
+    return killed
+
+
+def test_of_a_stage_and_a_spend_of_its_token_the_first_one_stands(secret: SecretRef) -> None:
+    stage_and_spend(secret)
+
+
+@pytest.mark.parametrize("dies_before", [True, False], ids=["before", "after"])
+def test_of_a_stage_and_a_spend_the_first_one_stands_whoever_is_killed(secret: SecretRef, dies_before: bool) -> None:
+    deaths = 0
+    while stage_and_spend(secret, deaths, dies_before):
+        deaths += 1
+    assert deaths > 8, "not every call was a death"
+
+
+def test_a_promote_goes_through_beside_a_spend(secret: SecretRef) -> None:
+    token = new_token()
+    for model, outcomes in schedules(
+        lambda: staged_model(secret), lambda m: promote(NEW, OLD, secret), lambda m: spend(m, token)
+    ):
+        assert kinds(outcomes) == [None, None]
+        assert model.view_then()[Stage.CURRENT] in ("old", "new")
+        assert is_spent(model, token, NEWER, NEW, OLD)
+        assert model.view() == {Stage.CURRENT: "new", Stage.PREVIOUS: "old"}
+
+
+@pytest.mark.parametrize("key", [NEW, OLDER], ids=["pending", "previous"])
+def test_a_discard_keeps_a_promote_out_also_beside_a_spend(secret: SecretRef, key: KeyMaterial) -> None:
+    token, name = new_token(), NAMES[key.fingerprint()]
+    for model, outcomes in schedules(
+        lambda: staged_model(secret),
+        lambda m: promote(key, OLD, secret),
+        lambda m: spend(m, token),
+        lambda m: discard(key, secret),
+        switches=2,
+    ):
+        promoted, spent, discarded = kinds(outcomes)
+        assert spent is None
+        assert {promoted, discarded} == {None, ConflictError}
+        assert model.consumed() == ("old" if discarded is None else name)
+        assert is_spent(model, token, NEWER)
+
+
+@pytest.mark.parametrize("value", [OLD, OLDER, THEIRS], ids=["back", "further back", "theirs"])
+@pytest.mark.parametrize("promoted", [False, True])
+def test_a_spend_hides_no_key_whatever_a_hand_makes_of_the_value(
+    secret: SecretRef, value: KeyMaterial, promoted: bool
+) -> None:
+    """What stands beside the value says what it would say without the spend."""
+
+    def prepare() -> Model:
+        model = staged_model(secret)
+        if promoted:
+            finished(promote(NEW, OLD, secret)(model.store()))
+        return model
+
+    plain = prepare()
+    plain.write(value)
+    for model, outcomes in schedules(prepare, lambda m: spend(m, new_token()), lambda m: hand(m, value)):
+        assert kinds(outcomes) == [None, None]
+        assert model.view() == plain.view()
+
+
+def test_two_tokens_spent_at_once_are_both_spent(secret: SecretRef) -> None:
+    tokens = new_token(), new_token()
+    for model, outcomes in schedules(
+        lambda: staged_model(secret), lambda m: spend(m, tokens[0]), lambda m: spend(m, tokens[1])
+    ):
+        assert kinds(outcomes) == [None, None]
+        assert all(is_spent(model, token, NEWER) for token in tokens)
+        assert model.view() == staged_model(secret).view()
+
+
+def test_a_field_remembers_its_last_fifty_tokens_and_not_the_one_before() -> None:
+    model, tokens = staged_model(FIELD), [new_token() for _ in range(51)]
+    for token in tokens:
+        finished(model.store().spend(FIELD, token))
+    assert all(is_spent(model, token, NEWER) for token in tokens[1:])
+    finished(model.store().stage(FIELD, NEWER, tokens[0]))
+    assert model.view()[Stage.PENDING] == "newer"
+
+
+SPENT_TOKEN = new_token()
+
 # What is PENDING at the start, the verb, and what is held in the end.
 VERBS: Mapping[str, tuple[KeyMaterial | None, Callable[[SecretRef], Verb], View]] = {
     "stage": (
         NEW,
         lambda secret: stage(NEWER, secret),
         {Stage.CURRENT: "old", Stage.PREVIOUS: "older", Stage.PENDING: "newer"},
+    ),
+    "spend": (
+        NEW,
+        lambda secret: lambda store: store.spend(secret, SPENT_TOKEN),
+        {Stage.CURRENT: "old", Stage.PREVIOUS: "older", Stage.PENDING: "new"},
     ),
     "promote": (NEW, lambda secret: promote(NEW, OLD, secret), {Stage.CURRENT: "new", Stage.PREVIOUS: "old"}),
     "rollback": (None, lambda secret: promote(OLDER, OLD, secret), {Stage.CURRENT: "older", Stage.PREVIOUS: "old"}),
@@ -375,12 +515,15 @@ def test_a_worker_killed_at_any_call_is_finished_by_the_next(secret: SecretRef, 
             model.dies_at = -1
         else:
             assert at > 3, "the worker was never killed"
+            model.dies_at = -1
+            assert name != "spend" or is_spent(model, SPENT_TOKEN, NEW, NEWER)
             return
         if not lost_the_way_back(secret, name, model, expected):
             # At every instant it is as before or as after: nothing in between is ever shown.
             assert model.view() in (start, expected)
             finished(verb(secret)(model.store()))
             assert model.view() == expected
+            assert name != "spend" or is_spent(model, SPENT_TOKEN, NEW, NEWER)
     pytest.fail("the verb never ends")
 
 

@@ -18,6 +18,7 @@ from botocore.config import Config
 from pydantic import ValidationError
 
 from keyturn.errors import (
+    ConflictError,
     DeniedError,
     KeyturnError,
     MisconfiguredError,
@@ -348,6 +349,42 @@ async def test_a_secret_without_a_value_is_not_staged(store: AWSSecretsManager, 
     operator.api.create_secret(Name=path)
     await refused(store.stage(SecretRef("aws", path), new_key(), new_token()), NotFoundError)
     assert "VersionIdsToStages" not in operator.api.describe_secret(SecretId=path)
+
+
+async def test_a_secret_without_a_value_takes_no_spent_token(store: AWSSecretsManager, operator: Operator) -> None:
+    """Its version would become AWSCURRENT."""
+    path = f"prod/{secrets.token_hex(6)}/empty"
+    operator.api.create_secret(Name=path)
+    for field in (None, "OPENAI_API_KEY"):
+        await refused(store.spend(SecretRef("aws", path, field), new_token()), NotFoundError)
+    assert "VersionIdsToStages" not in operator.api.describe_secret(SecretId=path)
+
+
+async def test_a_spent_token_is_a_version_that_is_no_key(
+    store: AWSSecretsManager, whole: Place, operator: Operator, aws: AWSDouble
+) -> None:
+    path, tokens = whole.secret.path, (new_token(), new_token())
+    before = operator.labels(path)
+    for token in tokens:
+        await store.spend(whole.secret, token)
+        assert operator.labels(path) == {**before, "keyturn/draft": token}
+        text = operator.api.get_secret_value(SecretId=path, VersionId=token)["SecretString"]
+        with pytest.raises(ValueError, match="white space"):
+            KeyMaterial(text)
+    await store.spend(whole.secret, tokens[0])
+    assert operator.labels(path) == {**before, "keyturn/draft": tokens[1]}
+    versions = operator.api.list_secret_version_ids(SecretId=path, IncludeDeprecated=True)["Versions"]
+    assert {version["VersionId"] for version in versions} == {before["AWSCURRENT"], *tokens}
+    await refused(store.stage(whole.secret, new_key(), tokens[0]), ConflictError)  # it has no label any more
+
+
+async def test_spending_again_takes_no_version_and_no_label(store: AWSSecretsManager, place: Place, aws: AWSDouble) -> None:
+    token = new_token()
+    await store.spend(place.secret, token)
+    aws.calls.clear()
+    await store.spend(place.secret, token)
+    assert aws.calls["UpdateSecretVersionStage"] == 0
+    assert aws.calls["PutSecretValue"] == (0 if place.secret.field else 1)
 
 
 async def test_the_bytes_beside_a_field_stay(store: AWSSecretsManager, operator: Operator) -> None:

@@ -6,6 +6,7 @@ test_vault_kv2.py shows that a real server behaves like the model.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +40,10 @@ def version(key: KeyMaterial) -> VersionRef:
 
 
 class KV2:
-    """KV v2, as far as the store uses it: numbered documents, and writes that name the number they replace."""
+    """KV v2, as far as the store uses it: numbered documents, and writes that name the number they replace.
+
+    What is read has its names sorted, as Vault does it.
+    """
 
     def __init__(self) -> None:
         self.documents: dict[str, tuple[int, dict[str, Any]]] = {}
@@ -51,9 +55,8 @@ class KV2:
             return Answer(204, {})
         number, fields = self.documents.get(path, (0, {}))
         if method == "GET":
-            return (
-                Answer(200, {"data": {"data": dict(fields), "metadata": {"version": number}}}) if number else Answer(404, {})
-            )
+            read = json.loads(json.dumps(fields, sort_keys=True))
+            return Answer(200, {"data": {"data": read, "metadata": {"version": number}}}) if number else Answer(404, {})
         if body["options"]["cas"] != number:
             return Answer(400, {})
         self.documents[path] = (number + 1, dict(body["data"]))
@@ -108,6 +111,7 @@ class Worker:
     outcome: object = None
     done: bool = False
     requests: int = 0
+    ended_at: int = 0  # how many requests had been made by all when it came back
     seen: list[View] = field(default_factory=list)
 
     def step(self) -> None:
@@ -121,6 +125,11 @@ class Worker:
             self.work.close()
             self.done, self.outcome = True, "died"
         self.requests += 1
+
+    def run(self) -> None:
+        """To its end, with nobody else about."""
+        while not self.done:
+            self.step()
 
 
 @dataclass
@@ -152,6 +161,7 @@ def play(verbs: Verbs, lives: int | None, choose: Callable[[int], int]) -> Run:
         chosen = living[choose(len(living))]
         chosen.step()
         run.views.append(server.view())
+        chosen.ended_at = len(run.views) - 1
         for worker in living:
             worker.seen.append(run.views[-1])
         living = [worker for worker in (chosen, *(other for other in living if other is not chosen)) if not worker.done]
@@ -185,8 +195,7 @@ def every_order(verbs: Verbs, lives: int | None = None, switches: int = SWITCHES
 def alone(work: Work) -> object:
     """Play one verb with nobody else about."""
     worker = Worker(work)
-    while not worker.done:
-        worker.step()
+    worker.run()
     if isinstance(worker.outcome, Exception):
         raise worker.outcome
     return worker.outcome
@@ -222,8 +231,12 @@ def discard(key: KeyMaterial) -> Work:
     return store().discard(SECRET, version(key))
 
 
-def stage(key: KeyMaterial) -> Work:
-    return store().stage(SECRET, key, new_token())
+def stage(key: KeyMaterial, token: str | None = None) -> Work:
+    return store().stage(SECRET, key, token or new_token())
+
+
+def spend(token: str) -> Work:
+    return store().spend(SECRET, token)
 
 
 async def operator(server: KV2, name: str, value: str) -> None:
@@ -290,6 +303,110 @@ def test_a_promote_and_a_later_stage_never_serve_what_was_replaced(lives: int | 
         assert run.views[-1][Stage.CURRENT] == ("old" if run.outcomes[0] is ConflictError else run.views[-1][Stage.CURRENT])
 
 
+def staged(view: View) -> bool:
+    return view.get(Stage.PENDING) == "newer"
+
+
+@pytest.mark.parametrize("lives", DEATHS)
+@pytest.mark.parametrize("order", [1, -1], ids=["stage dies", "spend dies"])
+def test_of_a_stage_and_a_spend_of_its_token_the_first_one_stands(lives: int | None, order: int) -> None:
+    token = new_token()
+    for run in every_order(lambda server: [stage(NEWER, token), spend(token)][::order], lives):
+        stager, spender = run.workers[::order]
+        check_always(run)
+        before, end = run.views[0], run.views[-1]
+        assert end == {**before, Stage.PENDING: "newer" if staged(end) else "new"}
+        assert spender.outcome in (None, "died")
+        if spender.outcome is None:
+            assert staged(run.views[spender.ended_at]) == staged(end), "staged after the spend was back"
+        if stager.outcome != "died":
+            assert isinstance(stager.outcome, VersionRef if staged(end) else ConflictError)
+        Client.server = run.server
+        alone(spend(token))
+        for key in (NEW, OLD) if staged(end) else (NEWER, NEW, OLD):
+            with pytest.raises(ConflictError):
+                alone(stage(key, token))
+        if staged(end):
+            alone(stage(NEWER, token))
+        assert run.server.view() == end
+
+
+@pytest.mark.parametrize("lives", DEATHS)
+def test_a_promote_goes_through_beside_a_spend(lives: int | None) -> None:
+    token = new_token()
+    for run in every_order(lambda server: [promote(NEW), spend(token)], lives):
+        check_always(run)
+        check_old_is_kept(run)
+        assert run.outcomes in ([None, None], ["died", None])
+        served = {Stage.CURRENT: "new", Stage.PREVIOUS: "old"}
+        not_yet = {Stage.CURRENT: "old", Stage.PENDING: "new", Stage.PREVIOUS: "older"}
+        assert run.views[-1] == served if run.outcomes[0] is None else run.views[-1] in (served, not_yet)
+        assert all(view in (served, not_yet) for view in run.views)
+        Client.server = run.server
+        with pytest.raises(ConflictError):
+            alone(stage(NEWER, token))
+        alone(promote(NEW))
+        assert run.server.view() == served
+
+
+@pytest.mark.parametrize("lives", DEATHS)
+def test_a_spend_that_dies_beside_a_promote_harms_nothing(lives: int | None) -> None:
+    for run in every_order(lambda server: [spend(new_token()), promote(NEW)], lives):
+        check_always(run)
+        check_old_is_kept(run)
+        assert run.outcomes in ([None, None], ["died", None])
+        assert run.views[-1] == {Stage.CURRENT: "new", Stage.PREVIOUS: "old"}
+
+
+def test_a_discard_keeps_a_promote_out_also_beside_a_spend() -> None:
+    token = new_token()
+    for run in every_order(lambda server: [promote(NEW), spend(token), discard(NEW)], switches=3):
+        check_always(run)
+        check_old_is_kept(run)
+        promoted, spent, discarded = run.outcomes
+        assert spent is None
+        assert {promoted, discarded} == {None, ConflictError}
+        assert run.views[-1][Stage.CURRENT] == ("old" if discarded is None else "new")
+
+
+@pytest.mark.parametrize("lives", DEATHS)
+@pytest.mark.parametrize("value", [OLD, OLDER, new_key()], ids=["back", "further back", "theirs"])
+def test_a_spend_hides_no_key_whatever_an_operator_makes_of_the_value(value: KeyMaterial, lives: int | None) -> None:
+    """After a promote that died, or did not: the second document says what it would say without the spend."""
+
+    def changed(server: KV2) -> Work:
+        Worker(promote(NEW), lives).run()
+        return operator(server, "OPENAI_API_KEY", value.reveal())
+
+    (plain,) = every_order(lambda server: [changed(server)])
+    for run in every_order(lambda server: [changed(server), spend(new_token())]):
+        assert run.outcomes == [None, None]
+        assert run.views[-1] == plain.views[-1]
+
+
+@pytest.mark.parametrize("lives", DEATHS)
+def test_two_tokens_spent_at_once_are_both_spent(lives: int | None) -> None:
+    tokens = new_token(), new_token()
+    for run in every_order(lambda server: [spend(token) for token in tokens], lives):
+        assert run.outcomes in ([None, None], ["died", None])
+        Client.server = run.server
+        for token in tokens if run.outcomes[0] is None else tokens[1:]:
+            with pytest.raises(ConflictError):
+                alone(stage(NEWER, token))
+        assert run.views[-1] == run.views[0]
+
+
+def test_the_last_fifty_tokens_are_remembered_and_the_one_before_is_not() -> None:
+    prepared()
+    tokens = sorted((new_token() for _ in range(51)), reverse=True)  # the newest is the first in the alphabet
+    for token in tokens:
+        alone(spend(token))
+    for token in tokens[1:]:
+        with pytest.raises(ConflictError):
+            alone(stage(NEWER, token))
+    assert isinstance(alone(stage(NEWER, tokens[0])), VersionRef)
+
+
 @pytest.mark.parametrize("lives", DEATHS)
 def test_whoever_comes_after_a_death_finishes_the_rotation(lives: int | None) -> None:
     for run in every_order(lambda server: [promote(NEW)], lives):
@@ -344,7 +461,14 @@ def test_many_at_once_in_random_orders() -> None:
     for seed in range(400):
         chance = random.Random(seed)
         run = play(
-            lambda server: [promote(NEW), promote(NEW), discard(NEW), promote(OLDER), stage(NEWER)],
+            lambda server: [
+                promote(NEW),
+                promote(NEW),
+                discard(NEW),
+                promote(OLDER),
+                stage(NEWER),
+                spend(new_token()),
+            ],
             chance.choice(DEATHS),
             chance.randrange,
         )

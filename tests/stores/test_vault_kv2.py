@@ -17,6 +17,7 @@ from keyturn.material import KeyMaterial
 from keyturn.model import Finding, SecretRef, Stage, VersionRef
 from keyturn.ports import SecretStore
 from keyturn.references import resolver
+from keyturn.stores.vault_documents import Documents
 from keyturn.stores.vault_kv2 import VaultKV2, policy
 from keyturn.testing.openbao import AppRole, OpenBao
 from keyturn.testing.processes import free_port, wait_for_http
@@ -338,6 +339,17 @@ async def test_the_document_beside_keeps_no_history(setting: Setting) -> None:
     kv = setting.server.root.secrets.kv.v2
     metadata = kv.read_secret_metadata(f"keyturn/{setting.secret.path}/OPENAI_API_KEY")["data"]
     assert len(metadata["versions"]) == 1
+
+
+async def test_the_order_in_which_tokens_were_used_survives_the_server(setting: Setting) -> None:
+    """The oldest are forgotten first. (Vault gives the names of a mapping back sorted.)"""
+    tokens = sorted((new_token() for _ in range(4)), reverse=True)
+    for token in tokens[:3]:
+        await setting.store.spend(setting.secret, token)
+    await setting.store.stage(setting.secret, new_key(), tokens[3])
+    document = await setting.operator.read(f"keyturn/{setting.secret.path}/OPENAI_API_KEY")
+    assert [token for token, _ in document["issued"]] == tokens
+    assert list((await Documents(setting.store._vault, "secret", "keyturn").beside(setting.secret)).issued) == tokens
 
 
 @pytest.mark.parametrize("path", ["../sys/seal", "a//b", "a/./b", "/a", "a/"])
