@@ -237,6 +237,11 @@ def _refused(error: ClientError, secret: SecretRef) -> KeyturnError:
         return PermanentError(
             what, remedy="enable the secret's KMS key, and allow kms:Decrypt and kms:GenerateDataKey on it"
         )
+    if operation == "TagResource" and code in ("InvalidParameterException", "LimitExceededException"):
+        # Which of the two AWS answers to a 51st tag is not documented; of them the API reference declares only the first.
+        return PermanentError(
+            what, remedy="AWS allows 50 tags for a secret, and keyturn's notes need some: remove tags, or split the bundle"
+        )
     if code == "LimitExceededException":
         return PermanentError(
             what,

@@ -41,6 +41,7 @@ from keyturn.stores.aws_versions import (
     CURRENT,
     DRAFT,
     MAX_LABELS,
+    MAX_TAGS,
     PENDING,
     PREVIOUS,
     SPENT,
@@ -329,7 +330,9 @@ def _replica_states(description: Mapping[str, Any]) -> dict[str, str]:
 
 def _of_description(secret: SecretRef, description: Mapping[str, Any], settings: AWSSettings) -> Sequence[Finding]:
     """What DescribeSecret shows that would stop a rotation half-way."""
-    needed = [PENDING, PREVIOUS] if secret.field is None else [PREVIOUS, DRAFT, field_label(secret)]
+    needed = [PREVIOUS, DRAFT, PENDING if secret.field is None else field_label(secret)]
+    tags = [tag["Key"] for tag in description.get("Tags", []) if not tag["Key"].startswith("aws:")]
+    others = sum(not _is_ours(key, _tag_prefix(secret)) for key in tags)
     unreplicated = [region for region in settings.replicas if region not in _replica_states(description)]
     primary = description.get("PrimaryRegion", settings.region)
     faults = (
@@ -349,6 +352,11 @@ def _of_description(secret: SecretRef, description: Mapping[str, Any], settings:
             len({*labels_of(description), *needed}) > MAX_LABELS,
             "it has no staging label left",
             f"AWS allows {MAX_LABELS} for a secret: let overlaps end, remove labels, or split the bundle",
+        ),
+        (
+            others + max(len(tags) - others, aws_tags.MOST) > MAX_TAGS,
+            f"it has {max(0, MAX_TAGS - others)} tags for keyturn's notes of this value, which may grow to {aws_tags.MOST}",
+            f"AWS allows {MAX_TAGS} for a secret: remove tags, or split the bundle",
         ),
         (
             bool(unreplicated),

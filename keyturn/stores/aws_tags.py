@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 _PIECE = 250
+MOST = 5  # tags that the notes of one value take: 2 to 4, and about 1,100 characters when many old keys are left to revoke
 _HEAD = re.compile(r"([a-z_]{1,24}):(\d{1,3}):")
 
 

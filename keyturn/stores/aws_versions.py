@@ -23,6 +23,7 @@ from keyturn.stores.json_bundle import NotABundleError, field_text
 CURRENT, PENDING, PREVIOUS = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"
 DRAFT = "keyturn/draft"
 MAX_LABELS = 20  # over all versions of a secret (user guide, quotas)
+MAX_TAGS = 50  # of a secret, not counting aws:... (API reference, TagResource; General Reference, quotas for tagging)
 SPENT = "keyturn: nothing is staged under this version's id\n"  # no key is equal to it: KeyMaterial takes no line's end
 _MAX_BYTES = 65_536
 _MAX_FIELD_NAME = 100  # a tag's key has 127 characters

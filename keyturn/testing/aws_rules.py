@@ -27,7 +27,7 @@ CURRENT, PREVIOUS, PENDING = "AWSCURRENT", "AWSPREVIOUS", "AWSPENDING"
 MAX_BYTES = 65_536
 MAX_VERSIONS = 100
 MAX_LABELS = 20  # "Staging labels attached across all versions of a secret"
-MAX_TAGS = 50
+MAX_TAGS = 50  # not counting AWS's own
 _TAG_TEXT = re.compile(r"[\w .:/=+@-]*")
 
 Body = dict[str, Any]
@@ -198,7 +198,9 @@ class SecretsManagerRules:
                 raise RefusedError("InvalidParameterException", "A tag is too long, or starts with aws:.")
             if not _TAG_TEXT.fullmatch(key + value):
                 raise RefusedError("InvalidParameterException", "A tag has characters that are not allowed.")
-        if len({tag["Key"] for tag in [*(secret.tags or []), *call.body["Tags"]]}) > MAX_TAGS:
+        keys = {tag["Key"] for tag in [*(secret.tags or []), *call.body["Tags"]]}
+        if sum(not key.startswith("aws:") for key in keys) > MAX_TAGS:
+            # TagResource declares no LimitExceededException; which of its errors this is, AWS does not say.
             raise RefusedError("InvalidParameterException", "A secret can't have more than 50 tags.")
         return call.moto()
 

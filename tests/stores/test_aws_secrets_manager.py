@@ -455,6 +455,33 @@ async def test_a_bundle_without_a_label_left_says_so_and_serves_on(
     assert (await store.current(bundle.secret)).material == bundle.key
 
 
+async def test_seventeen_fields_of_a_secret_have_labels(store: AWSSecretsManager, bundle: Place, operator: Operator) -> None:
+    path = bundle.secret.path
+    current = operator.labels(path)["AWSCURRENT"]
+    details = []
+    for number in range(1, 18):
+        label = f"keyturn/field/ANOTHER_{number}"
+        operator.api.update_secret_version_stage(SecretId=path, VersionStage=label, MoveToVersionId=current)
+        details.append([found.detail for found in await store.preflight(bundle.secret) if found.ok is False])
+    assert details == [[]] * 16 + [["it has no staging label left"]]
+
+
+async def test_a_whole_secret_needs_three_labels_beside_current(
+    store: AWSSecretsManager, whole: Place, operator: Operator
+) -> None:
+    path = whole.secret.path
+    current = operator.labels(path)["AWSCURRENT"]
+    for number in range(17):
+        operator.api.update_secret_version_stage(SecretId=path, VersionStage=f"theirs-{number}", MoveToVersionId=current)
+    wrong = [finding for finding in await store.preflight(whole.secret) if finding.ok is False]
+    assert [finding.detail for finding in wrong] == ["it has no staging label left"]
+    operator.api.update_secret_version_stage(SecretId=path, VersionStage="theirs-0", RemoveFromVersionId=current)
+    assert [finding for finding in await store.preflight(whole.secret) if finding.ok is False] == []
+    _, _, old = await rotate(store, whole)
+    await store.discard(whole.secret, await store.stage(whole.secret, new_key(), new_token()))
+    assert (await store.stages(whole.secret))[Stage.PREVIOUS] == old
+
+
 async def test_a_document_that_is_not_ours_under_our_label_is_not_guessed_at(
     store: AWSSecretsManager, bundle: Place, operator: Operator
 ) -> None:
@@ -597,6 +624,55 @@ async def test_notes_leave_other_tags_alone(store: AWSSecretsManager, place: Pla
     await store.annotate(place.secret, {"new_key": "svc_1"})
     await store.annotate(place.secret, {"new_key": None})
     assert operator.api.describe_secret(SecretId=place.secret.path)["Tags"] == theirs
+
+
+async def test_preflight_finds_too_few_tags_for_the_notes(
+    store: AWSSecretsManager, place: Place, operator: Operator
+) -> None:
+    path = place.secret.path
+
+    def theirs(first: int, last: int) -> None:
+        operator.api.tag_resource(
+            SecretId=path, Tags=[{"Key": f"theirs-{number}", "Value": "x"} for number in range(first, last)]
+        )
+
+    async def wrong() -> list[tuple[str, str]]:
+        return [(found.detail, found.remedy) for found in await store.preflight(place.secret) if found.ok is False]
+
+    theirs(0, 45)
+    assert await wrong() == []
+    theirs(45, 46)
+    ((detail, remedy),) = await wrong()
+    assert detail == "it has 4 tags for keyturn's notes of this value, which may grow to 5"
+    assert "50" in remedy
+    await store.annotate(place.secret, {"a" * 24: "x" * 120, "b" * 24: "x" * 120})  # two tags, which it has already
+    assert len(await wrong()) == 1
+    operator.api.untag_resource(SecretId=path, TagKeys=["theirs-45"])
+    assert await wrong() == []
+
+
+async def test_tags_that_are_not_there_to_be_counted(store: AWSSecretsManager, operator: Operator) -> None:
+    """AWS does not count its own; notes that are long already are not counted on top of the longest."""
+    path = f"prod/{secrets.token_hex(6)}/openai"
+    own = [{"Key": f"aws:cloudformation:{name}", "Value": "x"} for name in ("stack-id", "stack-name", "logical-id")]
+    operator.api.create_secret(Name=path, SecretString=new_key().reveal(), Tags=own)  # type: ignore[arg-type]
+    secret = SecretRef("aws", path)
+    theirs = [{"Key": f"theirs-{number}", "Value": "x"} for number in range(43)]
+    operator.api.tag_resource(SecretId=path, Tags=theirs)  # type: ignore[arg-type]
+    await store.annotate(secret, {f"note_{letter}": "x" * 120 for letter in "abcdefghijkl"})
+    assert sum(tag["Key"].startswith("keyturn:") for tag in operator.api.describe_secret(SecretId=path)["Tags"]) == 7
+    assert [finding for finding in await store.preflight(secret) if finding.ok is False] == []
+
+
+async def test_notes_for_which_no_tag_is_left_are_refused_in_our_words(
+    store: AWSSecretsManager, place: Place, operator: Operator
+) -> None:
+    theirs = [{"Key": f"theirs-{number}", "Value": "x"} for number in range(50)]
+    operator.api.tag_resource(SecretId=place.secret.path, Tags=theirs)  # type: ignore[arg-type]
+    caught = await refused(store.annotate(place.secret, {"new_key": "svc_1"}), PermanentError, place.key)
+    assert "TagResource" in caught.message
+    assert "50 tags" in caught.remedy
+    assert await store.annotations(place.secret) == {}
 
 
 # The policies for users.

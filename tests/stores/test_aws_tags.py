@@ -8,7 +8,7 @@ import string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.stores.aws_tags import pack, unpack
+from keyturn.stores.aws_tags import MOST, pack, unpack
 
 ALPHABET = string.ascii_letters + string.digits + " _.:/=+@-"
 KEYS = st.text(string.ascii_lowercase + "_", min_size=1, max_size=24)
@@ -31,6 +31,12 @@ def test_every_value_is_one_that_aws_takes(notes: dict[str, str]) -> None:
 
 def test_twelve_notes_of_full_length_need_eight_tags() -> None:
     assert len(pack({f"{letter * 24}": "x" * 120 for letter in string.ascii_lowercase[:12]})) == 8
+
+
+def test_notes_of_bad_times_fit_into_what_preflight_counts_on() -> None:
+    notes = {letter * 20: "x" * 55 for letter in string.ascii_lowercase[:14]}
+    assert sum(len(key) + len(text) for key, text in notes.items()) == 1050
+    assert len(pack(notes)) == MOST
 
 
 @given(NOTES, NOTES)

@@ -259,6 +259,15 @@ def test_tags_have_limits(api: Any, name: str) -> None:
     for key, value in (("one more", "x"), ("k0", "x" * 256), ("k0", "a;b"), ("k0", "aws:x"), ("x" * 128, "x")):
         tags = [{"Key": key, "Value": value}]
         assert refusal(api.tag_resource, SecretId=name, Tags=tags) == (400, "InvalidParameterException")
+    api.tag_resource(SecretId=name, Tags=[{"Key": "k0", "Value": "changed"}])
+
+
+def test_tags_that_aws_itself_has_put_there_are_not_counted(api: Any) -> None:
+    name = f"test/{secrets.token_hex(6)}"
+    api.create_secret(Name=name, SecretString="x", Tags=[{"Key": "aws:cloudformation:stack-name", "Value": "x"}])
+    api.tag_resource(SecretId=name, Tags=[{"Key": f"k{number}", "Value": "x"} for number in range(50)])
+    tags = [{"Key": "one more", "Value": "x"}]
+    assert refusal(api.tag_resource, SecretId=name, Tags=tags) == (400, "InvalidParameterException")
 
 
 def test_of_many_moves_from_one_version_exactly_one_succeeds(api: Any, name: str) -> None:
