@@ -25,6 +25,9 @@ from keyturn.model import (
     VersionRef,
 )
 
+APART = "key_"
+"""Which key a value is: notes of such names outlive every race, since a key that nobody remembers is never revoked."""
+
 
 class KeyProvider(Protocol):
     """The provider's key API."""
@@ -122,7 +125,11 @@ class SecretStore(Protocol):
         ...
 
     async def annotate(self, secret: SecretRef, notes: Mapping[str, str | None]) -> None:
-        """Set (text) or drop (None) notes beside the value. Keys [a-z_]{1,24}; values [A-Za-z0-9 _.:/=+@-]{0,120}."""
+        """Set (text) or drop (None) notes beside the value. Keys [a-z_]{1,24}; values [A-Za-z0-9 _.:/=+@-]{0,120}.
+
+        Where two write at the same time, notes of one may be lost; but no note whose name begins with APART is ever lost to
+        a writing of others.
+        """
         ...
 
     async def annotations(self, secret: SecretRef) -> Mapping[str, str]:

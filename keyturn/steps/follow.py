@@ -17,8 +17,8 @@ async def follow(c: Assembly, new: VersionRef) -> None:
     """Every further secret holds `new`, which is CURRENT in the deciding one. Safe to repeat.
 
     A worker that was stalled brings nothing back: it swaps only what it saw in the follower, and looks at the deciding
-    secret again once the value stands there. Whoever revokes a value bars it in the deciding secret first and in the
-    followers next; so either that look fails, or the swap does. ConflictError when CURRENT has moved on.
+    secret again once the value stands there. Whoever revokes a value bars it in the deciding secret first and takes it out
+    of the followers next; so either that look fails, or the swap does. ConflictError when CURRENT has moved on.
     """
     for each, where in c.secrets[1:]:
         stages = await where.stages(each)

@@ -1,7 +1,8 @@
 """revoke: after the overlap check the evidence again, delete the old key, and see it refused.
 
-The order is the fence. Before a key is deleted its value is barred everywhere: after that no promote of it succeeds,
-neither a rollback's nor that of a worker which was stalled. What a person puts back by hand is looked for once more.
+The order is the fence. Before a key is deleted its value is barred in the deciding secret, and taken out of the further
+ones: after that no promote of it succeeds, neither a rollback's nor that of a worker which was stalled. What a person puts
+back by hand is looked for once more.
 """
 
 from __future__ import annotations
@@ -82,8 +83,7 @@ async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
         return await _leave_to_a_person(c, fingerprint, material)
     ref = await ref_of(c, key)
     await _refuse_what_is_in_service(c, fingerprint)
-    for each, where in c.secrets:  # the deciding one first: see `follow`
-        await where.bar(each, VersionRef("", fingerprint))
+    await _bar(c, VersionRef("", fingerprint))
     await _refuse_what_is_in_service(c, fingerprint)
     await c.provider.revoke(ref)
     c.say("revoke", f"deleted {key}")
@@ -92,6 +92,14 @@ async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
     if material is None:
         return Revoked(key, None, "revoked; its text was no longer held, so its refusal was not tried")
     return Revoked(key, refused_at, "revoked, and refused by the provider")
+
+
+async def _bar(c: Assembly, version: VersionRef) -> None:
+    """The deciding secret first: see `follow`. It keeps the text, for seeing the key refused."""
+    secret, store = c.decider
+    await store.bar(secret, version)
+    for each, where in c.secrets[1:]:
+        await where.discard(each, version)
 
 
 async def _text(c: Assembly, fingerprint: str) -> KeyMaterial | None:

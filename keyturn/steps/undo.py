@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from keyturn.assembly import Assembly
 from keyturn.errors import ConflictError
@@ -32,6 +33,8 @@ async def undo(c: Assembly, turn: Turn, key: CreatedKey | None) -> bool:
     # Whoever promotes a value has claimed it before. Without a claim, and held nowhere, it was never served and never is.
     if key.material.fingerprint() in journal.keys or any(_is(version, key) for version in stages.values()):
         c.say("undo", "the new key was promoted or given up by another run: nothing is undone")
+        if key.material.fingerprint() not in [version.fingerprint for version in stages.values()]:
+            await _drop_from_the_further(c, VersionRef("", key.material.fingerprint()))
         return False
     await c.provider.revoke(key.ref)
     c.say("undo", f"revoked {key.ref.id}, which was never staged")
@@ -62,8 +65,7 @@ async def _give_up(
     if place := await in_service(c, pending.fingerprint):
         c.say("undo", f"{place}: the new key goes when old keys do")
         return False
-    for each, where in c.secrets[1:]:
-        await where.discard(each, pending)
+    await _drop_from_the_further(c, pending)
     if key_id == UNKNOWN:
         c.say("undo", "the new key could not be matched to a key at the provider: delete it there by hand")
     else:
@@ -73,6 +75,13 @@ async def _give_up(
     await store.annotate(secret, notes(keys={pending.fingerprint: None}, pending_fingerprint=None, staged_at=None))
     c.say("undo", "given up; the key in service is untouched")
     return True
+
+
+async def _drop_from_the_further(c: Assembly, version: VersionRef) -> None:
+    """A value that the deciding secret does not hold has no business there. One that is served there is left to `follow`."""
+    for each, where in c.secrets[1:]:
+        with suppress(ConflictError):
+            await where.discard(each, version)
 
 
 def _is(version: VersionRef, key: CreatedKey | None) -> bool:

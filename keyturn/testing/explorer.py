@@ -17,6 +17,7 @@ from typing import Any
 
 from keyturn.assembly import Assembly
 from keyturn.errors import DeniedError, KeyturnError, LostAnswerError, UnavailableError
+from keyturn.ports import APART
 
 EFFECTS = frozenset({"create", "revoke", "stage", "spend", "promote", "bar", "discard", "annotate", "roll"})
 _FREE = frozenset({"aclose", "preflight", "members"})  # none of them looks at, or changes, what a rotation turns on
@@ -58,7 +59,8 @@ class Post:
 class Actor:
     """One process. `faults`: what happens at which of its calls, counted from 0. `after_effect`: called after each effect.
 
-    `merges_notes`: annotate is a read, a merge and a write, as in stores that cannot merge themselves.
+    `merges_notes`: annotate is a read, a merge and a write, as in stores that cannot merge themselves; but for the notes
+    that the port keeps apart.
     """
 
     name: str
@@ -202,10 +204,10 @@ class _Watched:
 
     async def _merge_notes(self, secret: Any, notes: Mapping[str, str | None]) -> None:
         seen = await self._actor.call(self._part, "annotations", lambda: self._target.annotations(secret))
-        merged = {**seen, **notes}
+        merged = {name: text for name, text in seen.items() if not name.startswith(APART)} | notes
 
         async def write() -> None:
-            there = await self._target.annotations(secret)
+            there = [name for name in await self._target.annotations(secret) if not name.startswith(APART)]
             await self._target.annotate(secret, {**dict.fromkeys(there), **merged})
 
         await self._actor.call(self._part, "annotate", write)

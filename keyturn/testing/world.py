@@ -6,7 +6,7 @@ For tests and models of the lifecycle. Faults are switched on by attributes; not
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -55,7 +55,7 @@ class MemoryProvider:
     """Keys in a dict. `lose_answers`: so many creates commit and then raise. `fail`: verb name -> the error it raises.
 
     `checks_are_uses`: a key that is checked counts as used, as some vendors have it. `asked_to_delete`: every key that a
-    revoke named, as it named it.
+    revoke named, as it named it. `new_key`: the text of the next key.
     """
 
     clock: Clock
@@ -75,13 +75,14 @@ class MemoryProvider:
     checks_are_uses: bool = False
     made: int = 0
     dud: set[str] = field(default_factory=set)
+    new_key: Callable[[], KeyMaterial] = new_key
 
     async def preflight(self) -> Sequence[Finding]:
         return [Finding("provider answers", True)]
 
     async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:
         self._maybe_fail("create")
-        key = self.add(new_key(), label, expires_in)
+        key = self.add(self.new_key(), label, expires_in)
         if self.lose_answers:
             self.lose_answers -= 1
             raise LostAnswerError("the answer to a create was lost")
@@ -135,6 +136,10 @@ class MemoryProvider:
                     self.used(ref.id)
                 return Judgement(Verdict.ACCEPTED, "the provider accepts it")
         return Judgement(Verdict.REJECTED, "the provider refuses it")
+
+    def check_quietly(self, material: KeyMaterial) -> bool:
+        """Whether it would be accepted now; nobody has used it for that."""
+        return self.try_out(material.fingerprint(), is_use=False).verdict is Verdict.ACCEPTED
 
     def accepts(self, material: KeyMaterial) -> bool:
         return self.knows(material.fingerprint())
@@ -231,10 +236,18 @@ class World:
     first_key: CreatedKey
 
     @classmethod
-    async def make(cls, *, overlap: str = "1h", max_age: str | None = None, stores: int = 1) -> World:
+    async def make(
+        cls,
+        *,
+        overlap: str = "1h",
+        max_age: str | None = None,
+        stores: int = 1,
+        keys: Callable[[], KeyMaterial] = new_key,
+    ) -> World:
+        """`keys`: where the text of every key comes from."""
         clock = Clock()
-        provider = MemoryProvider(clock)
-        first = provider.add(new_key(), "made by hand")
+        provider = MemoryProvider(clock, new_key=keys)
+        first = provider.add(keys(), "made by hand")
         secrets, fleets = [], {}
         for name, fleet in list(zip(("memory", "second"), ("local", "far"), strict=True))[:stores]:
             secret = SecretRef(name, "litellm/providers", "OPENAI_API_KEY")
