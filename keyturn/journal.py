@@ -24,6 +24,7 @@ _LETTERS = "abcdefghijklmnop"
 _ABOUT_CURRENT = ("rolled_at", "proved_at", "retire_after", "watched_from")
 _COUNTS = ("attempt", "failures")
 _NOT_IN_NOTES = re.compile(r"[^A-Za-z0-9 _.:/=+@-]+")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _LONGEST_WORDS = 80  # characters: tags at AWS are few
 
 
@@ -127,6 +128,6 @@ def _text(value: str | int | datetime | None) -> str | None:
 
 def _time(text: str) -> datetime | None:
     try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        return datetime.fromisoformat(text) if _TIME.fullmatch(text) else None
     except ValueError:
         return None

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from typing import NoReturn
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 MASK = "KeyMaterial(***)"
 
@@ -37,7 +40,7 @@ class KeyMaterial:
             raise ValueError("key material is empty")
         if text != text.strip():
             raise ValueError("key material has white space around it (a trailing newline?)")
-        if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        if _CONTROL.search(text):
             raise ValueError("key material has control characters in it")
         self.__text = text
 

@@ -99,24 +99,37 @@ class Machine(RuleBasedStateMachine):
         stores=st.sampled_from([1, 2]),
         overlap=st.sampled_from(OVERLAPS),
         can_list=st.sampled_from([True, True, True, False]),
-        seasoned=st.booleans(),
+        died_at=st.integers(0, 90),
+        later=st.sampled_from(JUMPS),
         slow=st.sampled_from([timedelta(0), timedelta(seconds=20)]),
         merges=st.sampled_from([False, False, True]),
         uses=st.booleans(),
     )
     def begin(
-        self, stores: int, overlap: str, can_list: bool, seasoned: bool, slow: timedelta, merges: bool, uses: bool
+        self,
+        stores: int,
+        overlap: str,
+        can_list: bool,
+        died_at: int,
+        later: timedelta,
+        slow: timedelta,
+        merges: bool,
+        uses: bool,
     ) -> None:
-        """`merges`: notes are read, merged and written, as at AWS. `uses`: the provider tells a key's last use."""
+        """What a first rotation left that died at some call, or did not.
+
+        `merges`: notes are read, merged and written, as at AWS. `uses`: the provider tells a key's last use.
+        """
         self.world = self.run(World.make(stores=stores, overlap=overlap, max_age="30d", keys=self.new_key))
         self.merges, self.can_list = merges, can_list
         provider = self.world.provider
         provider.capabilities = replace(provider.capabilities, can_list=can_list, reports_last_use=uses)
         provider.slow_to_accept = slow
         self.world.clock.forward(hours=1)
-        if seasoned:
-            self.run(plain_flows.rotate(self.world.worker(), self.world.clock.now(), Reason.MANUAL, timedelta(0)))
-            self.world.clock.forward(hours=1)
+        if died_at:
+            actor = self.begun("rotate", timedelta(0), {died_at: Fault.DIES_BEFORE})
+            self.over(actor)
+            self.world.clock.moment += later
 
     # Workers. Rules are drawn evenly, so there are few of them beside these.
 
@@ -141,6 +154,19 @@ class Machine(RuleBasedStateMachine):
     def all_but_a_newcomer_sleep(self, job: str) -> None:
         """Through a whole run of somebody else."""
         self.over(self.begun(job, timedelta(0), {}))
+
+    @rule(job=JOB, skew=SKEW, faults=FAULTS, effects=st.integers(0, 8), overtaken_by=JOB, then=st.integers(0, 3))
+    def one_is_overtaken(
+        self, job: str, skew: timedelta, faults: dict[int, Fault], effects: int, overtaken_by: str, then: int
+    ) -> None:
+        """The shape of most races: one is held before an effect, another does all of its own, the first goes on."""
+        actor = self.begun(job, skew, faults)
+        goes_on = self.run(actor.until(effects=effects))
+        self.over(self.begun(overtaken_by, timedelta(0), {}))
+        if goes_on and then:
+            goes_on = self.run(actor.until(effects=effects + then))
+        if not goes_on or not then:
+            self.over(actor)
 
     @precondition(lambda self: self.actors)
     @rule(who=WHO)
@@ -288,11 +314,12 @@ class Machine(RuleBasedStateMachine):
         return left
 
     def is_left(self, decides: bool, stage: Stage, version: VersionRef) -> bool:
-        """A dead value may wait in a further store for the next rotation to displace it; a person's may be PREVIOUS."""
+        """A dead value may wait in a further store for the next rotation to displace it; a person's may be PREVIOUS, as may
+        one whose id nobody could look up: then a person is told to delete it."""
         live = [ref.name for ref, key in self.world.provider.keys.values() if key.fingerprint() == version.fingerprint]
         if stage is Stage.PENDING:
             return decides or bool(live)
-        return stage is Stage.PREVIOUS and decides and any(name.startswith("keyturn-") for name in live)
+        return stage is Stage.PREVIOUS and decides and self.can_list and any(name.startswith("keyturn-") for name in live)
 
     # Means.
 

@@ -8,7 +8,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.model.machine import Machine
 from tests.steps.plain_flows import plainly
 
-STEPS = 30
+STEPS = 12
 
 
 def play(examples: int, seeded: int, *, shrink: bool = True) -> int:
