@@ -204,7 +204,7 @@ class _Watched:
 
     async def _merge_notes(self, secret: Any, notes: Mapping[str, str | None]) -> None:
         seen = await self._actor.call(self._part, "annotations", lambda: self._target.annotations(secret))
-        merged = {name: text for name, text in seen.items() if not name.startswith(APART)} | notes
+        merged = {**{name: text for name, text in seen.items() if not name.startswith(APART)}, **notes}
 
         async def write() -> None:
             there = [name for name in await self._target.annotations(secret) if not name.startswith(APART)]

@@ -12,7 +12,6 @@ from keyturn.config import Config, load
 from tests.flows.conftest import Source
 from tests.test_house import ROOT
 
-
 DEPLOYMENTS = ["rotate/keyturn", "retire/keyturn", "sweep/keyturn", "rollback/keyturn"]
 
 

@@ -80,6 +80,10 @@ DEEDS = ("sets a key of their own", "sets a key that was there before", "deletes
 class Machine(RuleBasedStateMachine):
     """One history. `story` tells it, for whoever has to read a failure."""
 
+    world: World
+    merges: bool
+    can_list: bool
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()

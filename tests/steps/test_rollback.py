@@ -138,7 +138,7 @@ async def test_nor_to_one_that_could_not_be_tried() -> None:
         await promote(*words)  # type: ignore[arg-type]
         world.provider.verdict = Judgement(Verdict.INDETERMINATE, "503")
 
-    world.store.promote = promote_then_provider_is_down  # type: ignore[method-assign]
+    world.store.promote = promote_then_provider_is_down  # type: ignore[method-assign, assignment]
     with pytest.raises(RollFailedError, match="could not be told"):
         await rotated(world)
     assert (await world.store.current(world.secret)).material != world.first_key.material
@@ -160,7 +160,7 @@ async def test_a_member_that_cannot_be_reached_is_no_reason_to_go_back() -> None
     async def unreachable(*_: object) -> None:
         raise UnavailableError("the supervisor cannot be reached")
 
-    world.fleet.roll = unreachable  # type: ignore[method-assign]
+    world.fleet.roll = unreachable  # type: ignore[method-assign, assignment]
     with pytest.raises(UnavailableError):
         await rotated(world)
     world.fleet.roll = roll  # type: ignore[method-assign]
@@ -193,7 +193,7 @@ async def test_a_way_back_that_is_not_finished_is_gone_to_its_end_by_the_next_ru
             raise RollFailedError("one does not come back at all")
         await roll(*words)  # type: ignore[arg-type]
 
-    world.fleet.roll = fails_on_the_way_back  # type: ignore[method-assign]
+    world.fleet.roll = fails_on_the_way_back  # type: ignore[method-assign, assignment]
     with pytest.raises(RollFailedError, match="going back was not finished"):
         await rotated(world)
     world.fleet.roll = roll  # type: ignore[method-assign]
