@@ -5,7 +5,7 @@ PROXY := .proxy
 UV := .uv/bin/uv
 RUN := $(VENV)/bin
 
-.PHONY: setup demo up test unit model soak lint types contracts lock clean
+.PHONY: setup demo up test unit model seeded soak lint types contracts lock clean
 
 setup: $(VENV)/.ready $(PROXY)/.ready
 
@@ -32,18 +32,22 @@ demo: setup
 up: setup
 	$(RUN)/keyturn demo --keep
 
-test: setup lint types contracts unit model
+test: setup lint types contracts unit model seeded
 	$(RUN)/pytest -m real
 
 # Without a server: two at a time. Those with real servers share them, one session of each.
 unit: $(VENV)/.ready
-	$(RUN)/pytest -q -m "not real and not model" -n 2
+	$(RUN)/pytest -q -m "not real and not model and not seeded" -n 2
 
 # Five thousand histories; KEYTURN_SEED=N plays others.
 model: $(VENV)/.ready
 	$(RUN)/pytest -v -m model -n 2
 
-# The same for an hour, from a seed that it prints: make soak SECONDS=600 SEED=7
+# Bugs that are put into copies of the project: each has to turn its test red.
+seeded: $(VENV)/.ready
+	$(RUN)/pytest -q -m seeded -n 2
+
+# Histories for an hour, from a seed that it prints: make soak SECONDS=600 SEED=7
 soak: $(VENV)/.ready
 	$(RUN)/python -m tests.model --seconds $(or $(SECONDS),3600) $(if $(SEED),--seed $(SEED))
 

@@ -199,8 +199,8 @@ class Machine(RuleBasedStateMachine):
             world.fleet.bad ^= {member}
         elif what == "a member is silent":
             world.fleet.loaded[member] = None
-        elif what == "a key is used" and provider.keys:
-            provider.used(list(provider.keys)[number % len(provider.keys)])
+        elif what == "a key is used" and (there := self.accepted()):
+            provider.try_out(there[number % len(there)].fingerprint(), is_use=True)
         elif what == "a member falls back" and self.nobody_acts_on_evidence() and (there := self.accepted()):
             world.fleet.loaded[member] = VersionRef("?", there[number % len(there)].fingerprint())
         elif what == "a member is started anew" and self.nobody_acts_on_evidence():

@@ -1,0 +1,118 @@
+"""The sweep as a whole: every credential at once, in places that are shared by those alone who share every part."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.flows.conftest import Source
+
+PARTS = """
+providers:
+  quick: {kind: openai, admin_key: env:ADMIN_KEY, project: proj_a}
+  hangs: {kind: openai, admin_key: env:ADMIN_KEY, project: proj_b}
+stores:
+  aws: {kind: aws_secrets_manager, region: us-east-1}
+proxies:
+  local: {kind: process, members: ["http://127.0.0.1:4001"], master_key: env:MASTER_KEY}
+sweep: {at_once: 2}
+credentials:
+"""
+CREDENTIAL = """
+  {name}:
+    provider: {provider}
+    secrets: [{{store: aws, name: {name}}}]
+    canary: {{proxy: local, model: gpt}}
+    proxies: [local]
+"""
+
+
+TURNS = 500  # of the event loop: many times what those that do not hang take
+
+
+class Sweep:
+    """flows.sweep without Prefect and without parts. `at_work`: who is looked at right now; `done`: in which order."""
+
+    def __init__(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.module = source.load("flows.sweep")
+        self.swept: ModuleType = source.load("flows.swept")
+        self.at_work: set[str] = set()
+        self.most: dict[str, int] = {}
+        self.done: list[str] = []
+        self.pages: list[str] = []
+        self.overtaken = False
+        self.release = asyncio.Event()
+        words = logging.getLogger("tests.sweep")
+        stubs: dict[str, Any] = {
+            "get_run_logger": lambda: words,
+            "overtaken": self._overtaken,
+            "sweep_one": self._one,
+            "keep_page": self._keep,
+            "Adapters": lambda config: SimpleNamespace(aclose=self._close),
+        }
+        for name, stub in stubs.items():
+            monkeypatch.setattr(self.module, name, stub)
+
+    async def run(self) -> list[Any]:
+        rows: list[Any] = await self.module.sweep.fn()
+        return rows
+
+    async def _overtaken(self, flow: str) -> bool:
+        return self.overtaken
+
+    async def _keep(self, key: str, page: str, description: str) -> None:
+        self.pages.append(page)
+
+    async def _close(self) -> None:
+        """Nothing is open."""
+
+    async def _one(self, config: Any, adapters: Any, name: str) -> Any:
+        provider = config.credentials[name].provider
+        self.at_work.add(name)
+        together = sum(config.credentials[each].provider == provider for each in self.at_work)
+        self.most[provider] = max(self.most.get(provider, 0), together)
+        if provider == "hangs":
+            await self.release.wait()
+        else:
+            await asyncio.sleep(0)
+        self.at_work.remove(name)
+        self.done.append(name)
+        return self.swept.Swept(name, self.swept.State.QUIET, "not due")
+
+
+@pytest.fixture
+def sweep(source: Source, monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    names = [(f"slow-{number}", "hangs") for number in range(5)] + [(f"fast-{number}", "quick") for number in range(20)]
+    source.config.write_text(PARTS + "".join(CREDENTIAL.format(name=name, provider=provider) for name, provider in names))
+    return Sweep(source, monkeypatch)
+
+
+@pytest.mark.story("ai-gateway: one blocked provider delays all")
+async def test_a_provider_that_hangs_holds_up_nobody_who_does_not_use_it(sweep: Sweep) -> None:
+    running = asyncio.create_task(sweep.run())
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+    assert not running.done() and [name.startswith("fast") for name in sweep.done] == [True] * 20
+    sweep.release.set()
+    assert len(await running) == 25
+    assert sweep.most == {"hangs": 2, "quick": 2}, "and no part is asked by all at once"
+
+
+async def test_a_sweep_that_a_later_one_overtakes_leaves_it_to_that(sweep: Sweep) -> None:
+    sweep.overtaken = True
+    assert await sweep.run() == [] and sweep.done == [] and sweep.pages == []
+
+
+async def test_the_page_has_a_row_for_everybody_and_what_is_not_well_first(sweep: Sweep) -> None:
+    sweep.release.set()
+    await sweep.run()
+    assert sweep.pages[0].count("| not due |") == 25
+    states, swept = sweep.swept.State, sweep.swept.Swept
+    rows = [swept("a", states.QUIET, "x"), swept("b", states.DONE, "y"), swept("c", states.PARKED, "z | z")]
+    page = sweep.swept.page(rows).splitlines()
+    assert [line.split(" ")[1] for line in page[4:]] == ["c", "b", "a"]
+    assert "z \\| z" in page[4]

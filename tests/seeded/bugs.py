@@ -1,0 +1,242 @@
+"""Bugs that are put into the product on purpose, and the test that must go red for each.
+
+`old` is replaced by `new` once in `file`. A bug whose `old` is no longer there is a fault of this table: the guard it
+takes out was moved, and has to be named anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """What is broken, where, how, and by which test it is caught."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    caught_by: str
+
+
+_STORIES = "tests/steps/test_stories.py::test_"
+
+# One guard for each story that a test in memory tells (tests/steps/test_stories.py, tests/flows/test_sweep.py).
+STORIES = (
+    Bug(
+        "1: keys of a rotation's name are not tidied up",
+        "flows/serve_current.py",
+        "        await _tidy_quietly(c)\n",
+        "",
+        _STORIES + "dead_after_the_create_and_before_any_write",
+    ),
+    Bug(
+        "2: failures are not counted",
+        "keyturn/steps/failure.py",
+        "parks = count >= c.patience.park_after",
+        "parks = False",
+        _STORIES + "a_key_that_is_refused_for_good_is_given_up_and_so_are_its_successors",
+    ),
+    Bug(
+        "3: nothing is asked before the create",
+        "flows/rotate.py",
+        "        await preflight(c)\n",
+        "        pass\n",
+        _STORIES + "what_would_stop_it_stops_it_before_anything_is_created",
+    ),
+    Bug(
+        "4: a revoke that fails fails the rotation",
+        "flows/retire.py",
+        '        c.say("revoke", f"pending: {error}")\n',
+        "        raise\n",
+        _STORIES + "a_revoke_that_fails_is_a_rotation_with_its_revocation_pending",
+    ),
+    Bug(
+        "5: each run has an id of its own",
+        "keyturn/steps/observe.py",
+        "    return rotation_id(c.mark, ",
+        "    import uuid\n\n    return rotation_id(c.mark, uuid.uuid4().hex + ",
+        _STORIES + "two_workers_at_every_effect_and_one_of_them_is_killed",
+    ),
+    Bug(
+        "6: what a member serves is not compared",
+        "keyturn/steps/prove.py",
+        "    if serving != version:",
+        "    if False:",
+        _STORIES + "proxies_that_read_another_secret_are_found_out_before_anything_is_revoked",
+    ),
+    Bug(
+        "7: the overlap is not waited for",
+        "flows/retire.py",
+        "        if after is not None and c.now() < after and not now:",
+        "        if False:",
+        _STORIES + "both_keys_are_accepted_through_the_whole_overlap",
+    ),
+    Bug(
+        "8: a member is believed when it says that it was rolled",
+        "keyturn/steps/prove.py",
+        "    if serving != version:",
+        "    if False:",
+        _STORIES + "a_member_that_says_it_was_rolled_and_serves_the_old_key_is_not_believed",
+    ),
+    Bug(
+        "9: a member that serves the key already is rolled again",
+        "keyturn/steps/roll.py",
+        "    if await fleet.serving(member, c.name) == version:\n",
+        "    if False:\n",
+        _STORIES + "two_rotations_in_one_second_are_two_rolls_and_a_resumed_one_is_none",
+    ),
+    Bug(
+        "10: a fresh key that is refused is given up at once",
+        "keyturn/steps/validate.py",
+        "found.verdict is Verdict.REJECTED and c.now() - begun >= c.propagation",
+        "found.verdict is Verdict.REJECTED",
+        _STORIES + "a_key_that_is_slow_to_be_accepted_is_waited_for_and_one_that_cannot_be_judged_is_not_undone",
+    ),
+    Bug(
+        "11: a retirement does not ask whether the rotation is finished",
+        "flows/retire.py",
+        "        if turn.decision.step in HALF_WAY:",
+        "        if False:",
+        _STORIES + "a_lost_create_and_an_unproved_key_revoke_nothing",
+    ),
+    Bug(
+        "12: what was promoted is not rolled by the next run",
+        "keyturn/lifecycle.py",
+        "    unrolled,\n    unproved,\n",
+        "",
+        _STORIES + "a_roll_that_failed_is_resumed_at_the_next_tick_and_nothing_is_created",
+    ),
+    Bug(
+        "lemur: a key that is gone is not forgotten",
+        "keyturn/steps/revoke.py",
+        "{**notes(keys={fingerprint: None}, retired_at=c.now()), **settled}",
+        "{**notes(retired_at=c.now()), **settled}",
+        _STORIES + "a_second_sweep_right_after_a_success_does_nothing",
+    ),
+    Bug(
+        "AWS: a foreign pending version is taken for ours",
+        "keyturn/steps/create.py",
+        "    if pending.id != turn.rotation:\n",
+        "    if False:\n",
+        _STORIES + "a_stale_staged_value_is_cleared_or_adopted",
+    ),
+    Bug(
+        "ai-gateway: all credentials share the places of a sweep",
+        "flows/sweep.py",
+        "places[_parts(config.credentials[name])]",
+        "places[None]",
+        "tests/flows/test_sweep.py::test_a_provider_that_hangs_holds_up_nobody_who_does_not_use_it",
+    ),
+)
+
+# Bugs that somebody could put in without a thought.
+SLIPS = (
+    Bug(
+        "promote without compare-and-swap",
+        "keyturn/stores/vault_kv2.py",
+        "            if now.version != replacing:",
+        "            if False:",
+        "tests/stores/test_vault_interleavings.py",
+    ),
+    Bug(
+        "revoke before proof",
+        "keyturn/steps/revoke.py",
+        "    members = await ask_members(c, stages[Stage.CURRENT])\n    demand_complete(Evidence(members))\n",
+        "    members = tuple(replace(m, counts=True) for m in await ask_members(c, stages[Stage.CURRENT]))\n",
+        "tests/steps/test_rotation.py",
+    ),
+    Bug(
+        "owner_project_access forgotten",
+        "keyturn/providers/openai.py",
+        ', "owner_project_access": "any"}',
+        "}",
+        "tests/providers/test_openai.py::test_keys_whose_owner_has_no_access_are_listed_too",
+    ),
+    Bug(
+        "create retried blindly",
+        "keyturn/steps/create.py",
+        "        created = await c.provider.create(turn.label, c.settings.fuse)\n    except LostAnswerError:\n",
+        "        created = await c.provider.create(turn.label, c.settings.fuse)\n    except LostAnswerError:\n"
+        "        return await c.provider.create(turn.label + 'b', c.settings.fuse)\n",
+        "tests/steps/test_races.py::test_one_more_run_ends_what_a_fault_at_any_call_left",
+    ),
+    Bug(
+        "undo revokes before it discards",
+        "keyturn/steps/undo.py",
+        "    try:\n        await store.discard(secret, pending)\n",
+        "    await c.provider.revoke(await ref_of(c, key_id))\n    try:\n        await store.discard(secret, pending)\n",
+        "tests/steps/test_races.py::test_an_undo_that_sleeps_anywhere_spares_a_key_that_others_brought_into_service",
+    ),
+    Bug(
+        "a key is deleted that a rollback may still bring back",
+        "keyturn/steps/revoke.py",
+        "    await store.bar(secret, version)\n",
+        "",
+        "tests/steps/test_rollback.py::test_a_retirement_and_a_rollback_at_once_never_leave_a_dead_key_in_service",
+    ),
+    Bug(
+        "a stray is deleted that its maker may still stage",
+        "keyturn/steps/strays.py",
+        "        await _spend(c, c.mark.rotation_of(key.name))\n",
+        "",
+        "tests/steps/test_sweep.py::test_a_maker_that_slept_through_the_sweep_brings_no_dead_key_into_service",
+    ),
+    Bug(
+        "a stray is taken by its name alone",
+        "keyturn/steps/strays.py",
+        "        if reason := await _why_it_stays(c, seen, key):",
+        "        if reason := '':",
+        "tests/steps/test_sweep.py::test_a_key_that_cannot_be_explained_is_told_and_left",
+    ),
+    Bug(
+        "the way back leads to a dead key",
+        "keyturn/steps/take_back.py",
+        "    await _demand_accepted(c, secret, store, previous)\n",
+        "",
+        "tests/steps/test_rollback.py::test_there_is_no_way_back_to_a_key_that_the_provider_refuses",
+    ),
+    Bug(
+        "in an incident the leaked key is served again",
+        "flows/serve_current.py",
+        "    if turn.asked.reason is Reason.INCIDENT:",
+        "    if False:",
+        "tests/steps/test_rollback.py::test_an_incident_never_goes_back_to_the_key_that_may_have_leaked",
+    ),
+    Bug(
+        "a 403 reads as a dead key",
+        "keyturn/providers/openai.py",
+        "(403, None): (Verdict.INDETERMINATE",
+        "(403, None): (Verdict.REJECTED",
+        "tests/providers/test_openai.py",
+    ),
+    Bug(
+        "the neighbours of a field are lost",
+        "keyturn/stores/vault_documents.py",
+        "        fields = {**main.fields, field_of(secret): material.reveal()}\n",
+        "        fields = {field_of(secret): material.reveal()}\n",
+        "tests/stores/test_vault_interleavings.py",
+    ),
+    Bug(
+        "a key is printed",
+        "keyturn/material.py",
+        "    def __repr__(self) -> str:\n        return MASK\n",
+        "    def __repr__(self) -> str:\n        return self.__text\n",
+        "tests/test_material.py",
+    ),
+    Bug(
+        "the other wrong key of a race is left alive",
+        "keyturn/steps/write.py",
+        "        await c.provider.revoke(key.ref)\n",
+        "        pass\n",
+        "tests/steps/test_races.py::test_two_workers_that_take_turns_anywhere_make_one_rotation",
+    ),
+    Bug(
+        "a second store is left behind",
+        "keyturn/steps/roll.py",
+        "    await follow(c, version)\n",
+        "",
+        "tests/steps/test_rotation.py::test_a_second_store_that_was_changed_by_hand_later_is_brought_back",
+    ),
+)
