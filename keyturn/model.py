@@ -23,6 +23,10 @@ class Stage(StrEnum):
     CURRENT = "current"  # what the proxies are told to use
     PREVIOUS = "previous"  # what they used before; lives until the overlap ends
 
+    def is_meant(self, held: VersionRef, version: VersionRef) -> bool:
+        """Whether what is held here is the version that somebody saw: of PENDING it has to be that very staging."""
+        return held == version and (self is not Stage.PENDING or held.id == version.id)
+
 
 class Verdict(StrEnum):
     """What a canary found. INDETERMINATE is the answer for everything not known to be one of the other two."""

@@ -103,7 +103,8 @@ class SecretStore(Protocol):
         """Make PENDING or PREVIOUS the CURRENT one; what was CURRENT becomes PREVIOUS. Compare-and-swap.
 
         Quiet when `version` is CURRENT already. ConflictError when CURRENT is neither `version` nor `replacing`, or when
-        `version` is held by no stage, or barred. Other fields of a bundle are kept, also when they change meanwhile.
+        `version` is held by no stage, or barred. Of PENDING its id counts too: the same value that was discarded and staged
+        anew, under another token, is not what this caller saw. Other fields of a bundle are kept, also when they change meanwhile.
         """
         ...
 

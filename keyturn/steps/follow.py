@@ -27,10 +27,11 @@ async def follow(c: Assembly, new: VersionRef) -> None:
             continue
         if theirs is None:
             raise NotFoundError(f"{each} has no current value", remedy="put the key in use today there first")
-        if new not in stages.values():
-            await _stage(each, where, (await _still_current(c, new)).material)
+        held = next((version for version in stages.values() if version == new), None)
+        if held is None:
+            held = await _stage(each, where, (await _still_current(c, new)).material)
         await _still_current(c, new)
-        await where.promote(each, new, theirs)
+        await where.promote(each, held, theirs)
         c.say("promote", f"{each} is now the new key")
 
 

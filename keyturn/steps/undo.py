@@ -30,11 +30,12 @@ async def undo(c: Assembly, turn: Turn, key: CreatedKey | None) -> bool:
         return await _give_up(c, turn, stages, pending, journal, key)
     if key is None:
         return False
+    held = any(_is(version, key) for version in stages.values())
+    if not held:
+        await _drop_from_the_further(c, VersionRef("", key.material.fingerprint()))
     # Whoever promotes a value has claimed it before. Without a claim, and held nowhere, it was never served and never is.
-    if key.material.fingerprint() in journal.keys or any(_is(version, key) for version in stages.values()):
+    if held or key.material.fingerprint() in journal.keys:
         c.say("undo", "the new key was promoted or given up by another run: nothing is undone")
-        if key.material.fingerprint() not in [version.fingerprint for version in stages.values()]:
-            await _drop_from_the_further(c, VersionRef("", key.material.fingerprint()))
         return False
     await c.provider.revoke(key.ref)
     c.say("undo", f"revoked {key.ref.id}, which was never staged")

@@ -77,7 +77,7 @@ class MemoryStore:
         if version == beside.barred:
             raise ConflictError(f"{secret}: the version to promote is barred", remedy="its key is being revoked: rotate")
         for stage in (Stage.PENDING, Stage.PREVIOUS):
-            if stage in held and held[stage].version == version:
+            if stage in held and stage.is_meant(held[stage].version, version):
                 self._write(secret, held[stage].material)
                 beside.previous = current
                 beside.barred = None if beside.barred == current.version else beside.barred
