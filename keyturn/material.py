@@ -7,7 +7,6 @@ lists the modules that may call it.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from typing import NoReturn
@@ -20,6 +19,7 @@ MASK = "KeyMaterial(***)"
 # It stops a fingerprint of ours from matching a plain SHA-256 of the same key published elsewhere.
 _FINGERPRINT_CONTEXT = b"keyturn/fingerprint/v1"
 _FINGERPRINT_HEX_DIGITS = 16
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HINT_SHOWS = 6  # characters at least, to tell keys apart by
 
 
@@ -50,8 +50,8 @@ class KeyMaterial:
 
     def fingerprint(self) -> str:
         """16 hex digits that name this value and do not tell it: the same value gives the same digits everywhere."""
-        digest = hmac.new(_FINGERPRINT_CONTEXT, self.__text.encode(), hashlib.sha256)
-        return digest.hexdigest()[:_FINGERPRINT_HEX_DIGITS]
+        digest = hmac.digest(_FINGERPRINT_CONTEXT, self.__text.encode(), "sha256")
+        return digest.hex()[:_FINGERPRINT_HEX_DIGITS]
 
     def fits_hint(self, hint: str) -> bool:
         """Whether a provider's redacted form ('sk-abc...def', 'sk-ab***yz') could be this key.
