@@ -111,9 +111,12 @@ class SecretStore(Protocol):
     async def bar(self, secret: SecretRef, version: VersionRef) -> None:
         """Keep a version from ever being promoted again: its key is about to be revoked. It can be read until discarded.
 
-        When this has returned, no promote of it succeeds any more, however long it was under way. Quiet when it is barred
-        already, or held by no stage; ConflictError for CURRENT. (It is free again once a person has made its value CURRENT
-        by hand and a promote has displaced it.)
+        When this has returned, no promote of this value succeeds any more, however long it was under way, and under whatever
+        token it is staged. No stage, note or other field changes. Quiet when it is barred already; quiet, and without that
+        promise, when no stage holds it. ConflictError for CURRENT.
+
+        Several values may be barred; each stays so at least while a stage holds it. But where a person has made one CURRENT
+        again by hand, the promote that displaces it frees it: then it is PREVIOUS, and the way back.
         """
         ...
 

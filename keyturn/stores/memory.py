@@ -22,7 +22,7 @@ class _Beside:
 
     pending: HeldKey | None = None
     previous: HeldKey | None = None
-    barred: VersionRef | None = None
+    barred: frozenset[VersionRef] = frozenset()
     issued: dict[str, VersionRef] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
@@ -74,13 +74,13 @@ class MemoryStore:
         if current.version != replacing:
             raise ConflictError(f"{secret} was changed meanwhile", remedy="look who changed it, then rotate anew")
         beside = self._at(secret)
-        if version == beside.barred:
+        if version in beside.barred:
             raise ConflictError(f"{secret}: the version to promote is barred", remedy="its key is being revoked: rotate")
         for stage in (Stage.PENDING, Stage.PREVIOUS):
             if stage in held and stage.is_meant(held[stage].version, version):
                 self._write(secret, held[stage].material)
                 beside.previous = current
-                beside.barred = None if beside.barred == current.version else beside.barred
+                beside.barred -= {current.version}
                 if stage is Stage.PENDING:
                     beside.pending = None
                 return
@@ -89,8 +89,9 @@ class MemoryStore:
     async def bar(self, secret: SecretRef, version: VersionRef) -> None:
         if self._current(secret).version == version:
             raise ConflictError(f"{secret}: this version is CURRENT, and is not barred")
-        if version in [held.version for held in self._held(secret).values()]:
-            self._at(secret).barred = version
+        held, beside = {key.version for key in self._held(secret).values()}, self._at(secret)
+        if version in held:
+            beside.barred = beside.barred & held | {version}
 
     async def read(self, secret: SecretRef, version: VersionRef) -> KeyMaterial:
         for held in self._held(secret).values():

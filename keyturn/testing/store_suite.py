@@ -15,8 +15,8 @@ operator, the proxies) write and read, without the adapter:
         async def set_field(self, path, field, value): ...       # an operator changes one field; must lose nothing itself
 
 Every test runs for each of `shapes`; paths are new in every test, so nothing has to be cleaned up. Needs pytest and
-pytest-asyncio; for readable failures, `pytest.register_assert_rewrite` with store_scene, store_races, store_spending and
-store_suite (each `keyturn.testing.`) in conftest.py.
+pytest-asyncio; for readable failures, `pytest.register_assert_rewrite` with store_scene, store_races, store_spending,
+store_barring and store_suite (each `keyturn.testing.`) in conftest.py.
 
 Beyond the port's text the suite fixes three things:
 
@@ -37,12 +37,13 @@ from keyturn.errors import ConflictError, NotFoundError
 from keyturn.material import KeyMaterial
 from keyturn.model import SecretRef, Stage, VersionRef
 from keyturn.ports import SecretStore
+from keyturn.testing.store_barring import StoreBarring
 from keyturn.testing.store_races import StoreRaces
 from keyturn.testing.store_scene import HOSTILE, Place, Shape, new_key, new_token, refused
 from keyturn.testing.store_spending import StoreSpending
 
 
-class StoreSuite(StoreRaces, StoreSpending):
+class StoreSuite(StoreRaces, StoreSpending, StoreBarring):
     """See the module's text."""
 
     # Reading.
@@ -174,6 +175,28 @@ class StoreSuite(StoreRaces, StoreSpending):
         assert stages[Stage.CURRENT] == version
         await place.store.promote(place.secret, version, version)
         assert await self.consumed(place) == place.value.reveal()
+
+    async def test_what_previous_holds_can_be_staged_again(self, place: Place) -> None:
+        """A key that was taken back, and is tried once more."""
+        new, old = await self.rotate(place)
+        again = await place.store.stage(place.secret, place.value, new_token())
+        stages = await place.store.stages(place.secret)
+        assert stages == {Stage.CURRENT: new, Stage.PREVIOUS: old, Stage.PENDING: old}
+        assert stages[Stage.PENDING].id == again.id
+        await place.store.promote(place.secret, again, new)
+        assert await place.store.stages(place.secret) == {Stage.CURRENT: old, Stage.PREVIOUS: new}
+        assert await self.consumed(place) == place.value.reveal()
+        await place.store.promote(place.secret, new, again)
+        assert await place.store.stages(place.secret) == {Stage.CURRENT: new, Stage.PREVIOUS: old}
+
+    async def test_a_value_in_both_stages_is_dropped_from_both(self, place: Place) -> None:
+        new, old = await self.rotate(place)
+        token = new_token()
+        await place.store.discard(place.secret, await place.store.stage(place.secret, place.value, token))
+        assert await place.store.stages(place.secret) == {Stage.CURRENT: new}
+        await refused(place.store.read(place.secret, old), NotFoundError, place.value)
+        await refused(place.store.promote(place.secret, old, new), ConflictError, place.value)
+        await refused(place.store.stage(place.secret, place.value, token), ConflictError, place.value)
 
     @pytest.mark.parametrize("kind", HOSTILE)
     async def test_key_text_arrives_byte_for_byte(self, place: Place, kind: str) -> None:

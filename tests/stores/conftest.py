@@ -9,7 +9,9 @@ import pytest
 from keyturn.testing.openbao import OpenBao
 from keyturn.testing.processes import Processes
 
-pytest.register_assert_rewrite(*(f"keyturn.testing.store_{part}" for part in ("scene", "races", "spending", "suite")))
+pytest.register_assert_rewrite(
+    *(f"keyturn.testing.store_{part}" for part in ("scene", "races", "spending", "barring", "suite"))
+)
 
 
 @pytest.fixture(scope="session")
