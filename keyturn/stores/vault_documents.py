@@ -7,11 +7,15 @@ a whole secret (LiteLLM's own form), or a bundle of fields. Nothing of ours stan
     {"pending":   {"token": ..., "value": ...},   staged, not served
      "previous":  {"token": ..., "value": ...},   served before
      "displaced": {"token": ..., "value": ...},   what was CURRENT when a promote began
+     "barred":    [fingerprint, ...],             values that are never promoted
      "issued":    [[token, fingerprint], ...]}    the last tokens that were used here, the oldest first
 
 A token is used once. One that was spent without a value has "" for a fingerprint, which is no value's. Of them `_REMEMBERED`
 are kept: a token is forgotten, and could be staged under, once so many newer ones were staged or spent at this value. They
 are a list because Vault sorts the names in a mapping.
+
+A barred value stays so at least while any stage holds it, and until a promote has displaced it from CURRENT, where only a
+person's hand can have put it.
 
 Notes are the custom metadata of that second document. It keeps no history: a discarded key does not linger in it.
 
@@ -49,19 +53,24 @@ class Main:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """The document beside it. `number` 0: there is none yet. `issued`: token -> fingerprint, the oldest first."""
+    """The document beside it. `number` 0: there is none yet. `issued`: token -> fingerprint, the oldest first.
+
+    `barred`: fingerprints.
+    """
 
     number: int = 0
     pending: HeldKey | None = None
     previous: HeldKey | None = None
     displaced: HeldKey | None = None
+    barred: frozenset[str] = frozenset()
     issued: Mapping[str, str] = field(default_factory=dict)
 
     def settled(self, current: HeldKey) -> Beside:
         """The same state, said without what is over."""
         pending = None if self.pending and self.pending.version == current.version else self.pending
         if self.displaced and self.displaced.version != current.version:
-            return replace(self, pending=pending, previous=self.displaced, displaced=None)
+            freed = self.barred - {self.displaced.version.fingerprint}
+            return replace(self, pending=pending, previous=self.displaced, displaced=None, barred=freed)
         return replace(self, pending=pending)
 
     def having_issued(self, token: str, fingerprint: str = _NO_VALUE) -> Beside:
@@ -95,6 +104,11 @@ class Seen:
 
     def find(self, version: VersionRef) -> HeldKey | None:
         return next((key for key in self.held.values() if key.version == version), None)
+
+    def barring(self, version: VersionRef) -> Beside:
+        """The same state, and a version that is barred from now on, beside those that are and that a stage holds."""
+        held = {key.version.fingerprint for key in self.held.values()}
+        return replace(self.beside, barred=self.beside.barred & held | {version.fingerprint})
 
 
 class Documents:
@@ -146,7 +160,8 @@ class Documents:
         try:
             slots = {name: _key(document[name]) for name in ("pending", "previous", "displaced") if document.get(name)}
             # A deleted document has a number, too, which the next write has to name.
-            return Beside(number=metadata.get("version", 0), issued=dict(document.get("issued", ())), **slots)
+            issued, barred = dict(document.get("issued", ())), frozenset(document.get("barred", ()))
+            return Beside(number=metadata.get("version", 0), issued=issued, barred=barred, **slots)
         except (TypeError, ValueError, KeyError, AttributeError):
             raise MisconfiguredError(
                 f"{self.beside_path(secret)} was changed by somebody else, and cannot be read",
@@ -159,6 +174,7 @@ class Documents:
             await self.make_beside(secret)
         slots = {"pending": beside.pending, "previous": beside.previous, "displaced": beside.displaced}
         document: dict[str, Any] = {name: _slot(key) for name, key in slots.items() if key}
+        document["barred"] = sorted(beside.barred)
         document["issued"] = [list(pair) for pair in beside.issued.items()]
         return await self._write_data(self.beside_path(secret), beside.number, document)
 

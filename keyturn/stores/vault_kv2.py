@@ -11,6 +11,10 @@ Afterwards the second document is tidied, at leisure.
 counts on. It has to begin anew, which is a write of the second document: if it comes first, ours fails and we look
 again; if ours comes first, the promote finds its version gone.
 
+**A version that was barred is not served either,** in the same way: what is written after the main document was touched
+says that it is barred, and the promote that begins anew finds that. Every later write of the second document carries it
+on, and where CURRENT is no longer a `displaced` value, that one is free again.
+
 **A token that was spent is never staged under.** Whoever stages or spends writes the second document under the number at
 which the token was not in it: of two, the later one finds it there. To spend is to write that document as it was read, with
 one token more. No version leaves it, and `displaced` stays, so a promote under way may go on.
@@ -64,6 +68,7 @@ class VaultKV2:
             f"create, update on {_BESIDE} and {_METADATA}",
         ),
         "promote": (f"POST {_BESIDE}, then POST {_MAIN} (both check-and-set)", f"update on {_BESIDE} and {_MAIN}"),
+        "bar": (f"POST {_BESIDE} (check-and-set)", f"update on {_BESIDE} and {_MAIN}"),
         "discard": (f"POST {_BESIDE} (check-and-set)", f"update on {_BESIDE} and {_MAIN}"),
         "annotate": (f"PATCH {_METADATA}", f"create, read, update, patch on {_METADATA}"),
         "annotations": (f"GET {_METADATA}", f"read on {_METADATA}"),
@@ -125,7 +130,7 @@ class VaultKV2:
                 )
             beside = seen.beside.having_issued(token, version.fingerprint)
             beside = replace(beside, pending=HeldKey(version, material), displaced=None)
-            if await self._drop_and_write(secret, seen, beside):
+            if await self._keep_out_and_write(secret, seen, beside):
                 return version
         raise crowded(secret)
 
@@ -154,11 +159,28 @@ class VaultKV2:
             key = seen.find(version)
             if key is None:
                 raise ConflictError(f"{secret}: no stage holds the version {version.fingerprint}")
-            # Written at each try, also when it says so already: that makes a discard which was decided before it fail.
+            if version.fingerprint in seen.beside.barred:
+                raise ConflictError(
+                    f"{secret}: the version {version.fingerprint} is barred, since its key is being revoked",
+                    remedy="rotate to a new key",
+                )
+            # Written at each try, also when it says so already: a discard or a bar that was decided before it then fails.
             beside = replace(seen.beside, displaced=now)
             number = await self._documents.write_beside(secret, beside)
             if number is not None and await self._documents.write_main(secret, seen.main, key.material):
                 return await self._tidy(secret, replace(beside, number=number), key)
+        raise crowded(secret)
+
+    async def bar(self, secret: SecretRef, version: VersionRef) -> None:
+        """Needs `update` on both documents."""
+        for _ in range(TRIES):
+            seen = await self._documents.look(secret)
+            if seen.current.version == version:
+                raise ConflictError(f"{secret}: the version {version.fingerprint} is CURRENT, and is not barred")
+            if seen.find(version) is None or version.fingerprint in seen.beside.barred:
+                return
+            if await self._keep_out_and_write(secret, seen, seen.barring(version)):
+                return
         raise crowded(secret)
 
     async def discard(self, secret: SecretRef, version: VersionRef) -> None:
@@ -167,7 +189,7 @@ class VaultKV2:
             seen = await self._documents.look(secret)
             if seen.current.version == version:
                 raise ConflictError(f"{secret}: the version {version.fingerprint} is CURRENT, and is not discarded")
-            if seen.find(version) is None or await self._drop_and_write(secret, seen, seen.beside.without(version)):
+            if seen.find(version) is None or await self._keep_out_and_write(secret, seen, seen.beside.without(version)):
                 return
         raise crowded(secret)
 
@@ -182,8 +204,8 @@ class VaultKV2:
     async def aclose(self) -> None:
         await self._vault.aclose()
 
-    async def _drop_and_write(self, secret: SecretRef, seen: Seen, beside: Beside) -> bool:
-        """Write the second document, which may drop a version from it; False: somebody was faster."""
+    async def _keep_out_and_write(self, secret: SecretRef, seen: Seen, beside: Beside) -> bool:
+        """Write the second document, where a version may be dropped or barred; False: somebody was faster."""
         if seen.promoting and not await self._documents.touch_main(secret, seen.main):
             return False
         return await self._documents.write_beside(secret, beside) is not None

@@ -6,15 +6,16 @@ test_vault_kv2.py shows that a real server behaves like the model.
 
 from __future__ import annotations
 
+import functools
 import json
 import random
-from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from keyturn.errors import ConflictError, KeyturnError
+from keyturn.errors import ConflictError
 from keyturn.material import KeyMaterial
 from keyturn.model import SecretRef, Stage, VersionRef
 from keyturn.references import resolver
@@ -22,6 +23,7 @@ from keyturn.stores import vault_kv2
 from keyturn.stores.vault_client import Answer
 from keyturn.stores.vault_kv2 import VaultKV2
 from keyturn.testing.store_scene import new_key, new_token
+from tests.stores.orders import DIED, Once, Scene, Turn, Work, Worker, alone, every_order, play
 
 SECRET = SecretRef("vault", "litellm/providers", "OPENAI_API_KEY")
 MAIN = "secret/data/litellm/providers"
@@ -29,10 +31,18 @@ BESIDE = "secret/data/keyturn/litellm/providers/OPENAI_API_KEY"
 SETTINGS = VaultKV2.Settings.model_validate(
     {"address": "http://127.0.0.1:8200", "auth": {"method": "token", "token": "env:UNUSED"}}
 )
-View = Mapping[Stage, str]  # stage -> fingerprint
+SWITCHES = 4
+REQUESTS = 6  # of a promote; the last one only tidies
+View = Mapping[Stage, str]  # stage -> name of the key
 
-OLD, NEW, NEWER, OLDER = new_key(), new_key(), new_key(), new_key()
-NAMES = {key.fingerprint(): name for key, name in ((OLD, "old"), (NEW, "new"), (NEWER, "newer"), (OLDER, "older"))}
+KEYS = {name: new_key() for name in ("old", "new", "newer", "older")}
+OLD, NEW, NEWER, OLDER = KEYS.values()
+NAMES = {key.reveal(): name for name, key in KEYS.items()}
+FINGERPRINTS = {name: key.fingerprint() for name, key in KEYS.items()}
+
+
+def name_of(key: KeyMaterial) -> str:
+    return NAMES[key.reveal()]
 
 
 def version(key: KeyMaterial) -> VersionRef:
@@ -45,8 +55,9 @@ class KV2:
     What is read has its names sorted, as Vault does it.
     """
 
-    def __init__(self) -> None:
-        self.documents: dict[str, tuple[int, dict[str, Any]]] = {}
+    def __init__(self, documents: Mapping[str, tuple[int, dict[str, Any]]] | None = None) -> None:
+        self.documents = dict(documents or {})
+        self._view: View | None = None  # until something is written
 
     def answer(self, method: str, path: str, body: Any) -> Answer:
         if path.startswith("sys/internal/ui/mounts/"):
@@ -55,19 +66,31 @@ class KV2:
             return Answer(204, {})
         number, fields = self.documents.get(path, (0, {}))
         if method == "GET":
-            read = json.loads(json.dumps(fields, sort_keys=True))
-            return Answer(200, {"data": {"data": read, "metadata": {"version": number}}}) if number else Answer(404, {})
+            return Answer(200, {"data": {"data": fields, "metadata": {"version": number}}}) if number else Answer(404, {})
         if body["options"]["cas"] != number:
             return Answer(400, {})
-        self.documents[path] = (number + 1, dict(body["data"]))
+        self._view = None
+        self.documents[path] = (number + 1, json.loads(json.dumps(body["data"], sort_keys=True)))
         return Answer(200, {"data": {"version": number + 1}})
+
+    @property
+    def state(self) -> Hashable:
+        """What the next one finds who comes alone. For him it does not matter how often something was written."""
+        return json.dumps([fields for _, fields in self.documents.values()])
 
     def set_field(self, name: str, value: str) -> None:
         number, fields = self.documents[MAIN]
         self.documents[MAIN] = (number + 1, {**fields, name: value})
+        self._view = None
 
     def view(self) -> View:
-        """What stands where at this instant, by the rule in the store's docstring."""
+        """What stands where at this instant."""
+        if self._view is None:
+            self._view = self._look()
+        return self._view
+
+    def _look(self) -> View:
+        """By the rule in the store's docstring."""
         current = self.documents[MAIN][1]["OPENAI_API_KEY"]
         beside = self.documents[BESIDE][1]
         value = {slot: beside[slot]["value"] for slot in ("pending", "previous", "displaced") if slot in beside}
@@ -75,15 +98,10 @@ class KV2:
             value["previous"] = value["displaced"]
         stages = {Stage.CURRENT: current, Stage.PENDING: value.get("pending"), Stage.PREVIOUS: value.get("previous")}
         return {
-            stage: NAMES.get(KeyMaterial(text).fingerprint(), "theirs")
+            stage: NAMES.get(text, "theirs")
             for stage, text in stages.items()
             if text is not None and (stage is Stage.CURRENT or text != current)
         }
-
-
-class Turn:
-    def __await__(self) -> Generator[None, None, None]:
-        yield
 
 
 class Client:
@@ -99,123 +117,58 @@ class Client:
         return self.server.answer(method, path, body)
 
 
-Work = Coroutine[Any, Any, object]
-
-
 @dataclass
-class Worker:
-    """One verb under way. `lives`: after so many requests it dies; its last one has arrived all the same."""
+class Run(Scene):
+    """One order of requests, played out. `views`: before the first request, and after each."""
 
-    work: Work
-    lives: int | None = None
-    outcome: object = None
-    done: bool = False
-    requests: int = 0
-    ended_at: int = 0  # how many requests had been made by all when it came back
-    seen: list[View] = field(default_factory=list)
+    server: KV2 = field(default_factory=KV2)
+    views: list[View] = field(default_factory=list)
 
-    def step(self) -> None:
-        try:
-            self.work.send(None)
-        except StopIteration as end:
-            self.outcome, self.done = end.value, True
-        except KeyturnError as error:
-            self.outcome, self.done = error, True
-        if not self.done and self.requests == self.lives:
-            self.work.close()
-            self.done, self.outcome = True, "died"
-        self.requests += 1
+    def moved(self) -> None:
+        self.views.append(self.server.view())
 
-    def run(self) -> None:
-        """To its end, with nobody else about."""
-        while not self.done:
-            self.step()
+    def since(self, worker: Worker) -> list[View]:
+        """From the moment at which it came back."""
+        return self.views[worker.ended_at :]
 
-
-@dataclass
-class Run:
-    """One order of requests, played out. `views`: after each request."""
-
-    server: KV2
-    workers: list[Worker]
-    views: list[View]
-
-    @property
-    def outcomes(self) -> list[object]:
-        return [type(worker.outcome) if isinstance(worker.outcome, Exception) else worker.outcome for worker in self.workers]
+    def until(self, worker: Worker) -> list[View]:
+        return self.views[: worker.ended_at + 1]
 
 
 Verbs = Callable[[KV2], Sequence[Work]]
-SWITCHES = 4
 
 
-def play(verbs: Verbs, lives: int | None, choose: Callable[[int], int]) -> Run:
-    """`choose` says who is next, out of so many: 0 is whoever was last, if he still lives."""
-    Client.server = server = prepared()
-    run = Run(server, [Worker(work) for work in verbs(server)], [server.view()])
-    run.workers[0].lives = lives
-    for worker in run.workers:
-        worker.step()  # up to its first request
-    living = [worker for worker in run.workers if not worker.done]
-    while living:
-        chosen = living[choose(len(living))]
-        chosen.step()
-        run.views.append(server.view())
-        chosen.ended_at = len(run.views) - 1
-        for worker in living:
-            worker.seen.append(run.views[-1])
-        living = [worker for worker in (chosen, *(other for other in living if other is not chosen)) if not worker.done]
-    return run
+def scene(verbs: Verbs) -> Run:
+    server = prepared()
+    return Run(list(verbs(server)), server=server, views=[server.view()])
 
 
-def every_order(verbs: Verbs, lives: int | None = None, switches: int = SWITCHES) -> Iterator[Run]:
-    """Every order with at most so many changes from one worker to another.
-
-    Without that bound there is no end: a promote and a discard can undo each other's tries for ever, if each request of
-    the one comes between two of the other. Depth first: a run is repeated with the next choice at its last fork.
-    """
-    prefix: list[int] = []
-    while True:
-        forks: list[tuple[int, int]] = []
-
-        def choose(living: int, prefix: list[int] = prefix, forks: list[tuple[int, int]] = forks) -> int:
-            options = living if sum(choice > 0 for choice, _ in forks) < switches else 1
-            choice = prefix[len(forks)] if len(forks) < len(prefix) else 0
-            forks.append((choice, options))
-            return choice
-
-        yield play(verbs, lives, choose)
-        while forks and forks[-1][0] + 1 >= forks[-1][1]:
-            forks.pop()
-        if not forks:
-            return
-        prefix = [*(choice for choice, _ in forks[:-1]), forks[-1][0] + 1]
-
-
-def alone(work: Work) -> object:
-    """Play one verb with nobody else about."""
-    worker = Worker(work)
-    worker.run()
-    if isinstance(worker.outcome, Exception):
-        raise worker.outcome
-    return worker.outcome
+def orders(verbs: Verbs, mortal: Collection[int] = (), switches: int = SWITCHES, alike: bool = False) -> Iterator[Run]:
+    for run in every_order(lambda: scene(verbs), switches, mortal, alike):
+        Client.server = run.server  # whatever comes after is played there
+        yield run
 
 
 def store() -> VaultKV2:
     return VaultKV2(SETTINGS, resolver(environ={}))
 
 
-def prepared() -> KV2:
-    """CURRENT is old, PENDING is new, PREVIOUS is older."""
+@functools.cache
+def start() -> Mapping[str, tuple[int, dict[str, Any]]]:
     Client.server = server = KV2()
     server.documents[MAIN] = (1, {"OPENAI_API_KEY": OLDER.reveal(), "OTHER": "kept"})
     for key, current in ((OLD, OLDER), (NEW, None)):
         staged = alone(store().stage(SECRET, key, new_token()))
         if current is not None:
-            assert isinstance(staged, VersionRef)
             alone(store().promote(SECRET, staged, version(current)))
     assert server.view() == {Stage.CURRENT: "old", Stage.PENDING: "new", Stage.PREVIOUS: "older"}
-    return server
+    return server.documents
+
+
+def prepared() -> KV2:
+    """CURRENT is old, PENDING is new, PREVIOUS is older."""
+    Client.server = KV2(start())
+    return Client.server
 
 
 @pytest.fixture(autouse=True)
@@ -223,8 +176,12 @@ def _model_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vault_kv2, "VaultClient", Client)
 
 
-def promote(key: KeyMaterial) -> Work:
-    return store().promote(SECRET, version(key), version(OLD))
+def promote(key: KeyMaterial, replacing: KeyMaterial = OLD) -> Work:
+    return store().promote(SECRET, version(key), version(replacing))
+
+
+def bar(key: KeyMaterial) -> Work:
+    return store().bar(SECRET, version(key))
 
 
 def discard(key: KeyMaterial) -> Work:
@@ -246,7 +203,7 @@ async def operator(server: KV2, name: str, value: str) -> None:
 
 def check_always(run: Run) -> None:
     """What holds at every instant, whoever does what."""
-    gone = set()
+    gone: set[str] = set()
     for view in run.views:
         assert view[Stage.CURRENT] not in gone, "a version that had left every stage is served"
         gone |= {"old", "new"} - set(view.values())
@@ -257,45 +214,42 @@ def check_old_is_kept(run: Run) -> None:
     assert all("old" in view.values() for view in run.views), "the key that was served is claimed by no stage"
 
 
-DEATHS = [None, *range(8)]  # a promote makes seven requests, the last of which only tidies
+START: View = {Stage.CURRENT: "old", Stage.PENDING: "new", Stage.PREVIOUS: "older"}
+PROMOTED: View = {Stage.CURRENT: "new", Stage.PREVIOUS: "old"}
 
 
-@pytest.mark.parametrize("lives", DEATHS)
-def test_a_promote_and_a_discard_of_its_version_exclude_each_other(lives: int | None) -> None:
-    for run in every_order(lambda server: [promote(NEW), discard(NEW)], lives):
+def test_a_promote_and_a_discard_of_its_version_exclude_each_other() -> None:
+    for run in orders(lambda server: [promote(NEW), discard(NEW)], mortal=[0]):
         check_always(run)
         check_old_is_kept(run)
         promoted, discarded = run.outcomes
         if discarded is None:
-            assert promoted in (ConflictError, "died")
+            assert promoted in (ConflictError, DIED)
             assert run.views[-1][Stage.CURRENT] == "old"
         else:
-            assert promoted in (None, "died")
-            assert run.views[-1] == {Stage.CURRENT: "new", Stage.PREVIOUS: "old"}
+            assert promoted in (None, DIED)
+            assert run.views[-1] == PROMOTED
 
 
-@pytest.mark.parametrize("lives", DEATHS)
-def test_two_workers_promote_the_same_version(lives: int | None) -> None:
-    for run in every_order(lambda server: [promote(NEW), promote(NEW)], lives):
+def test_two_workers_promote_the_same_version() -> None:
+    for run in orders(lambda server: [promote(NEW), promote(NEW)], mortal=[0, 1], alike=True):
         check_always(run)
-        assert set(run.outcomes) <= {None, "died"}
-        assert run.views[-1] == {Stage.CURRENT: "new", Stage.PREVIOUS: "old"}
+        assert set(run.outcomes) <= {None, DIED}
+        assert run.views[-1] == PROMOTED
         check_old_is_kept(run)
 
 
-@pytest.mark.parametrize("lives", DEATHS)
-def test_a_rotation_and_a_rollback_exclude_each_other(lives: int | None) -> None:
-    for run in every_order(lambda server: [promote(NEW), promote(OLDER)], lives):
+def test_a_rotation_and_a_rollback_exclude_each_other() -> None:
+    for run in orders(lambda server: [promote(NEW), promote(OLDER)], mortal=[0]):
         check_always(run)
         check_old_is_kept(run)
-        assert run.outcomes in ([None, ConflictError], [ConflictError, None], ["died", None], ["died", ConflictError])
+        assert run.outcomes in ([None, ConflictError], [ConflictError, None], [DIED, None], [DIED, ConflictError])
         assert run.views[-1][Stage.PREVIOUS] == "old"
         assert run.views[-1][Stage.CURRENT] == ("older" if run.outcomes[1] is None else "new")
 
 
-@pytest.mark.parametrize("lives", DEATHS)
-def test_a_promote_and_a_later_stage_never_serve_what_was_replaced(lives: int | None) -> None:
-    for run in every_order(lambda server: [promote(NEW), stage(NEWER)], lives):
+def test_a_promote_and_a_later_stage_never_serve_what_was_replaced() -> None:
+    for run in orders(lambda server: [promote(NEW), stage(NEWER)], mortal=[0]):
         check_always(run)
         check_old_is_kept(run)
         assert isinstance(run.outcomes[1], VersionRef)
@@ -307,21 +261,18 @@ def staged(view: View) -> bool:
     return view.get(Stage.PENDING) == "newer"
 
 
-@pytest.mark.parametrize("lives", DEATHS)
-@pytest.mark.parametrize("order", [1, -1], ids=["stage dies", "spend dies"])
-def test_of_a_stage_and_a_spend_of_its_token_the_first_one_stands(lives: int | None, order: int) -> None:
+def test_of_a_stage_and_a_spend_of_its_token_the_first_one_stands() -> None:
     token = new_token()
-    for run in every_order(lambda server: [stage(NEWER, token), spend(token)][::order], lives):
-        stager, spender = run.workers[::order]
+    for run in orders(lambda server: [stage(NEWER, token), spend(token)], mortal=[0, 1]):
+        stager, spender = run.workers
         check_always(run)
-        before, end = run.views[0], run.views[-1]
-        assert end == {**before, Stage.PENDING: "newer" if staged(end) else "new"}
-        assert spender.outcome in (None, "died")
+        end = run.views[-1]
+        assert end == {**START, Stage.PENDING: "newer" if staged(end) else "new"}
+        assert spender.outcome in (None, DIED)
         if spender.outcome is None:
-            assert staged(run.views[spender.ended_at]) == staged(end), "staged after the spend was back"
-        if stager.outcome != "died":
+            assert staged(run.since(spender)[0]) == staged(end), "staged after the spend was back"
+        if stager.outcome != DIED:
             assert isinstance(stager.outcome, VersionRef if staged(end) else ConflictError)
-        Client.server = run.server
         alone(spend(token))
         for key in (NEW, OLD) if staged(end) else (NEWER, NEW, OLD):
             with pytest.raises(ConflictError):
@@ -331,36 +282,25 @@ def test_of_a_stage_and_a_spend_of_its_token_the_first_one_stands(lives: int | N
         assert run.server.view() == end
 
 
-@pytest.mark.parametrize("lives", DEATHS)
-def test_a_promote_goes_through_beside_a_spend(lives: int | None) -> None:
+def test_a_promote_goes_through_beside_a_spend() -> None:
     token = new_token()
-    for run in every_order(lambda server: [promote(NEW), spend(token)], lives):
+    for run in orders(lambda server: [promote(NEW), spend(token)], mortal=[0, 1]):
         check_always(run)
         check_old_is_kept(run)
-        assert run.outcomes in ([None, None], ["died", None])
-        served = {Stage.CURRENT: "new", Stage.PREVIOUS: "old"}
-        not_yet = {Stage.CURRENT: "old", Stage.PENDING: "new", Stage.PREVIOUS: "older"}
-        assert run.views[-1] == served if run.outcomes[0] is None else run.views[-1] in (served, not_yet)
-        assert all(view in (served, not_yet) for view in run.views)
-        Client.server = run.server
-        with pytest.raises(ConflictError):
-            alone(stage(NEWER, token))
+        promoted, spent = run.outcomes
+        assert run.outcomes in ([None, None], [DIED, None], [None, DIED])
+        assert run.views[-1] == PROMOTED if promoted is None else run.views[-1] in (PROMOTED, START)
+        assert all(view in (PROMOTED, START) for view in run.views)
+        if spent is None:
+            with pytest.raises(ConflictError):
+                alone(stage(NEWER, token))
         alone(promote(NEW))
-        assert run.server.view() == served
-
-
-@pytest.mark.parametrize("lives", DEATHS)
-def test_a_spend_that_dies_beside_a_promote_harms_nothing(lives: int | None) -> None:
-    for run in every_order(lambda server: [spend(new_token()), promote(NEW)], lives):
-        check_always(run)
-        check_old_is_kept(run)
-        assert run.outcomes in ([None, None], ["died", None])
-        assert run.views[-1] == {Stage.CURRENT: "new", Stage.PREVIOUS: "old"}
+        assert run.server.view() == PROMOTED
 
 
 def test_a_discard_keeps_a_promote_out_also_beside_a_spend() -> None:
     token = new_token()
-    for run in every_order(lambda server: [promote(NEW), spend(token), discard(NEW)], switches=3):
+    for run in orders(lambda server: [promote(NEW), spend(token), discard(NEW)], switches=3):
         check_always(run)
         check_old_is_kept(run)
         promoted, spent, discarded = run.outcomes
@@ -369,30 +309,39 @@ def test_a_discard_keeps_a_promote_out_also_beside_a_spend() -> None:
         assert run.views[-1][Stage.CURRENT] == ("old" if discarded is None else "new")
 
 
-@pytest.mark.parametrize("lives", DEATHS)
+def changed_by_hand(server: KV2, requests: int, value: KeyMaterial) -> Work:
+    """After a promote that died, or did not."""
+    Worker(promote(NEW)).go(requests)
+    return operator(server, "OPENAI_API_KEY", value.reveal())
+
+
+def ends_after_a_promote(value: KeyMaterial) -> list[View]:
+    """What stands where after so many requests of it, and that change."""
+    ends = []
+    for requests in range(REQUESTS + 1):
+        server = prepared()
+        alone(changed_by_hand(server, requests, value))
+        ends.append(server.view())
+    return ends
+
+
 @pytest.mark.parametrize("value", [OLD, OLDER, new_key()], ids=["back", "further back", "theirs"])
-def test_a_spend_hides_no_key_whatever_an_operator_makes_of_the_value(value: KeyMaterial, lives: int | None) -> None:
-    """After a promote that died, or did not: the second document says what it would say without the spend."""
-
-    def changed(server: KV2) -> Work:
-        Worker(promote(NEW), lives).run()
-        return operator(server, "OPENAI_API_KEY", value.reveal())
-
-    (plain,) = every_order(lambda server: [changed(server)])
-    for run in every_order(lambda server: [changed(server), spend(new_token())]):
-        assert run.outcomes == [None, None]
-        assert run.views[-1] == plain.views[-1]
+def test_a_spend_hides_no_key_whatever_an_operator_makes_of_the_value(value: KeyMaterial) -> None:
+    """The second document says what it would say without it."""
+    for requests, end in enumerate(ends_after_a_promote(value)):
+        for run in orders(lambda server: [changed_by_hand(server, requests, value), spend(new_token())]):  # noqa: B023
+            assert run.outcomes == [None, None]
+            assert run.views[-1] == end
 
 
-@pytest.mark.parametrize("lives", DEATHS)
-def test_two_tokens_spent_at_once_are_both_spent(lives: int | None) -> None:
+def test_two_tokens_spent_at_once_are_both_spent() -> None:
     tokens = new_token(), new_token()
-    for run in every_order(lambda server: [spend(token) for token in tokens], lives):
-        assert run.outcomes in ([None, None], ["died", None])
-        Client.server = run.server
-        for token in tokens if run.outcomes[0] is None else tokens[1:]:
-            with pytest.raises(ConflictError):
-                alone(stage(NEWER, token))
+    for run in orders(lambda server: [spend(token) for token in tokens], mortal=[0, 1], alike=True):
+        for token, spent in zip(tokens, run.outcomes, strict=True):
+            assert spent in (None, DIED)
+            if spent is None:
+                with pytest.raises(ConflictError):
+                    alone(stage(NEWER, token))
         assert run.views[-1] == run.views[0]
 
 
@@ -407,34 +356,232 @@ def test_the_last_fifty_tokens_are_remembered_and_the_one_before_is_not() -> Non
     assert isinstance(alone(stage(NEWER, tokens[0])), VersionRef)
 
 
-@pytest.mark.parametrize("lives", DEATHS)
-def test_whoever_comes_after_a_death_finishes_the_rotation(lives: int | None) -> None:
-    for run in every_order(lambda server: [promote(NEW)], lives):
-        Client.server = run.server
+# Versions that are barred.
+
+
+def is_refused(key: KeyMaterial, replacing: KeyMaterial = OLD) -> bool:
+    with pytest.raises(ConflictError):
+        alone(promote(key, replacing))
+    return True
+
+
+def check_it_stays_barred(run: Run, key: KeyMaterial) -> None:
+    """Whatever else happens. Plays on at the run's server, where CURRENT is old."""
+    assert is_refused(key)
+    alone(spend(new_token()))
+    alone(stage(NEWER))
+    assert is_refused(key)
+    if name_of(key) in run.server.view().values():
+        assert alone(store().read(SECRET, version(key))) == key
+    alone(stage(key))
+    assert is_refused(key)
+    Worker(promote(NEWER)).go(REQUESTS - 2)  # dies before its pivot
+    alone(discard(key))
+    assert name_of(key) not in run.server.view().values()
+    assert is_refused(key)
+
+
+@pytest.mark.parametrize("key", [NEW, OLDER], ids=["pending", "previous"])
+def test_a_promote_and_a_bar_of_its_version_exclude_each_other(key: KeyMaterial) -> None:
+    once = Once()
+    for run in orders(lambda server: [promote(key), bar(key)], mortal=[0, 1]):
+        check_always(run)
+        check_old_is_kept(run)
+        _, barrer = run.workers
+        promoted, barred = run.outcomes
+        end = run.views[-1]
+        if barred is None:
+            assert promoted in (ConflictError, DIED)
+            assert all(view == START for view in run.since(barrer))
+        elif barred is ConflictError:
+            assert promoted in (None, DIED)
+            assert end[Stage.CURRENT] == name_of(key)
+        else:
+            assert promoted in (None, ConflictError)
+            assert end[Stage.CURRENT] == ("old" if promoted else name_of(key))
+        if end[Stage.CURRENT] == "old":
+            assert end == START
+            if once(run.server.state):
+                alone(bar(key))
+                check_it_stays_barred(run, key)
+        else:
+            with pytest.raises(ConflictError):
+                alone(bar(key))
+
+
+def test_a_bar_of_previous_leaves_a_promote_alone() -> None:
+    once = Once()
+    for run in orders(lambda server: [promote(NEW), bar(OLDER)], mortal=[0, 1]):
+        check_always(run)
+        check_old_is_kept(run)
+        promoted, barred = run.outcomes
+        assert {promoted, barred} <= {None, DIED}
+        assert run.views[-1] == PROMOTED if promoted is None else run.views[-1] in (START, PROMOTED)
+        if not once(run.server.state, barred):
+            continue
+        if barred is None and run.views[-1] == START:
+            check_it_stays_barred(run, OLDER)
+        elif run.views[-1] == PROMOTED:
+            alone(promote(OLD, NEW))
+
+
+def test_a_barred_value_that_is_staged_meanwhile_is_barred_too() -> None:
+    for run in orders(lambda server: [stage(OLDER), bar(OLDER)], mortal=[0, 1]):
+        check_always(run)
+        assert run.outcomes[1] in (None, DIED)
+        assert run.views[-1] in (START, {**START, Stage.PENDING: "older"})
+        if run.outcomes[1] is None:
+            assert is_refused(OLDER)
+            alone(stage(OLDER))
+            assert is_refused(OLDER)
+            assert run.server.view() == {**START, Stage.PENDING: "older"}
+
+
+def test_two_values_barred_at_once_are_both_barred() -> None:
+    once = Once()
+    for run in orders(lambda server: [bar(NEW), bar(OLDER)], mortal=[0, 1]):
+        assert run.views[-1] == START
+        assert {*run.outcomes} <= {None, DIED}
+        if not once(run.server.state, *run.outcomes):
+            continue
+        for key, outcome in zip((NEW, OLDER), run.outcomes, strict=True):
+            assert outcome == DIED or is_refused(key)
+        for key in (NEW, OLDER):
+            alone(bar(key))
+        assert is_refused(NEW)
+        check_it_stays_barred(run, OLDER)
+
+
+@pytest.mark.parametrize("key", [NEW, OLDER], ids=["pending", "previous"])
+@pytest.mark.parametrize("third", [spend, stage, discard])
+def test_a_bar_keeps_a_promote_out_whoever_else_is_about(third: Callable[..., Work], key: KeyMaterial) -> None:
+    """A spend, somebody who stages that value again, somebody who discards it."""
+    token = new_token()
+    argument = token if third is spend else key
+    for run in orders(lambda server: [promote(key), bar(key), third(argument)], switches=2):
+        check_always(run)
+        check_old_is_kept(run)
+        promoted, barred, _ = run.outcomes
+        assert promoted in (None, ConflictError)
+        if promoted is None:
+            assert run.views[-1][Stage.CURRENT] == name_of(key)
+            assert barred in (ConflictError, None)
+            assert barred or third is not spend, "quiet, and yet it was held all the time"
+        else:
+            assert run.views[-1][Stage.CURRENT] == "old"
+            assert barred is None
+            assert third is discard or is_refused(key)
+
+
+def test_a_bar_that_is_back_is_followed_by_no_promote_whoever_else_is_about() -> None:
+    for run in orders(lambda server: [promote(OLDER), bar(OLDER), promote(NEW)], switches=2):
+        check_always(run)
+        check_old_is_kept(run)
+        promoted, barred, other = run.outcomes
+        assert barred is (ConflictError if promoted is None else None)
+        assert {promoted, other} == {None, ConflictError}
+
+
+@pytest.mark.parametrize("requests", range(REQUESTS + 1))
+def test_a_promote_that_displaces_a_barred_value_frees_it(requests: int) -> None:
+    """A person has put it back. Before the promote has happened it is CURRENT, and after it the way back."""
+    server = prepared()
+    alone(bar(OLDER))
+    server.set_field("OPENAI_API_KEY", OLDER.reveal())
+    Worker(promote(NEW, OLDER)).go(requests)
+    if server.view()[Stage.CURRENT] == "older":
+        with pytest.raises(ConflictError):
+            alone(bar(OLDER))
+        alone(spend(new_token()))
+        alone(promote(NEW, OLDER))
+    assert server.view() == {Stage.CURRENT: "new", Stage.PREVIOUS: "older"}
+    alone(promote(OLDER, NEW))
+    alone(promote(NEW, OLDER))
+    alone(bar(OLDER))
+    assert is_refused(OLDER, NEW)
+
+
+@pytest.mark.parametrize("requests", range(REQUESTS + 1))
+def test_a_promote_that_dies_over_a_barred_value_frees_nothing_for_those_that_come_between(requests: int) -> None:
+    """It had been made CURRENT by hand, and a stage makes the promote begin anew; then the hand takes it away again."""
+    server = prepared()
+    alone(bar(OLDER))
+    server.set_field("OPENAI_API_KEY", OLDER.reveal())
+    Worker(promote(NEW, OLDER)).go(requests)
+    if server.view()[Stage.CURRENT] == "older":
+        alone(stage(NEWER))
+        server.set_field("OPENAI_API_KEY", OLD.reveal())
+        assert server.view() == {Stage.CURRENT: "old", Stage.PENDING: "newer", Stage.PREVIOUS: "older"}
+        assert is_refused(OLDER)
+
+
+@pytest.mark.parametrize("value", [OLD, OLDER, new_key()], ids=["back", "further back", "theirs"])
+def test_a_bar_hides_no_key_whatever_an_operator_makes_of_the_value(value: KeyMaterial) -> None:
+    """As a spend; but it tidies where the promote has only that left to do."""
+    plain = ends_after_a_promote(value)
+    for requests, end in enumerate(plain):
+        for key in (NEW, OLDER, OLD):
+            for run in orders(lambda server: [changed_by_hand(server, requests, value), bar(key)]):  # noqa: B023
+                assert run.outcomes in ([None, None], [None, ConflictError])
+                assert run.views[-1] in ([end, plain[REQUESTS]] if requests == REQUESTS - 1 else [end])
+
+
+def test_a_second_document_from_before_there_were_bars_is_read() -> None:
+    server = prepared()
+    number, fields = server.documents[BESIDE]
+    server.documents[BESIDE] = (number, {name: value for name, value in fields.items() if name != "barred"})
+    assert {stage: version.fingerprint for stage, version in alone(store().stages(SECRET)).items()} == {
+        Stage.CURRENT: OLD.fingerprint(),
+        Stage.PENDING: NEW.fingerprint(),
+        Stage.PREVIOUS: OLDER.fingerprint(),
+    }
+    alone(bar(OLDER))
+    assert is_refused(OLDER)
+
+
+def test_a_bar_says_no_more_than_fingerprints_and_forgets_what_no_stage_holds() -> None:
+    server = prepared()
+    for key in (NEW, OLDER):
+        alone(bar(key))
+    assert server.documents[BESIDE][1]["barred"] == sorted([NEW.fingerprint(), OLDER.fingerprint()])
+    alone(stage(NEWER))
+    alone(bar(NEWER))
+    assert server.documents[BESIDE][1]["barred"] == sorted([NEWER.fingerprint(), OLDER.fingerprint()])
+
+
+# After a death, and beside others.
+
+
+def test_whoever_comes_after_a_death_finishes_the_rotation() -> None:
+    for run in orders(lambda server: [promote(NEW)], mortal=[0]):
         alone(promote(NEW))
-        assert run.server.view() == {Stage.CURRENT: "new", Stage.PREVIOUS: "old"}
+        assert run.server.view() == PROMOTED
         assert "displaced" not in run.server.documents[BESIDE][1]
 
 
-@pytest.mark.parametrize("lives", DEATHS)
-def test_whoever_comes_after_a_death_may_give_the_rotation_up(lives: int | None) -> None:
-    for run in every_order(lambda server: [promote(NEW)], lives):
-        Client.server = run.server
+def test_whoever_comes_after_a_death_may_give_the_rotation_up() -> None:
+    for run in orders(lambda server: [promote(NEW)], mortal=[0]):
         if run.server.view()[Stage.CURRENT] == "old":
             alone(discard(NEW))
             assert run.server.view() == {Stage.CURRENT: "old", Stage.PREVIOUS: "older"}
 
 
 def test_a_discard_of_previous_leaves_a_promote_alone() -> None:
-    for run in every_order(lambda server: [promote(NEW), discard(OLDER)]):
+    for run in orders(lambda server: [promote(NEW), discard(OLDER)]):
         check_always(run)
         assert run.outcomes == [None, None]
-        assert run.views[-1] == {Stage.CURRENT: "new", Stage.PREVIOUS: "old"}
+        assert run.views[-1] == PROMOTED
         check_old_is_kept(run)
 
 
+def test_two_discards_at_once_drop_both() -> None:
+    for run in orders(lambda server: [discard(NEW), discard(OLDER)]):
+        assert run.outcomes == [None, None]
+        assert run.views[-1] == {Stage.CURRENT: "old"}
+
+
 def test_an_operator_who_changes_a_neighbour_loses_nothing() -> None:
-    for run in every_order(lambda server: [promote(NEW), operator(server, "NEIGHBOUR", "changed")]):
+    for run in orders(lambda server: [promote(NEW), operator(server, "NEIGHBOUR", "changed")]):
         check_always(run)
         assert run.outcomes == [None, None]
         fields = run.server.documents[MAIN][1]
@@ -443,35 +590,36 @@ def test_an_operator_who_changes_a_neighbour_loses_nothing() -> None:
 
 def test_an_operator_who_changes_the_value_is_never_overwritten() -> None:
     theirs = new_key()
-    for run in every_order(lambda server: [promote(NEW), operator(server, "OPENAI_API_KEY", theirs.reveal())]):
+    for run in orders(lambda server: [promote(NEW), operator(server, "OPENAI_API_KEY", theirs.reveal())]):
         assert run.views[-1][Stage.CURRENT] == "theirs"
         check_old_is_kept(run) if run.outcomes[0] is None else None
 
 
-@pytest.mark.parametrize("other", [promote, discard])
+@pytest.mark.parametrize("other", [promote, discard, bar])
 def test_what_a_reader_sees_was_so_at_one_instant(other: Callable[[KeyMaterial], Work]) -> None:
-    for run in every_order(lambda server: [other(NEW), store().stages(SECRET)]):
-        seen = run.workers[1].outcome
-        assert isinstance(seen, Mapping)
-        named = {stage: NAMES[version.fingerprint] for stage, version in seen.items()}
-        assert named in [run.views[0], *run.workers[1].seen]
+    for run in orders(lambda server: [other(NEW), store().stages(SECRET)]):
+        reader = run.workers[1]
+        assert isinstance(reader.outcome, Mapping)
+        seen = {stage: version.fingerprint for stage, version in reader.outcome.items()}
+        assert seen in [{stage: FINGERPRINTS[name] for stage, name in view.items()} for view in run.until(reader)]
 
 
 def test_many_at_once_in_random_orders() -> None:
     for seed in range(400):
         chance = random.Random(seed)
-        run = play(
-            lambda server: [
-                promote(NEW),
-                promote(NEW),
-                discard(NEW),
-                promote(OLDER),
-                stage(NEWER),
-                spend(new_token()),
-            ],
-            chance.choice(DEATHS),
-            chance.randrange,
-        )
+        restless = chance.random()
+
+        def choose(options: int, chance: random.Random = chance, restless: float = restless) -> int:
+            return chance.randrange(options) if chance.random() < restless else 0
+
+        def works(server: KV2) -> Sequence[Work]:
+            verbs = [promote(NEW), promote(NEW), discard(NEW), promote(OLDER), bar(OLDER), stage(NEWER)]
+            return [*verbs, spend(new_token())]
+
+        run = play(scene(works), choose, mortal=range(seed % 3))
         check_always(run)
         check_old_is_kept(run)
-        assert set(map(str, run.outcomes[:4])) <= {"None", "died", str(ConflictError)}
+        assert set(map(str, run.outcomes[:5])) <= {"None", DIED, str(ConflictError)}
+        barrer = run.workers[4]
+        served = [view[Stage.CURRENT] for view in run.since(barrer)]
+        assert barrer.outcome is not None or "older" not in served or "older" not in run.until(barrer)[-1].values()

@@ -352,6 +352,16 @@ async def test_the_order_in_which_tokens_were_used_survives_the_server(setting: 
     assert list((await Documents(setting.store._vault, "secret", "keyturn").beside(setting.secret)).issued) == tokens
 
 
+async def test_a_promote_of_what_is_barred_says_so(setting: Setting) -> None:
+    old = (await setting.store.current(setting.secret)).version
+    await rotate(setting.store, setting.secret, new_key())
+    await setting.store.bar(setting.secret, old)
+    new = (await setting.store.current(setting.secret)).version
+    assert "barred" in str(await refused(setting.store.promote(setting.secret, old, new), ConflictError, setting.value))
+    document = await setting.operator.read(f"keyturn/{setting.secret.path}/OPENAI_API_KEY")
+    assert document["barred"] == [old.fingerprint]
+
+
 @pytest.mark.parametrize("path", ["../sys/seal", "a//b", "a/./b", "/a", "a/"])
 async def test_a_path_that_leads_elsewhere_is_refused(setting: Setting, path: str) -> None:
     await refused(setting.store.current(SecretRef("vault", path)), MisconfiguredError)
