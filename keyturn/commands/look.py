@@ -177,7 +177,13 @@ ORDER = {
     "promote": [("secrets", "promote"), ("journal", "annotate")],
     "roll": [("fleets", "roll"), ("journal", "annotate")],
     "prove": [("canaries", "member"), ("provider", "last_used"), ("journal", "annotate")],
-    "revoke": [("provider", "revoke"), ("provider", "check"), ("secrets", "discard"), ("journal", "annotate")],
+    "revoke": [
+        ("secrets", "bar"),
+        ("provider", "revoke"),
+        ("provider", "check"),
+        ("secrets", "discard"),
+        ("journal", "annotate"),
+    ],
 }
 # Where a rotation goes on that stands half-way; any other begins with a new key.
 BEGIN = {

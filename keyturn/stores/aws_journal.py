@@ -11,12 +11,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
 
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, Stage, VersionRef
+from keyturn.stores.aws_bars import Bars, bars_of, listed
 
 _REMEMBERED = 50  # tokens; the document has to stay small
 _NO_VALUE = ""
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +31,14 @@ class Journal:
     `issued`: the last tokens that were used here, the oldest first, with the fingerprints of their keys, so that none is
     used twice; "" for one that was spent without a key. Of them `_REMEMBERED` are written: a token is forgotten, and could
     be staged under, once so many newer ones were staged or spent at this field.
+    `barred`: see aws_bars.
     """
 
     base: HeldKey
     pending: HeldKey | None = None
     previous: HeldKey | None = None
     issued: Mapping[str, str] = field(default_factory=dict)
+    barred: Bars = field(default_factory=dict)
 
     def held(self, current: HeldKey) -> dict[Stage, HeldKey]:
         """PENDING and PREVIOUS beside this CURRENT; one that holds CURRENT's own value is none."""
@@ -44,18 +50,22 @@ class Journal:
         return self.base.version == current.version
 
     @classmethod
-    def of(cls, held: Mapping[Stage, HeldKey], issued: Mapping[str, str]) -> Journal:
+    def of(cls, held: Mapping[Stage, HeldKey], issued: Mapping[str, str] = _NOTHING, barred: Bars = _NOTHING) -> Journal:
         """Says what is held, on the base of the CURRENT among it."""
-        return cls(held[Stage.CURRENT], held.get(Stage.PENDING), held.get(Stage.PREVIOUS), issued)
+        return cls(held[Stage.CURRENT], held.get(Stage.PENDING), held.get(Stage.PREVIOUS), issued, barred)
 
     def having_spent(self, token: str) -> Journal:
         """It says the same at any CURRENT, and has one token more."""
         return replace(self, issued={**self.issued, token: _NO_VALUE})
 
+    def having_barred(self, barred: Bars) -> Journal:
+        """It says the same at any CURRENT, but for what is barred."""
+        return replace(self, barred=barred)
+
     def text(self) -> str:
         keys = {"base": self.base, "pending": self.pending, "previous": self.previous}
         return json.dumps(
-            {"issued": dict(list(self.issued.items())[-_REMEMBERED:])}
+            {"issued": dict(list(self.issued.items())[-_REMEMBERED:]), "barred": listed(self.barred)}
             | {name: {"id": key.version.id, "key": key.material.reveal()} for name, key in keys.items() if key is not None}
         )
 
@@ -65,7 +75,7 @@ class Journal:
         try:
             document = json.loads(text)
             keys = {name: _read(document[name]) for name in ("base", "pending", "previous") if name in document}
-            return cls(**keys, issued=dict(document["issued"]))
+            return cls(**keys, issued=dict(document["issued"]), barred=bars_of(document.get("barred", [])))
         except (ValueError, TypeError, KeyError):
             return None
 

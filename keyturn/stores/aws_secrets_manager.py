@@ -1,6 +1,7 @@
 """AWS Secrets Manager: a whole secret (the SecretString is the key), or one field of a JSON object.
 
-    whole secret   PENDING and PREVIOUS are AWSPENDING and AWSPREVIOUS; the version's id is the rotation's token
+    whole secret   PENDING and PREVIOUS are AWSPENDING and AWSPREVIOUS; the staged version's id is the rotation's token;
+                   what is barred says a version of ours under keyturn/barred
     field          PENDING and PREVIOUS are in the field's journal (aws_journal.py), under the label keyturn/field/<NAME>;
                    AWSCURRENT moves to a copy of the bundle with one value changed, written under keyturn/draft
 
@@ -14,7 +15,10 @@ journal sees to it, which remembers the last fifty.
 A crash may fall between any two calls. Every verb looks first, and one of its calls is the one that counts: what comes
 before it changes nothing that `stages` shows, and whoever repeats the verb finishes it.
 
-A discard moves AWSCURRENT to a copy of itself (see `_fence`): who watches version ids sees a new one with the old value.
+**AWSCURRENT never goes back to a version that had it before,** so a promote that waited too long fails for good: it names
+the version that AWSCURRENT was on when it looked. PREVIOUS is therefore promoted as a copy. A bar and a discard move
+AWSCURRENT to a copy of itself (see aws_fence): who watches version ids sees a new one with the old value. (A person's hand
+may bring an old version back, and with it the chance of a promote that has waited since.)
 
 Permissions at AWS: `ACTIONS` on the secret; kms:Decrypt and kms:GenerateDataKey on its key, where it has one of its own
 (deployments/aws-policy.json; what a proxy needs is in aws-policy-proxy.json).
@@ -37,8 +41,9 @@ from keyturn.model import Finding, HeldKey, SecretRef, Stage, VersionRef
 from keyturn.references import Resolver
 from keyturn.stores import aws_tags
 from keyturn.stores.aws_client import AWSSettings, SecretsManagerClient
+from keyturn.stores.aws_fence import Fence
 from keyturn.stores.aws_versions import (
-    CURRENT,
+    BARRED,
     DRAFT,
     MAX_LABELS,
     MAX_TAGS,
@@ -55,8 +60,8 @@ from keyturn.stores.json_bundle import is_bundle, with_field
 ACTIONS = (
     "secretsmanager:DescribeSecret",  # every verb but current
     "secretsmanager:GetSecretValue",  # every verb but annotate and annotations
-    "secretsmanager:PutSecretValue",  # stage, spend, promote, discard
-    "secretsmanager:UpdateSecretVersionStage",  # stage and spend of a field, promote, discard
+    "secretsmanager:PutSecretValue",  # stage, spend, promote, bar, discard
+    "secretsmanager:UpdateSecretVersionStage",  # stage and spend of a field, promote, bar, discard
     "secretsmanager:TagResource",  # annotate
     "secretsmanager:UntagResource",  # annotate
 )
@@ -72,7 +77,11 @@ class AWSSecretsManager:
         "stages": ("DescribeSecret, GetSecretValue", f"{_DESCRIBE}, {_GET}"),
         "stage": ("PutSecretValue; for a field then UpdateSecretVersionStage", f"{_PUT}; for a field also {_MOVE}"),
         "spend": ("PutSecretValue; for a field then UpdateSecretVersionStage", f"{_PUT}; for a field also {_MOVE}"),
-        "promote": ("UpdateSecretVersionStage; for a field PutSecretValue before", f"{_MOVE}; for a field also {_PUT}"),
+        "promote": (
+            "UpdateSecretVersionStage; for a field, and of PREVIOUS, PutSecretValue before",
+            f"{_MOVE}; for a field, and of PREVIOUS, also {_PUT}",
+        ),
+        "bar": ("PutSecretValue, UpdateSecretVersionStage", f"{_PUT}, {_MOVE}"),
         "discard": ("UpdateSecretVersionStage, PutSecretValue", f"{_MOVE}, {_PUT}"),
         "annotate": ("TagResource, UntagResource", f"{_TAG}, {_UNTAG}"),
         "annotations": ("DescribeSecret", _DESCRIBE),
@@ -82,6 +91,7 @@ class AWSSecretsManager:
         self._settings = settings
         self._client = SecretsManagerClient(settings, resolve)
         self._versions = SecretVersions(self._client)
+        self._fence = Fence(self._versions)
         # Not the guard, which is AWS's compare: it saves versions, of which AWS allows about 100 in 24 hours, where one
         # process turns many fields of a bundle at once.
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -176,10 +186,23 @@ class AWSSecretsManager:
         key = world.find(version)
         if key is None:
             raise ConflictError(f"{secret}: no stage holds the version to promote", remedy="stage it under a new token")
-        target = key.version.id if secret.field is None else await self._merged(secret, secret.field, world, key)
-        if target is None or not await self._versions.move(secret, CURRENT, world.current_id, target):
+        if version.fingerprint in world.barred:
+            raise ConflictError(
+                f"{secret}: the version to promote is barred, since its key is being revoked", remedy="rotate to a new key"
+            )
+        if replacing.fingerprint in world.barred:
+            await self._versions.free(secret, world)
             return None
-        return target
+        target = await self._target(secret, world, key)
+        return target if target and await self._versions.move_current(secret, world, target) else None
+
+    async def _target(self, secret: SecretRef, world: World, key: HeldKey) -> str | None:
+        """A version with this key that never was AWSCURRENT; None when something moved meanwhile."""
+        if secret.field is not None:
+            return await self._merged(secret, secret.field, world, key)
+        if key is world.held.get(Stage.PENDING) and key.version.id != world.labels.get(PREVIOUS):
+            return key.version.id
+        return await self._versions.draft(secret, key.material.reveal(), "back", world.current_id, key.version.id)
 
     async def _merged(self, secret: SecretRef, field: str, world: World, key: HeldKey) -> str | None:
         """A version of the bundle with the key in its field, beside a journal that knows what it replaces."""
@@ -189,52 +212,60 @@ class AWSSecretsManager:
         text = with_field(world.text, field, key.material.reveal())
         return await self._versions.draft(secret, text, "merge", field, world.current_id, key.version.fingerprint)
 
-    async def discard(self, secret: SecretRef, version: VersionRef) -> None:
-        promote_may_be_under_way = False
+    async def bar(self, secret: SecretRef, version: VersionRef) -> None:
+        """Takes two versions (see `spend`); repeated, none until AWSCURRENT has moved.
+
+        Also what no stage holds is barred: a discard may have let it go whose fence is still to come.
+        """
         async with self._turns[secret.path]:
             for turn in range(_TURNS):
                 await _pause(turn)
-                world = await self._versions.look(secret)
-                if world.current.version == version:
-                    raise ConflictError(f"{secret}: this version is CURRENT", remedy="promote another version first")
-                gone = world.find(version) is None
-                if not gone:
-                    # A promote of a field first sees to it that the field's journal is based on CURRENT.
-                    based = world.journal is None or world.journal.is_based_on(world.current)
-                    promote_may_be_under_way = promote_may_be_under_way or based
-                    gone = await self._let_go(secret, world, version)
-                if gone:
-                    return await self._fence(secret, version) if promote_may_be_under_way else None
+                world = await self._look_beside(secret, version, "is not barred")
+                if await self._fence.bar(secret, world, version):
+                    return
         raise _crowded(secret)
+
+    async def discard(self, secret: SecretRef, version: VersionRef) -> None:
+        """Takes two versions; right after a bar one for a field, and none of a whole secret.
+
+        (A discard that dies between taking the version from its stage and raising the fence leaves a promote alive that was
+        under way, for as long as its one request takes. A bar does not: repeated, it goes on there.)
+        """
+        let_go = False
+        async with self._turns[secret.path]:
+            for turn in range(_TURNS):
+                await _pause(turn)
+                world = await self._look_beside(secret, version, "is not discarded")
+                if world.find(version) is not None:
+                    is_fenced = world.is_fenced(version)
+                    if not await self._let_go(secret, world, version):
+                        continue
+                    if is_fenced and not let_go:
+                        return
+                    let_go = True
+                    world = await self._look_beside(secret, version, "was promoted meanwhile")
+                if not let_go or (world.find(version) is None and await self._fence.shut(secret, world)):
+                    return
+        raise _crowded(secret)
+
+    async def _look_beside(self, secret: SecretRef, version: VersionRef, words: str) -> World:
+        """ConflictError where the version is CURRENT."""
+        world = await self._versions.look(secret)
+        if world.current.version == version:
+            raise ConflictError(f"{secret}: this version is CURRENT, and {words}", remedy="promote another version first")
+        return world
 
     async def _let_go(self, secret: SecretRef, world: World, version: VersionRef) -> bool:
         """Take the version out of PENDING and PREVIOUS; False when something moved meanwhile."""
         kept = {stage: key for stage, key in world.held.items() if key.version != version}
         if secret.field is not None:
             return await self._versions.rewrite(secret, world, kept)
-        gone = {Stage.PENDING: PENDING, Stage.PREVIOUS: PREVIOUS}.items()
-        labels = [label for stage, label in gone if stage in world.held and stage not in kept]
+        gone = [(stage, key.version.id) for stage, key in world.held.items() if stage not in kept]
+        for _, version_id in gone:
+            if world.labels.get(DRAFT) == version_id:  # a fence has left it there
+                await self._versions.move(secret, DRAFT, version_id, None)
+        labels = [PENDING if stage is Stage.PENDING else PREVIOUS for stage, _ in gone]
         return all([await self._versions.move(secret, label, world.labels[label], None) for label in labels])
-
-    async def _fence(self, secret: SecretRef, version: VersionRef) -> None:
-        """After this no promote succeeds that looked at the stages before the version was let go.
-
-        Such a promote moves AWSCURRENT away from the version that held it then. So AWSCURRENT goes to a copy of itself,
-        unless it has moved since. (A discard that dies right before this leaves such a promote alive, for as long as
-        its one request takes.)
-        """
-        world = await self._versions.look(secret)
-        if world.current.version != version:
-            copy = await self._versions.draft(secret, world.text, "fence", world.current_id)
-            if await self._versions.move(secret, CURRENT, world.current_id, copy):
-                previous = world.held.get(Stage.PREVIOUS)
-                if secret.field is None and previous is not None:
-                    # AWS has put AWSPREVIOUS on the original of the copy. A crash right here costs the way back, no more.
-                    await self._versions.move(secret, PREVIOUS, world.current_id, previous.version.id)
-                return
-            world = await self._versions.look(secret)
-        if world.current.version == version:
-            raise ConflictError(f"{secret}: this version was promoted meanwhile", remedy="it is CURRENT: go on from there")
 
     async def annotate(self, secret: SecretRef, notes: Mapping[str, str | None]) -> None:
         """AWS compares nothing here: of two workers that annotate one value at the same time, the later one's set stays."""
@@ -330,7 +361,7 @@ def _replica_states(description: Mapping[str, Any]) -> dict[str, str]:
 
 def _of_description(secret: SecretRef, description: Mapping[str, Any], settings: AWSSettings) -> Sequence[Finding]:
     """What DescribeSecret shows that would stop a rotation half-way."""
-    needed = [PREVIOUS, DRAFT, PENDING if secret.field is None else field_label(secret)]
+    needed = [PREVIOUS, DRAFT, *([PENDING, BARRED] if secret.field is None else [field_label(secret)])]
     tags = [tag["Key"] for tag in description.get("Tags", []) if not tag["Key"].startswith("aws:")]
     others = sum(not _is_ours(key, _tag_prefix(secret)) for key in tags)
     unreplicated = [region for region in settings.replicas if region not in _replica_states(description)]

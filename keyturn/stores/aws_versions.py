@@ -7,6 +7,7 @@ labels. Both after the API reference in botocore 1.44.5.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,12 +17,14 @@ from typing import Any
 from keyturn.errors import MisconfiguredError, NotFoundError, PermanentError
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, SecretRef, Stage, VersionRef
+from keyturn.stores.aws_bars import Bar, Bars, bars_text, listed, parse_bars, with_bar
 from keyturn.stores.aws_client import SecretsManagerClient
 from keyturn.stores.aws_journal import Journal
 from keyturn.stores.json_bundle import NotABundleError, field_text
 
 CURRENT, PENDING, PREVIOUS = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"
 DRAFT = "keyturn/draft"
+BARRED = "keyturn/barred"  # of a whole secret; a field's journal says it
 MAX_LABELS = 20  # over all versions of a secret (user guide, quotas)
 MAX_TAGS = 50  # of a secret, not counting aws:... (API reference, TagResource; General Reference, quotas for tagging)
 SPENT = "keyturn: nothing is staged under this version's id\n"  # no key is equal to it: KeyMaterial takes no line's end
@@ -39,6 +42,7 @@ class World:
     text: str = field(repr=False)  # of AWSCURRENT
     held: Mapping[Stage, HeldKey]
     journal: Journal | None = None
+    barred: Bars = field(default_factory=dict)
 
     @property
     def current(self) -> HeldKey:
@@ -50,6 +54,11 @@ class World:
 
     def find(self, version: VersionRef) -> HeldKey | None:
         return next((key for key in self.held.values() if key.version == version), None)
+
+    def is_fenced(self, version: VersionRef) -> bool:
+        """Whether it is barred, and nobody can promote it any more who looked before it was."""
+        bar = self.barred.get(version.fingerprint)
+        return bar is not None and self.current_id == fence_id(version.fingerprint, bar.at)
 
 
 class SecretVersions:
@@ -74,14 +83,16 @@ class SecretVersions:
         current = _key(secret, answer)
         world = World(labels, answer["SecretString"], {Stage.CURRENT: current})
         if secret.field is None:
-            others = {Stage.PENDING: labels.get(PENDING), Stage.PREVIOUS: labels.get(PREVIOUS)}
+            barred = await self._bars(secret, labels[BARRED]) if BARRED in labels else {}
+            others = {Stage.PENDING: labels.get(PENDING), Stage.PREVIOUS: _previous_id(labels, barred)}
             keys = {stage: await self._other_key(secret, name) for stage, name in others.items() if name is not None}
             held = {stage: key for stage, key in keys.items() if key is not None and key.version != current.version}
-            return replace(world, held={Stage.CURRENT: current, **held})
+            return replace(world, held={Stage.CURRENT: current, **held}, barred=barred)
         if field_label(secret) not in labels:
             return world
         journal = await self._journal(secret, labels[field_label(secret)])
-        return replace(world, held={Stage.CURRENT: current, **journal.held(current)}, journal=journal)
+        held = {Stage.CURRENT: current, **journal.held(current)}
+        return replace(world, held=held, journal=journal, barred=journal.barred)
 
     async def holds(self, secret: SecretRef, version_id: str, version: VersionRef) -> bool:
         """Whether a version of a whole secret has this value."""
@@ -114,20 +125,56 @@ class SecretVersions:
         issued: Mapping[str, str] = MappingProxyType({}),
     ) -> bool:
         """Compare-and-swap on a field's journal: from now on these are held. `issued`: a new token and its fingerprint."""
-        label = field_label(secret)
-        before = world.labels.get(label)
-        journal = Journal.of(held, {**(world.journal.issued if world.journal else {}), **issued})
+        journal = Journal.of(held, {**(world.journal.issued if world.journal else {}), **issued}, world.barred)
         kept = [part for stage, key in sorted(held.items()) for part in (stage, key.version.id, key.version.fingerprint)]
-        after = await self.draft(secret, journal.text(), "journal", label, before or "", *kept)
-        return await self.move(secret, label, before, after)
+        return await self._replace_journal(secret, world, journal, "journal", *kept)
 
     async def spend(self, secret: SecretRef, world: World, token: str) -> bool:
         """Compare-and-swap on a field's journal: it stays as it is, and knows the token as one that is used."""
-        label = field_label(secret)
-        before, journal = world.labels.get(label), (world.journal or Journal.of(world.held, {})).having_spent(token)
+        journal = world.journal or Journal.of(world.held)
         base = journal.base.version
-        after = await self.draft(secret, journal.text(), "spent", label, before or "", base.id, base.fingerprint, token)
+        return await self._replace_journal(
+            secret, world, journal.having_spent(token), "spent", base.id, base.fingerprint, token
+        )
+
+    async def bar(self, secret: SecretRef, world: World, fingerprint: str) -> bool:
+        """Compare-and-swap on what is barred: this value is so from now on."""
+        held = {key.version.fingerprint for key in world.held.values()}
+        bars = with_bar(world.barred, fingerprint, bar_now(secret, world), held, world.labels.values())
+        return await self._write_bars(secret, world, bars)
+
+    async def free(self, secret: SecretRef, world: World) -> bool:
+        """Compare-and-swap on what is barred: CURRENT is not any more."""
+        freed = world.current.version.fingerprint
+        return await self._write_bars(secret, world, {name: bar for name, bar in world.barred.items() if name != freed})
+
+    async def _write_bars(self, secret: SecretRef, world: World, bars: Bars) -> bool:
+        rows = json.dumps(listed(bars))
+        if secret.field is not None:
+            journal = world.journal or Journal.of(world.held)
+            base = journal.base.version
+            return await self._replace_journal(
+                secret, world, journal.having_barred(bars), "barred", base.id, base.fingerprint, rows
+            )
+        before = world.labels.get(BARRED)
+        after = await self.draft(secret, bars_text(bars), "barred", before or "", rows)
+        return await self.move(secret, BARRED, before, after)
+
+    async def _replace_journal(self, secret: SecretRef, world: World, journal: Journal, *origin: str) -> bool:
+        label = field_label(secret)
+        before = world.labels.get(label)
+        after = await self.draft(secret, journal.text(), origin[0], label, before or "", *origin[1:])
         return await self.move(secret, label, before, after)
+
+    async def move_current(self, secret: SecretRef, world: World, target: str) -> bool:
+        """Compare-and-swap on AWSCURRENT, to a version that never had it: False when it has moved meanwhile.
+
+        Of a whole secret, AWSPENDING does not stay on what had its turn, where a promote died before it took it off.
+        """
+        here = world.current_id
+        if secret.field is None and world.labels.get(PENDING) == here and not await self.move(secret, PENDING, here, None):
+            return False
+        return await self.move(secret, CURRENT, here, target)
 
     async def move(self, secret: SecretRef, label: str, source: str | None, target: str | None) -> bool:
         """Compare-and-swap on a label: False when it is not on `source`. `target` None takes it off."""
@@ -150,16 +197,37 @@ class SecretVersions:
     async def _journal(self, secret: SecretRef, version_id: str) -> Journal:
         journal = Journal.parse((await self._get(secret, version_id)).get("SecretString", ""))
         if journal is None:
-            label = field_label(secret)
-            raise MisconfiguredError(
-                f"{secret}: the version labelled {label} is not keyturn's", remedy="take the label off that version"
-            )
+            raise _not_ours(secret, field_label(secret))
         return journal
+
+    async def _bars(self, secret: SecretRef, version_id: str) -> Bars:
+        bars = parse_bars((await self._get(secret, version_id)).get("SecretString", ""))
+        if bars is None:
+            raise _not_ours(secret, BARRED)
+        return bars
 
 
 def derived_id(*parts: str) -> str:
     """A version id made of parts."""
     return str(uuid.uuid5(_TOKENS, "/".join(parts)))
+
+
+def fence_id(fingerprint: str, at: str) -> str:
+    """The copy that AWSCURRENT is moved to from `at`, by nobody who has not seen, or written, that bar."""
+    return derived_id("bar", fingerprint, at)
+
+
+def bar_now(secret: SecretRef, world: World) -> Bar:
+    """What a bar says that is written now."""
+    previous = world.held.get(Stage.PREVIOUS) if secret.field is None else None
+    return Bar(world.current_id, previous.version.id if previous else "")
+
+
+def _previous_id(labels: Mapping[str, str], barred: Bars) -> str | None:
+    """Of a whole secret: where AWSPREVIOUS is, or where it belongs right after a fence."""
+    found = labels.get(PREVIOUS)
+    fences = [bar for name, bar in barred.items() if bar.at == found and labels[CURRENT] == fence_id(name, bar.at)]
+    return (fences[0].previous or None) if fences else found
 
 
 def labels_of(description: Mapping[str, Any]) -> dict[str, str]:
@@ -175,6 +243,12 @@ def field_label(secret: SecretRef) -> str:
             f"{secret}: the field's name is longer than {_MAX_FIELD_NAME} characters", remedy="rename the field"
         )
     return f"keyturn/field/{secret.field}"
+
+
+def _not_ours(secret: SecretRef, label: str) -> MisconfiguredError:
+    return MisconfiguredError(
+        f"{secret}: the version labelled {label} is not keyturn's", remedy="take the label off that version"
+    )
 
 
 def _key(secret: SecretRef, answer: Mapping[str, Any]) -> HeldKey:

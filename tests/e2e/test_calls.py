@@ -119,6 +119,7 @@ async def test_the_vaults_verbs(c: Assembly, monkeypatch: pytest.MonkeyPatch) ->
     seen["annotations"], _ = await calls(sent, store.annotations(secret))
     seen["promote"], _ = await calls(sent, store.promote(secret, version, before.version))
     await store.promote(secret, before.version, version)
+    seen["bar"], _ = await calls(sent, store.bar(secret, version))
     seen["discard"], _ = await calls(sent, store.discard(secret, version))
 
     assert (await store.current(secret)).material == before.material
@@ -153,7 +154,11 @@ async def test_awss_verbs(c: Assembly, installation: Installation) -> None:
         seen["annotate"], _ = await watch(store.annotate(secret, {"reason": "a test"}))
         seen["annotations"], _ = await watch(store.annotations(secret))
         seen["promote"], _ = await watch(store.promote(secret, version, before.version))
-        seen["discard"], _ = await watch(store.discard(secret, before.version))
+        back, _ = await watch(store.promote(secret, before.version, version))
+        seen["promote"] |= back
+        seen["discard"], _ = await watch(store.discard(secret, version))
+        again = await store.stage(secret, new, str(uuid.uuid4()))
+        seen["bar"], _ = await watch(store.bar(secret, again))
         for verb, operations in seen.items():
             call, permission = store.CALLS[verb]  # type: ignore[attr-defined]  # not of the port
             looks = set() if verb in ("stages", "annotations") else {"DescribeSecret", "GetSecretValue"}

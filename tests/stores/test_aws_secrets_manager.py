@@ -466,12 +466,12 @@ async def test_seventeen_fields_of_a_secret_have_labels(store: AWSSecretsManager
     assert details == [[]] * 16 + [["it has no staging label left"]]
 
 
-async def test_a_whole_secret_needs_three_labels_beside_current(
+async def test_a_whole_secret_needs_four_labels_beside_current(
     store: AWSSecretsManager, whole: Place, operator: Operator
 ) -> None:
     path = whole.secret.path
     current = operator.labels(path)["AWSCURRENT"]
-    for number in range(17):
+    for number in range(16):
         operator.api.update_secret_version_stage(SecretId=path, VersionStage=f"theirs-{number}", MoveToVersionId=current)
     wrong = [finding for finding in await store.preflight(whole.secret) if finding.ok is False]
     assert [finding.detail for finding in wrong] == ["it has no staging label left"]
@@ -480,6 +480,71 @@ async def test_a_whole_secret_needs_three_labels_beside_current(
     _, _, old = await rotate(store, whole)
     await store.discard(whole.secret, await store.stage(whole.secret, new_key(), new_token()))
     assert (await store.stages(whole.secret))[Stage.PREVIOUS] == old
+    await store.stage(whole.secret, new_key(), new_token())
+    await store.bar(whole.secret, old)
+    ours = {label for label in operator.labels(path) if not label.startswith("theirs-")}
+    assert ours == {"AWSCURRENT", "AWSPENDING", "AWSPREVIOUS", "keyturn/draft", "keyturn/barred"}
+    await store.discard(whole.secret, old)
+    labels = operator.labels(path)
+    assert [label for label in ours if labels.get(label) == old.id] == []  # AWS keeps what has a label
+
+
+async def test_what_is_barred_says_no_more_than_fingerprints(
+    store: AWSSecretsManager, place: Place, operator: Operator
+) -> None:
+    path = place.secret.path
+    key, _, old = await rotate(store, place)
+    await store.bar(place.secret, old)
+    label = f"keyturn/field/{place.secret.field}" if place.secret.field else "keyturn/barred"
+    text = operator.api.get_secret_value(SecretId=path, VersionStage=label)["SecretString"]
+    ((fingerprint, at, _),) = json.loads(text)["barred"]
+    assert fingerprint == old.fingerprint
+    assert at != operator.labels(path)["AWSCURRENT"]
+    if place.secret.field is None:
+        assert not any(material.reveal() in text for material in (key, place.key))
+        with pytest.raises(ValueError, match="white space"):
+            KeyMaterial(text)
+
+
+async def test_a_promote_of_what_is_barred_says_so(store: AWSSecretsManager, place: Place) -> None:
+    _, new, old = await rotate(store, place)
+    await store.bar(place.secret, old)
+    assert "barred" in str(await refused(store.promote(place.secret, old, new), ConflictError, place.key))
+
+
+async def test_barring_again_writes_nothing_until_another_field_has_moved_the_bundle(
+    store: AWSSecretsManager, place: Place, operator: Operator, aws: AWSDouble
+) -> None:
+    _, new, old = await rotate(store, place)
+    await store.bar(place.secret, old)
+    aws.calls.clear()
+    await store.bar(place.secret, old)
+    assert set(aws.calls) == {"DescribeSecret", "GetSecretValue"}
+    if place.secret.field is not None:
+        operator.set_field(place.secret.path, "OTHER", "y")
+        await store.bar(place.secret, old)
+        assert json.loads(operator.read(place.secret.path))["OTHER"] == "y"
+    await refused(store.promote(place.secret, old, new), ConflictError, place.key)
+
+
+async def test_a_version_that_is_not_ours_under_the_label_for_bars_is_not_guessed_at(
+    store: AWSSecretsManager, whole: Place, operator: Operator
+) -> None:
+    operator.api.put_secret_value(SecretId=whole.secret.path, SecretString="theirs", VersionStages=["keyturn/barred"])
+    assert "keyturn/barred" in str(await refused(store.stages(whole.secret), MisconfiguredError))
+
+
+async def test_a_journal_from_before_there_were_bars_is_read(
+    store: AWSSecretsManager, bundle: Place, operator: Operator
+) -> None:
+    path, label = bundle.secret.path, f"keyturn/field/{bundle.secret.field}"
+    _, new, old = await rotate(store, bundle)
+    document = json.loads(operator.api.get_secret_value(SecretId=path, VersionStage=label)["SecretString"])
+    del document["barred"]
+    operator.api.put_secret_value(SecretId=path, SecretString=json.dumps(document), VersionStages=[label])
+    assert await store.stages(bundle.secret) == {Stage.CURRENT: new, Stage.PREVIOUS: old}
+    await store.bar(bundle.secret, old)
+    await refused(store.promote(bundle.secret, old, new), ConflictError)
 
 
 async def test_a_document_that_is_not_ours_under_our_label_is_not_guessed_at(
