@@ -104,7 +104,8 @@ class SecretStore(Protocol):
 
         Quiet when `version` is CURRENT already. ConflictError when CURRENT is neither `version` nor `replacing`, or when
         `version` is held by no stage, or barred. Of PENDING its id counts too: the same value that was discarded and staged
-        anew, under another token, is not what this caller saw. Other fields of a bundle are kept, also when they change meanwhile.
+        anew, under another token, is not what this caller saw. Other fields of a bundle are kept, whatever they become
+        meanwhile.
         """
         ...
 
