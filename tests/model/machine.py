@@ -318,11 +318,11 @@ class Machine(RuleBasedStateMachine):
         return left
 
     def is_left(self, decides: bool, stage: Stage, version: VersionRef) -> bool:
-        """A dead value may wait in a further store for the next rotation to displace it; a person's may be PREVIOUS, as may
-        one whose id nobody could look up: then a person is told to delete it."""
+        """A dead value may wait in a further store for the next rotation to displace it; a person's may be PREVIOUS. So may
+        one whose id nobody could look up: a person was told to delete its key, and then it is a dead one."""
         live = [ref.name for ref, key in self.world.provider.keys.values() if key.fingerprint() == version.fingerprint]
         if stage is Stage.PENDING:
-            return decides or bool(live)
+            return decides or (self.can_list and bool(live))
         return stage is Stage.PREVIOUS and decides and self.can_list and any(name.startswith("keyturn-") for name in live)
 
     # Means.
