@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from itertools import islice, pairwise
+from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import available_timezones
 
-import yaml
-from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from keyturn.cron import shortest_gap
+from keyturn.document import LARGEST, Document, Fault, Loc, read
 from keyturn.durations import Duration, text
 from keyturn.errors import MisconfiguredError
+from keyturn.key_shapes import literal_keys, masked
 from keyturn.model import SecretRef
 from keyturn.patience import Patience
+from keyturn.references import STORE_REFERENCE, parse_store_reference
 from keyturn.registry import adapter_class
 
 _LEAST_AGE = timedelta(minutes=10)  # a write is retried for minutes
@@ -26,7 +29,9 @@ DEFAULT_PATH = "keyturn.yaml"
 PATH_VARIABLE = "KEYTURN_CONFIG"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # short enough for provider key names, plain enough for run names
-_KEY_SHAPED = re.compile(r"\b(sk-[A-Za-z0-9_-]{16,}|AKIA[0-9A-Z]{16}|hvs\.[A-Za-z0-9_-]{16,}|xai-[A-Za-z0-9]{16,})")
+_SHOWN = re.compile(r"[A-Za-z0-9_.@/+*-]{1,60}")
+_OPAQUE = re.compile(r"(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}")  # may be a key without a form
+_KEY_FAULT = "looks like a literal key (not printed): take it out, use a reference, and rotate it"
 
 
 class Section(BaseModel):
@@ -82,19 +87,14 @@ class CredentialSettings(Section):
     @field_validator("schedule")
     @classmethod
     def _cron(cls, value: str | None) -> str | None:
-        try:
-            if value is not None:
-                CronSim(value, datetime(2025, 1, 1, tzinfo=UTC))
-        except CronSimError:
-            raise ValueError('must be a cron line of five fields, such as "0 3 * * 1"') from None
+        if value is not None:
+            shortest_gap(value)
         return value
 
     @field_validator("timezone")
     @classmethod
     def _zone(cls, value: str) -> str:
-        from zoneinfo import available_timezones
-
-        if value not in available_timezones():
+        if value not in _zones():
             raise ValueError("must be a time zone of the IANA database, such as Europe/Berlin")
         return value
 
@@ -120,10 +120,7 @@ class CredentialSettings(Section):
         """The shortest time between two rotations; None where nothing is scheduled."""
         if self.max_age is not None:
             return self.max_age
-        if self.schedule is None:
-            return None
-        times = list(islice(CronSim(self.schedule, datetime(2025, 1, 1, tzinfo=UTC)), 60))
-        return min((after - before for before, after in pairwise(times)), default=None)
+        return None if self.schedule is None else shortest_gap(self.schedule)
 
     @property
     def fuse(self) -> timedelta | None:
@@ -162,6 +159,11 @@ class SweepSettings(Section):
     @property
     def patience(self) -> Patience:
         return Patience(self.backoff, self.longest_backoff, self.park_after)
+
+
+@cache
+def _zones() -> set[str]:
+    return available_timezones()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,91 +212,74 @@ def config_path() -> Path:
 def load(path: Path | None = None) -> Config:
     """Read and check. ConfigError lists every fault at once."""
     path = path or config_path()
+    failure, content = "", b""
     try:
-        source = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            path, [f"cannot be read ({type(error).__name__}): name the file with --config or ${PATH_VARIABLE}"]
-        ) from None
+        with path.open("rb") as file:
+            content = file.read(4 * LARGEST)  # what is longer is refused below, also a device that never ends
+        source = content.decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        failure = type(error).__name__
+    if failure:  # not inside `except`: a codec's error holds what it read
+        raise ConfigError(path, [f"cannot be read ({failure}): name a text file in UTF-8 with --config or ${PATH_VARIABLE}"])
     return parse(source, path)
 
 
 def parse(source: str, path: Path = Path(DEFAULT_PATH)) -> Config:
     """As `load`, from text."""
-    try:
-        node = yaml.compose(source, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(source)
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise ConfigError(path, [f"{where}is not YAML"]) from None
-    try:
-        check = _Check(dict(_lines(node)))
-        config = check.document(data, path)
-    except RecursionError:
-        raise ConfigError(path, ["an alias stands inside its own anchor"]) from None
+    check = _Check(read(source))
+    config = check.document(source, path)
     if check.faults or config is None:
         raise ConfigError(path, check.faults)
     return config
 
 
-Loc = tuple[str | int, ...]
-
-
-def _lines(node: yaml.Node | None, loc: Loc = ()) -> Iterator[tuple[Loc, int]]:
-    """The line of every path in the document, from 1."""
-    if node is None:
-        return
-    yield loc, node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield (*loc, str(key.value)), key.start_mark.line + 1
-            for inner, line in _lines(value, (*loc, str(key.value))):
-                if len(inner) > len(loc) + 1:
-                    yield inner, line
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _lines(value, (*loc, index))
-
-
 class _Check:
     """Collects faults instead of stopping at the first."""
 
-    def __init__(self, lines: Mapping[Loc, int]) -> None:
-        self.lines = lines
+    def __init__(self, document: Document) -> None:
+        self.data = document.data
+        self.lines = document.lines
         self.faults: list[str] = []
+        for fault in document.faults:
+            self.told(fault)
+
+    def told(self, fault: Fault) -> None:
+        where = ".".join(_printable(part) for part in fault.loc) or "the file"
+        self.faults.append(f"{where}" + (f" (line {fault.line})" if fault.line else "") + f": {fault.sentence}")
 
     def fault(self, loc: Loc, sentence: str) -> None:
-        line = next((self.lines[loc[:n]] for n in range(len(loc), -1, -1) if loc[:n] in self.lines), None)
-        where = ".".join(_printable(part) for part in loc) or "the file"
-        self.faults.append(f"{where}" + (f" (line {line})" if line else "") + f": {sentence}")
+        line = next((self.lines[loc[:n]] for n in range(len(loc), -1, -1) if loc[:n] in self.lines), 0)
+        self.told(Fault(loc, sentence, line))
 
-    def document(self, data: Any, path: Path) -> Config | None:
-        if not isinstance(data, dict):
-            self.fault((), "must have the sections providers, stores, proxies and credentials")
+    def document(self, source: str, path: Path) -> Config | None:
+        self.no_literal_keys(source)
+        if not isinstance(self.data, dict):
+            if not self.faults:
+                self.fault((), "must have the sections providers, stores, proxies and credentials")
             return None
-        self.no_literal_keys(data)
         known = ("providers", "stores", "proxies", "credentials", "sweep")
-        for name in data:
+        for name in self.data:
             if name not in known:
-                self.fault((str(name),), f"unknown section; there are: {', '.join(known)}")
-        parts = {section: self.parts(section, data.get(section)) for section in known[:3]}
-        credentials = self.credentials(data.get("credentials"))
+                self.fault((name,), f"unknown section; there are: {', '.join(known)}")
+        parts = {section: self.parts(section, self.data.get(section)) for section in known[:3]}
+        credentials = self.credentials(self.data.get("credentials"))
         self.links(credentials, parts)
-        sweep = self.model(SweepSettings, data.get("sweep", {}), ("sweep",))
+        self.store_references(parts)
+        sweep = self.model(SweepSettings, self.data.get("sweep", {}), ("sweep",))
         if not isinstance(sweep, SweepSettings):
             return None
         return Config(path, parts["providers"], parts["stores"], parts["proxies"], credentials, sweep)
 
-    def no_literal_keys(self, value: Any, loc: Loc = ()) -> None:
-        if isinstance(value, str) and _KEY_SHAPED.search(value):
-            self.fault(loc, "looks like a literal key (not printed): take it out, use a reference, and rotate it")
-        elif isinstance(value, dict):
-            for key, inner in value.items():
-                self.no_literal_keys(inner, (*loc, str(key)))
-        elif isinstance(value, list):
-            for index, inner in enumerate(value):
-                self.no_literal_keys(inner, (*loc, index))
+    def no_literal_keys(self, source: str) -> None:
+        """Among names and values, and then in what is neither: comments, anchors, a text that is not YAML."""
+        told: set[str] = set()
+        for loc, value in _texts_of(self.data):
+            if found := literal_keys(value):
+                self.fault(loc, _KEY_FAULT)
+                told.update(found)
+        for number, line in enumerate(source.split("\n"), 1):
+            if set(literal_keys(line)) - told:
+                self.told(Fault((), _KEY_FAULT, number))
 
     def section(self, name: str, data: Any) -> dict[str, Any]:
         if not isinstance(data, dict) or not data:
@@ -302,12 +287,12 @@ class _Check:
             return {}
         good = {}
         for key, value in data.items():
-            if not NAME.fullmatch(str(key)):
-                self.fault((name, str(key)), "names are 1 to 40 of a-z, 0-9 and -, starting with a letter or digit")
+            if not NAME.fullmatch(key):
+                self.fault((name, key), "names are 1 to 40 of a-z, 0-9 and -, starting with a letter or digit")
             elif not isinstance(value, dict):
-                self.fault((name, str(key)), "must be a mapping of settings")
+                self.fault((name, key), "must be a mapping of settings")
             else:
-                good[str(key)] = value
+                good[key] = value
         return good
 
     def parts(self, section: str, data: Any) -> dict[str, Part]:
@@ -360,15 +345,62 @@ class _Check:
                 if other is None and secret.field is None:
                     other = next((w for r, w in writers.items() if (r.store, r.path) == (secret.store, secret.path)), None)
                 if other is not None:
-                    self.fault(at, f"two credentials write {secret.ref}: {other} does too, and each would undo the other")
+                    what = f"two credentials write {masked(str(secret.ref))}: {_printable(other)} does too"
+                    self.fault(at, f"{what}, and each would undo the other")
                 writers[secret.ref] = name
                 if secret.field is None:
                     whole[secret.store, secret.path] = name
 
     def link(self, loc: Loc, name: str, section: str, parts: Mapping[str, Mapping[str, Part]]) -> None:
         if name not in parts[section]:
-            there = ", ".join(parts[section]) or "none"
-            self.fault(loc, f"names nothing in {section} (there: {there})")
+            self.fault(loc, f"names nothing in {section} (there: {_listed(parts[section])})")
+
+    def store_references(self, parts: Mapping[str, Mapping[str, Part]]) -> None:
+        """`store:` references lead to stores that are there, and none leads back to the store that it is to open."""
+        needs: dict[str, set[str]] = {}
+        for section, each in parts.items():
+            for name, part in each.items():
+                for loc, value in _texts_of(part.settings.model_dump(), (section, name)):
+                    if STORE_REFERENCE.fullmatch(value):
+                        store = parse_store_reference(value).store
+                        self.link(loc, store, "stores", parts)
+                        if section == "stores":
+                            needs.setdefault(name, set()).add(store)
+        for name in needs:
+            if name in _reached_from(name, needs):
+                self.fault(("stores", name), "needs a secret that only it can read: use env: or file: in a store's settings")
+
+
+def _reached_from(name: str, needs: Mapping[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    queue = [*needs[name]]
+    while queue:
+        each = queue.pop()
+        if each not in found:
+            found.add(each)
+            queue += needs.get(each, ())
+    return found
+
+
+def _texts_of(value: Any, loc: Loc = ()) -> Iterator[tuple[Loc, str]]:
+    """Every text in it, names too, and where it stands."""
+    if isinstance(value, str):
+        yield loc, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield (*loc, name), name
+            yield from _texts_of(inner, (*loc, name))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _texts_of(inner, (*loc, index))
+
+
+_TYPES = {
+    "string_type": "text: put it into quotes",
+    "tuple_type": "a list",
+    "model_type": "a mapping of settings",
+    "path_type": "the path of a file",
+}
 
 
 def _sentence(kind: str, message: str) -> str:
@@ -376,9 +408,16 @@ def _sentence(kind: str, message: str) -> str:
         return "unknown setting"
     if kind == "missing":
         return "is missing"
+    if kind in _TYPES:
+        return f"must be {_TYPES[kind]}"
     return message.removeprefix("Value error, ")
 
 
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(_printable, names)) or "none"
+
+
 def _printable(part: str | int) -> str:
-    """A path's part for a message: a mapping key can be a key pasted at the wrong place."""
-    return "***" if _KEY_SHAPED.search(str(part)) or len(str(part)) > 60 else str(part)
+    """A path's part for a message: a name can be a key pasted at the wrong place."""
+    text = str(part)
+    return text if _SHOWN.fullmatch(text) and not literal_keys(text) and not _OPAQUE.search(text) else "***"

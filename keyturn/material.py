@@ -28,7 +28,7 @@ class KeyMaterial:
 
     `repr`, `str` and `format` give a mask. Pickling, copying, hashing and JSON raise TypeError. Equality is compared in
     constant time. Raises ValueError (which never quotes the text) for text that no HTTP header could carry: empty,
-    with control characters, or with white space around it.
+    with control characters or lone surrogates, or with white space around it.
     """
 
     __slots__ = ("__text",)
@@ -42,6 +42,8 @@ class KeyMaterial:
             raise ValueError("key material has white space around it (a trailing newline?)")
         if _CONTROL.search(text):
             raise ValueError("key material has control characters in it")
+        if any(0xD800 <= ord(character) <= 0xDFFF for character in text):  # JSON's \\ud800: no encoding carries it
+            raise ValueError("key material has half a character in it (a surrogate)")
         self.__text = text
 
     def reveal(self) -> str:

@@ -9,19 +9,26 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
+import idna
 from pydantic import AfterValidator, BeforeValidator
 
 from keyturn.errors import MisconfiguredError
 from keyturn.material import KeyMaterial
 from keyturn.model import SecretRef
 
-_REFERENCE = re.compile(
-    r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\s#]+|store:[A-Za-z0-9_-]+/[A-Za-z0-9_./+=@-]+(#[A-Za-z0-9_.-]+)?"
+STORE_REFERENCE = re.compile(r"store:[A-Za-z0-9_-]+/[A-Za-z0-9_./+=@-]+(#[A-Za-z0-9_.-]+)?")
+_REFERENCE = re.compile(rf"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\s#\x00-\x1f\x7f\ud800-\udfff]+|{STORE_REFERENCE.pattern}")
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HTTP = re.compile(
+    rf"https?://(?:(?P<host>{_LABEL}(?:\.{_LABEL})*\.?)|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{{1,5}}))?"
+    r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?"
 )
+_LONGEST_ADDRESS, _LONGEST_HOST = 2000, 253
+_LARGEST_SECRET = 65536  # bytes
 
 
 def _must_be_a_reference(value: Any) -> str:
@@ -38,13 +45,30 @@ SecretReference = Annotated[str, BeforeValidator(_must_be_a_reference)]
 
 
 def _must_be_http(value: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/@]+(/[^\s]*)?", value):
-        raise ValueError("must be an http:// or https:// address without a user name or password in it")
-    try:
-        _ = urlsplit(value).port
-    except ValueError:
-        raise ValueError("must have a port from 1 to 65535, or none") from None
+    found = _HTTP.fullmatch(value) if len(value) <= _LONGEST_ADDRESS else None
+    if found is None or not (_is_ipv6(found["ipv6"]) if found["ipv6"] else _is_name(found["host"])):
+        raise ValueError(
+            "must be an http:// or https:// address without a user name or password in it, without ? or #, and with a host "
+            "in plain ASCII"
+        )
+    if found["port"] is not None and not 1 <= int(found["port"]) <= 65535:
+        raise ValueError("must have a port from 1 to 65535, or none")
     return value.rstrip("/")
+
+
+def _is_name(host: str) -> bool:
+    try:
+        # As httpx reads it: what it cannot read would come up only when it is asked.
+        return len(host) <= _LONGEST_HOST and ("xn--" not in host.lower() or bool(idna.decode(host)))
+    except UnicodeError:
+        return False
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return IPv6Address(text).version == 6
+    except ValueError:
+        return False
 
 
 Address = Annotated[str, AfterValidator(_must_be_http)]
@@ -83,10 +107,18 @@ def parse_store_reference(reference: str) -> SecretRef:
 
 
 def _file_text(path: Path, reference: str) -> str:
+    failure, text = "", ""
     try:
-        return path.read_text().removesuffix("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MisconfiguredError(f"{reference} cannot be read ({type(error).__name__})", remedy=f"check {path}") from None
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_SECRET + 1)  # a device may never end
+        text = content.decode().removesuffix("\n")
+    except (OSError, ValueError) as error:
+        failure = type(error).__name__
+    if failure:  # not inside `except`: a codec's error holds what it read
+        raise MisconfiguredError(f"{reference} cannot be read ({failure})", remedy=f"check {path}")
+    if len(content) > _LARGEST_SECRET:
+        raise MisconfiguredError(f"{reference} is too large for a secret", remedy=f"check {path}")
+    return text
 
 
 def _material(reference: str, text: str, remedy: str) -> KeyMaterial:

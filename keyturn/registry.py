@@ -11,6 +11,7 @@ An adapter is a class with a pydantic model `Settings` (its section of keyturn.y
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -29,8 +30,12 @@ _BUILT_IN = {"providers": PROVIDERS, "stores": STORES, "proxies": FLEETS}
 
 def kinds(section: str) -> dict[str, str]:
     """Every kind of a section of keyturn.yaml ("providers", "stores", "proxies"), built in first, then third parties'."""
-    found = {point.name: point.value for point in entry_points(group=f"keyturn.{section}")}
-    return {**found, **_BUILT_IN[section]}
+    return {**_installed(section), **_BUILT_IN[section]}
+
+
+@cache
+def _installed(section: str) -> dict[str, str]:  # to look through every installed package takes as long as all the rest
+    return {point.name: point.value for point in entry_points(group=f"keyturn.{section}")}
 
 
 def adapter_class(section: str, kind: str) -> Any:

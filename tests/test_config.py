@@ -145,3 +145,117 @@ def test_a_key_gets_a_fuse_only_where_something_replaces_it_in_time() -> None:
     scheduled = parse(GOOD).credential("openai-prod")
     assert scheduled.fuse == timedelta(days=30)
     assert parse(GOOD.replace('    schedule: "0 3 * * 1"\n', "")).credential("openai-prod").fuse is None
+
+
+# What YAML does and a configuration does not want
+
+
+def test_a_name_that_stands_twice_is_a_fault_and_not_the_last_one_of_them() -> None:
+    second = GOOD[GOOD.index("  openai-prod:") :].replace("litellm/providers", "other/providers")
+    text = faults(GOOD + second)
+    assert "credentials.openai-prod (line 19): stands here twice, first in line 10: keep one of them" in text
+    text = faults(GOOD.replace("project: proj_abc", "project: proj_abc, project: proj_xyz"))
+    assert "providers.openai-org.project (line 3): stands here twice, first in line 3" in text
+
+
+def test_settings_may_be_shared_by_an_anchor_and_what_stands_beside_wins() -> None:
+    shared = GOOD.replace("  vault: {kind", "  vault: &shared {kind") + "\n"
+    shared = shared.replace("  aws: {", '  second: {<<: *shared, address: "http://127.0.0.2:8200"}\n  aws: {')
+    stores = parse(shared).stores
+    assert (stores["vault"].settings.address, stores["second"].settings.address) == (  # type: ignore[attr-defined]
+        "http://127.0.0.1:8200",
+        "http://127.0.0.2:8200",
+    )
+    assert "stores.second.address (line 6): must be an http" in faults(shared.replace("http://127.0.0.2:8200", "x"))
+
+
+def test_a_name_is_its_text_whatever_yaml_would_make_of_it() -> None:
+    for name in ("no", "1", "2025-01-01", "null"):
+        assert list(parse(GOOD.replace("openai-prod:", f"{name}:")).credentials) == [name]
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "says"),
+    [
+        ("proj_abc", "!!bool proj_abc", "project (line 3): is no number, true or false that can be read"),
+        ("proj_abc", '!!int ""', "project (line 3): is no number"),
+        ("proj_abc", "!!binary cHJvag==", "project (line 3): has a tag"),
+        ("proj_abc", "!!python/object:os.system x", "project (line 3): has a tag"),
+        ("proj_abc", "2025-01-01", "project"),
+        ("proj_abc", '"\\UFFFFFFFF"', "the file (line 3): is not YAML from here on"),
+        ("proj_abc", "*nowhere", "the file (line 3): has an alias without its anchor"),
+        ("proj_abc", "[" * 99, "the file (line 3): is nested too deeply"),
+        ("proj_abc", "\x07", "the file (line 3): has a character that YAML does not allow"),
+        ("{kind: openai,", "&a {x: *a, kind: openai,", "openai-org.x (line 3): an alias stands inside its own anchor"),
+        ("{kind: openai,", "{<<: 1, kind: openai,", "openai-org (line 3): << takes a mapping"),
+        ("{kind: openai,", "{? [a] : b, kind: openai,", "openai-org (line 3): has something for a name that is not text"),
+        ("provider: openai-org", "provider: [", "the file (line 13): is not YAML from here on"),
+        ("proj_abc", '"\\ud800"', "project (line 3): has half a character in it"),
+        ("proj_abc", "7", "project (line 3): must be text: put it into quotes"),
+        ("proxies: [local]", "proxies: local", "proxies (line 16): must be a list"),
+        ("auth: {method: token, token: env:VAULT_TOKEN}", "auth: x", "needs the method: token or approle"),
+        ("canary: {proxy: local, model: gpt-4o-mini}", "canary: x", "canary (line 15): must be a mapping of settings"),
+    ],
+)
+def test_what_is_not_plain_yaml_is_refused_with_its_line(was: str, now: str, says: str) -> None:
+    if now == "2025-01-01":
+        assert parse(GOOD.replace(was, now)), "a date is text"
+        return
+    assert says in faults(GOOD.replace(was, now))
+
+
+def test_aliases_that_multiply_are_counted_as_what_they_stand_for() -> None:
+    laughs = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+    assert "aliases that multiply" in faults("a0: &a0 x\n" + laughs)
+
+
+def test_an_error_does_not_carry_what_yaml_and_codecs_failed_on(tmp_path: Path) -> None:
+    path = tmp_path / "keyturn.yaml"
+    for content in (b"a: [", b"\xff\xfe", b"a: \x07"):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError) as refused:
+            load(path)
+        assert refused.value.__context__ is None
+
+
+# Keys at unlikely places
+
+
+def test_a_key_that_could_be_a_name_is_not_taken_for_one_nor_listed() -> None:
+    name = "sk-" + secrets.token_hex(16)
+    for source in (
+        GOOD.replace("openai-prod:", f"{name}:"),
+        GOOD.replace("vault", name),
+        GOOD.replace("  vault:", f"  {name}:"),  # what there is instead is listed
+        GOOD + GOOD[GOOD.index("  openai-prod:") :].replace("openai-prod", name),  # two write one secret
+    ):
+        text = faults(source)
+        assert "looks like a literal key" in text
+        assert name not in text and name[5:20] not in text
+
+
+def test_a_key_in_a_comment_is_a_fault_of_its_line() -> None:
+    key = "hf_" + secrets.token_hex(20)
+    assert "the file (line 19): looks like a literal key" in faults(GOOD + f"# was {key}\n")
+
+
+def test_a_name_that_cannot_be_printed_is_not() -> None:
+    for name in ('"\\ud800"', '"\\e[31m"', "a b", secrets.token_hex(16)):
+        assert "credentials.openai-prod.*** (line 18): " in faults(
+            GOOD.replace("    overlap:", f"    {name}: x\n    overlap:")
+        )
+
+
+def test_a_store_reference_leads_to_a_store_and_not_back_to_itself() -> None:
+    admin = GOOD.replace("env:OPENAI_ADMIN_KEY", "store:aws/openai/admin")
+    parse(admin)
+    assert "admin_key (line 3): names nothing in stores (there: vault, aws)" in faults(
+        admin.replace("store:aws", "store:awz")
+    )
+    itself = GOOD.replace("env:VAULT_TOKEN", "store:vault/token")
+    assert "stores.vault (line 5): needs a secret that only it can read" in faults(itself)
+    circle = GOOD.replace("env:VAULT_TOKEN", "store:aws/token").replace(
+        "region: us-east-1", "region: us-east-1, access_key_id: env:A, secret_access_key: store:vault/key"
+    )
+    assert "stores.vault" in faults(circle) and "stores.aws" in faults(circle)
+    parse(GOOD.replace("env:VAULT_TOKEN", "store:aws/token"))

@@ -46,7 +46,7 @@ def test_equal_keys_have_one_fingerprint_and_others_another(text: str) -> None:
     assert len(KeyMaterial(text).fingerprint()) == 16 and KeyMaterial(text).fingerprint() not in text
 
 
-@pytest.mark.parametrize("bad", ["", " sk-x", "sk-x\n", "sk\x00x", "sk\x7fx"])
+@pytest.mark.parametrize("bad", ["", " sk-x", "sk-x\n", "sk\x00x", "sk\x7fx", "sk-\ud800x"])
 def test_text_that_no_header_could_carry_is_refused_without_quoting_it(bad: str) -> None:
     with pytest.raises(ValueError, match="key material") as failure:
         KeyMaterial(bad)

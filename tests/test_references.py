@@ -40,7 +40,10 @@ def test_the_three_forms_are_references(reference: str) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    ["", "env:", "env:1X", "env:A B", "file:", "file:a b", "store:vault", "store:/a", "store:vault/", "vault:a/b", 7, None],
+    [
+        *("", "env:", "env:1X", "env:A B", "file:", "file:a b", "file:a\x00", "file:\ud800", "store:vault", "store:/a"),
+        *("store:vault/", "vault:a/b", 7, None),
+    ],
 )
 def test_anything_else_is_none(wrong: object) -> None:
     with pytest.raises(ValidationError, match="env:NAME, file:PATH or store:NAME/PATH#FIELD"):
@@ -112,7 +115,12 @@ async def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     for name, why in (("none", "FileNotFoundError"), (".", "IsADirectoryError"), ("binary", "UnicodeDecodeError")):
         with pytest.raises(MisconfiguredError, match=why) as refused:
             await resolver()(f"file:{tmp_path / name}")
-        assert refused.value.__suppress_context__
+        assert refused.value.__context__ is None, "a codec's error holds what it read"
+
+
+async def test_a_file_that_never_ends_is_too_large() -> None:
+    with pytest.raises(MisconfiguredError, match="too large for a secret"):
+        await resolver()("file:/dev/zero")
 
 
 @given(
@@ -131,6 +139,9 @@ def test_a_store_reference_is_read_as_it_is_written(store: str, path: str, field
         ("http://127.0.0.1:8200", "http://127.0.0.1:8200"),
         ("https://vault.example/", "https://vault.example"),
         ("https://gateway.example/openai/v1/", "https://gateway.example/openai/v1"),
+        ("http://my_vault:8200", "http://my_vault:8200"),
+        ("http://[::1]:8200", "http://[::1]:8200"),
+        ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
     ],
 )
 def test_an_address_is_kept_without_its_last_slash(address: str, kept: str) -> None:
@@ -138,7 +149,24 @@ def test_an_address_is_kept_without_its_last_slash(address: str, kept: str) -> N
 
 
 @pytest.mark.parametrize(
-    "wrong", ["", "vault:8200", "ftp://x", "http://", "http://user:word@x", "http://x y", "http://x:99999", "http://x:1x"]
+    "wrong",
+    [
+        *("", "vault:8200", "ftp://x", "http://", "http://user:word@x", "http://x y", "http://x:99999", "http://x:1x"),
+        # What an HTTP library would fail at when it is asked, with an exception of its own.
+        *(
+            "http://x:0",
+            "http://x:",
+            "http://a..b",
+            "http://-x",
+            f"http://{'x' * 64}",
+            "http://xn--x",
+            "http://[::1",
+            "http://[x]",
+        ),
+        *("http://[::::]", "http://x\\y", "http://x\x00", "http://b\u00fccher", f"http://x/{'y' * 2000}", "http://x/\x1b"),
+        # What would be sent to a path that is joined to it, and shown in messages.
+        *("http://x?key=y", "http://x/#y", "http://x/?y"),
+    ],
 )
 def test_an_address_with_a_login_or_without_a_scheme_is_refused(wrong: str) -> None:
     with pytest.raises(ValidationError, match="must"):

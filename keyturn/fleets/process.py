@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 import httpx
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from keyturn.durations import Duration, text
 from keyturn.errors import DeniedError, KeyturnError, MisconfiguredError, RollFailedError, UnavailableError
@@ -19,12 +21,17 @@ from keyturn.references import Address, Resolver, SecretReference
 _ON_THE_WAY = ("starting", "draining", "stopping")
 _ROLL_ANSWER = 120.0  # seconds: the supervisor asks its stores before it answers
 _ANSWER = 10.0
+_LAST_PORT = 65535
+
+
+_HTTP: TypeAdapter[str] = TypeAdapter(Address)
+_SOCKET = re.compile(r"unix:/[!-~]{1,106}")  # the system takes 107 bytes
 
 
 def _control(value: str) -> str:
-    if not value.startswith("unix:/") and not value.startswith(("http://", "https://")):
-        raise ValueError("must be http://HOST:PORT or unix:/PATH")
-    return value.rstrip("/")
+    with suppress(ValidationError):
+        return value if _SOCKET.fullmatch(value) else _HTTP.validate_python(value)
+    raise ValueError("must be http://HOST:PORT, without a user name or password in it, or unix:/PATH")
 
 
 class MemberAddress(BaseModel):
@@ -75,6 +82,14 @@ class ProcessFleet:
         def _members_differ(self) -> ProcessFleet.Settings:
             if len({member.url for member in self.members}) < len(self.members):
                 raise ValueError("a member is listed twice")
+            if any(
+                member.control is None and (urlsplit(member.url).port or 0) + self.control_port_offset > _LAST_PORT
+                for member in self.members
+            ):
+                raise ValueError(
+                    "a member's port plus control_port_offset is beyond the last port (65535): choose a smaller offset, or "
+                    "say where its supervisor is"
+                )
             return self
 
     def __init__(self, settings: Settings, resolve: Resolver) -> None:

@@ -73,6 +73,11 @@ async def test_bare_url_finds_its_supervisor_by_the_port() -> None:
         (("http://127.0.0.1:1", {"url": "http://127.0.0.1:1/", "control": "unix:/run/x"}), "listed twice"),
         (({"url": "http://127.0.0.1:1", "control": "127.0.0.1:2"},), "unix:/PATH"),
         (("http://user:word@127.0.0.1:1",), "without a user name"),
+        (({"url": "http://127.0.0.1:1", "control": "http://user:word@127.0.0.1:2"},), "without a user name"),
+        (({"url": "http://127.0.0.1:1", "control": "http://["},), "http://HOST:PORT"),
+        (({"url": "http://127.0.0.1:1", "control": "unix:/run/x\x00"},), "unix:/PATH"),
+        (({"url": "http://127.0.0.1:1", "control": f"unix:/{'x' * 107}"},), "unix:/PATH"),
+        (("http://127.0.0.1:65500",), "beyond the last port"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(members: Any, words: str) -> None:
