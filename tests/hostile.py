@@ -262,10 +262,13 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
     key: str = ""
     document: Any = None
+    garbage: bytes | None = None  # what goes over the wire instead
 
     @property
     def raw(self) -> bytes:
         """As it goes over the wire. The connection is closed after it."""
+        if self.garbage is not None:
+            return self.garbage
         named = {name.lower() for name, _ in self.headers}
         lines = [f"HTTP/1.1 {self.status} Words", *(f"{name}: {value}" for name, value in self.headers)]
         if not named & {"content-length", "transfer-encoding"}:
@@ -281,11 +284,13 @@ def said(document: Any, status: int = 200) -> Answer:
 @st.composite
 def answers(draw: Draw, golden: Any, status: int = 200, most: int = 2) -> Answer:
     """An answer with something wrong: its status, its headers, the form of its body, or the document in it."""
-    kind = draw(st.sampled_from(["document", "document", "document", "document", "status", "form", "headers"]))
+    kind = draw(st.sampled_from(["document"] * 8 + ["status", "form", "form", "headers", "headers", "garbage"]))
     if kind == "document":
         wrong = draw(changed(golden, most))
         return _written(wrong.document, status if draw(st.booleans()) else draw(st.sampled_from(STATUSES)), wrong.key)
     key = draw(planted)
+    if kind == "garbage":
+        return Answer(0, b"", key=key, garbage=draw(st.sampled_from(_garbage(key))))
     quoting = {**golden, "x": key} if isinstance(golden, dict) else golden
     if kind == "status":
         return _written(quoting, draw(st.sampled_from(STATUSES)), key)
@@ -301,6 +306,23 @@ def _written(document: Any, status: int, key: str) -> Answer:
     except ValueError:  # a number of more digits than Python writes
         body = b"{}"
     return Answer(status, body, (("content-type", "application/json"),), key, document)
+
+
+def _garbage(key: str) -> list[bytes]:
+    first = ("HTTP/9.9 200", "HTTP/1.1 999999", "HTTP/1.1 -1", "HTTP/1.1 abc", "HTTP/2 200", "HTTP/1.0 200")
+    headers = (":", "no colon", " folded", "a: b\r\n c", "content-length: -1", "content-length: x", "x: \xff")
+    ok = b"HTTP/1.1 200 OK\r\n"
+    return [
+        *(b"", b"\x00", b"\r\n\r\n", b"HTTP/1.1", b"HTTP/1.1 200", b"SSH-2.0-OpenSSH_9.6\r\n", b"\x15\x03\x01\x00\x02\x02"),
+        *(f"{each} OK\r\nx: y\r\n\r\n{{}}".encode() for each in first),
+        *(f"HTTP/1.1 200 OK\r\n{each}\r\n\r\n{key}".encode("latin-1") for each in headers),
+        ok + b"x-long: " + b"x" * 200_000 + b"\r\n\r\n{}",
+        ok + b"x: y\r\n" * 2000 + b"\r\n{}",
+        ok + b"transfer-encoding: chunked\r\n\r\nzz\r\n" + key.encode(),
+        ok + b'transfer-encoding: chunked\r\n\r\n5\r\n{"a":',
+        b"HTTP/1.1 100 Continue\r\n\r\n" + ok + b"content-length: 2\r\n\r\n{}",
+        key.encode(),
+    ]
 
 
 @st.composite
@@ -319,6 +341,8 @@ def _headers(draw: Draw, key: str) -> tuple[tuple[str, str], ...]:
                         ("location", f"http://127.0.0.1:9/{key}"),
                         ("x-request-id", key),
                         ("set-cookie", f"session={key}"),
+                        ("set-cookie", "session=\xe9\xff; path=/"),
+                        ("etag", "\xe9"),
                         *(("retry-after", each) for each in RETRY_AFTER),
                     ]
                 ),
@@ -342,6 +366,7 @@ def _bodies(draw: Draw, document: Any, key: str) -> bytes:
         f"<html><body>{key}</body></html>".encode(),
         f"{{{text[1:-1]}, {text[1:-1]}}}".encode() if text.startswith("{") else text.encode(),  # each name twice
         json.dumps({"error": document}).encode(),
+        gzip.compress(text.encode() + b" " * 3_000_000),
         b"[" * 100_000,
         b'{"x":' * 50_000,
         b'{"x": ' + b"9" * 10_000 + b"}",

@@ -6,17 +6,18 @@ figure for propagation or for the lag of `last_used_at`, so both are settings.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from keyturn.cookies import no_cookies
 from keyturn.durations import Duration
 from keyturn.errors import (
     DeniedError,
@@ -28,18 +29,18 @@ from keyturn.errors import (
     ThrottledError,
     UnavailableError,
 )
+from keyturn.json_object import json_object
 from keyturn.material import KeyMaterial
 from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef, Verdict
+from keyturn.providers.openai_answers import ID, LABEL, Answer, Listed, UnreadableError, created, listed, page, thing
 from keyturn.providers.openai_calls import CALLS
 from keyturn.references import Address, Resolver, SecretReference
 
-_ID = re.compile(r"[A-Za-z0-9_-]+")
-_LABEL = re.compile(r"keyturn-[a-z0-9-]+-[0-9a-f]{6}-[0-9a-f]{12}")  # as keyturn.model.Mark.label makes them
-_SECONDS = re.compile(r"\d{1,6}(\.\d+)?")
+_SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+_LARGEST_ANSWER = 8 * 1024 * 1024  # a page of a hundred keys has some 60 KB
 _LONGEST_LIFETIME = timedelta(seconds=31_536_000)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _T = TypeVar("_T")
-_MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError)
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 # Status and error.code of GET /models -> what that says about the key. The code None is any other, or none at all.
@@ -54,20 +55,6 @@ _JUDGEMENTS: Mapping[tuple[int, str | None], tuple[Verdict, str]] = {
     (429, None): (Verdict.INDETERMINATE, "too many requests (429)"),
 }
 _KNOWN_CODES = frozenset(code for _, code in _JUDGEMENTS)
-
-
-@dataclass(frozen=True, slots=True)
-class _Listed:
-    """A key as OpenAI lists it, under its own name, with the name of its service account ("" for a user's key)."""
-
-    key: KeyRef
-    account_name: str
-
-    @property
-    def label(self) -> str:
-        """The key's own name, or its account's, where the account was made for the key and carries the label."""
-        minted = _LABEL.fullmatch(self.account_name) and not _LABEL.fullmatch(self.key.name)
-        return self.account_name if minted else self.key.name
 
 
 class OpenAI:
@@ -87,8 +74,8 @@ class OpenAI:
         model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
         admin_key: SecretReference
-        project: str = Field(pattern=f"^{_ID.pattern}$")
-        service_account: str | None = Field(default=None, pattern=f"^{_ID.pattern}$")
+        project: str = Field(pattern=f"^{ID.pattern}$")
+        service_account: str | None = Field(default=None, pattern=f"^{ID.pattern}$")
         scopes: tuple[str, ...] | None = Field(default=None, min_length=1)
         base_url: Address = "https://api.openai.com/v1"
         usage_lag: Duration = timedelta(minutes=10)
@@ -140,7 +127,7 @@ class OpenAI:
         self, what: str, path: str, params: Mapping[str, str] | None = None, denied: bool | None = False
     ) -> Finding:
         try:
-            answer = await self._read(path, _object, params)
+            answer = await self._read(path, thing, params)
         except KeyturnError as error:
             ok = {ThrottledError: None, DeniedError: denied}.get(type(error), False)
             return Finding(what, ok, error.message, error.remedy)
@@ -165,50 +152,41 @@ class OpenAI:
         if account is not None and self.settings.scopes is not None:
             body["scopes"] = [*self.settings.scopes]
         path = "/service_accounts" if account is None else f"/service_accounts/{account}/api_keys"
-        data = _json(await self._admin("POST", path, json=body, creating=True))
+        answer = await self._admin("POST", path, json=body, creating=True)
         try:
-            key = data["api_key"] if account is None else data
-            ref = KeyRef(
-                id=_text(key["id"]),
-                name=_text(data["name"]),
-                owner=_text(data["id"]) if account is None else account,
-                created_at=_time(key["created_at"]),
-                expires_at=_time(key.get("expires_at")),
-            )
-            return CreatedKey(ref, KeyMaterial(key["value"]))
-        except _MALFORMED:
+            return created(answer.document, account)
+        except UnreadableError:
             raise LostAnswerError("OpenAI answered a create with something that is not a key") from None
 
     async def list(self) -> Sequence[KeyRef]:
         """Every enabled key of the project, whoever owns it, oldest first. Needs permission to read project API keys."""
-        return [replace(listed.key, name=listed.label) for listed in await self._listed()]
+        return [replace(each.key, name=each.label) for each in await self._listed()]
 
     async def find(self, label: str) -> Sequence[KeyRef]:
         """Every key that is named so itself, or by the account that was made for it."""
         configured = self.settings.service_account
         return [
-            replace(listed.key, name=label)
-            for listed in await self._listed()
-            if label == listed.key.name or (label == listed.account_name and listed.key.owner != configured)
+            replace(each.key, name=label)
+            for each in await self._listed()
+            if label == each.key.name or (label == each.account_name and each.key.owner != configured)
         ]
 
-    async def _listed(self) -> Sequence[_Listed]:
+    async def _listed(self) -> Sequence[Listed]:
         params = {"limit": "100", "owner_project_access": "any"}  # without it, keys that still work may be left out
-        found: dict[str, _Listed] = {}
+        found: dict[str, Listed] = {}
         while True:
-            keys, more, last = await self._read("/api_keys", _page, params)
+            keys, more, last = await self._read("/api_keys", page, params)
             known = len(found)
-            found.update({listed.key.id: listed for listed in keys})
+            found.update({each.key.id: each for each in keys})
             if not more:
-                return sorted(found.values(), key=lambda listed: (listed.key.created_at or _EPOCH, listed.key.id))
+                return sorted(found.values(), key=lambda each: (each.key.created_at or _EPOCH, each.key.id))
             if len(found) == known:
                 raise UnavailableError("OpenAI's list of keys does not come to an end")
             params["after"] = last
 
     async def last_used(self, key: KeyRef) -> datetime | None:
         """`last_used_at`, read anew. NotFoundError for a key that is not in the project, or no longer."""
-        listed = await self._read(f"/api_keys/{_path_safe(key.id)}", _key)
-        return listed.key.last_used_at
+        return (await self._read(f"/api_keys/{_path_safe(key.id)}", listed)).key.last_used_at
 
     async def revoke(self, key: KeyRef) -> None:
         """Delete the key, and with it the account that keyturn made for it. Needs permission to write both.
@@ -221,11 +199,11 @@ class OpenAI:
         status = await self._delete(f"/api_keys/{_path_safe(key.id)}", passing=(400, 404))
         if status < 300 and not self._may_be_minted(key.owner, key.name):
             return
-        listed = await self._listed()
-        still = next((other.key for other in listed if other.key.id == key.id), None)
+        there = await self._listed()
+        still = next((other.key for other in there if other.key.id == key.id), None)
         if status == 404 and still is not None:
             raise UnavailableError(f"OpenAI lists the key {key.id}, and has none of that id when it is to be deleted")
-        account = await self._minted_for(still or key, key.name, listed)
+        account = await self._minted_for(still or key, key.name, there)
         undeleted = status == 400 and still is not None
         if undeleted and account is None:
             raise PermanentError(
@@ -241,16 +219,16 @@ class OpenAI:
                     raise
 
     def _may_be_minted(self, account: str, label: str) -> bool:
-        return account not in ("", self.settings.service_account) and _LABEL.fullmatch(label) is not None
+        return account not in ("", self.settings.service_account) and LABEL.fullmatch(label) is not None
 
-    async def _minted_for(self, key: KeyRef, label: str, listed: Sequence[_Listed]) -> str | None:
+    async def _minted_for(self, key: KeyRef, label: str, there: Sequence[Listed]) -> str | None:
         """The id of the account that was made for this key alone; None when there is none, or a doubt."""
         if not self._may_be_minted(key.owner, label):
             return None
-        if any(other.key.owner == key.owner and other.key.id != key.id for other in listed):
+        if any(other.key.owner == key.owner and other.key.id != key.id for other in there):
             return None
         try:
-            account = await self._read(f"/service_accounts/{_path_safe(key.owner)}", _object)
+            account = await self._read(f"/service_accounts/{_path_safe(key.owner)}", thing)
         except NotFoundError:
             return None
         return key.owner if (account.get("id"), account.get("name")) == (key.owner, label) else None
@@ -274,7 +252,7 @@ class OpenAI:
             answer = await self._send("GET", "/models", material)
         except httpx.HTTPError as error:
             return Judgement(Verdict.INDETERMINATE, f"no answer from base_url ({type(error).__name__})")
-        status, data = answer.status_code, _json(answer)
+        status, data = answer.status, answer.document
         if status == 200 and data.get("object") == "list" and isinstance(data.get("data"), list):
             return Judgement(Verdict.ACCEPTED, "OpenAI accepts the key")
         detail = data.get("error")
@@ -293,15 +271,15 @@ class OpenAI:
     ) -> _T:
         answer = await self._admin("GET", path, params=params)
         try:
-            return parse(_json(answer))
-        except _MALFORMED:
+            return parse(answer.document)
+        except UnreadableError:
             raise self._unreadable("GET", path) from None
 
     async def _delete(self, path: str, passing: Collection[int]) -> int:
         answer = await self._admin("DELETE", path, passing=passing)
-        if answer.is_success and _json(answer).get("deleted") is not True:
+        if answer.is_success and answer.document.get("deleted") is not True:
             raise self._unreadable("DELETE", path)
-        return answer.status_code
+        return answer.status
 
     def _unreadable(self, method: str, path: str) -> UnavailableError:
         where = f"{method} {self.settings.base_url}{self._project}{path}"
@@ -309,7 +287,7 @@ class OpenAI:
 
     async def _admin(
         self, method: str, path: str, *, creating: bool = False, passing: Collection[int] = (), **sent: Any
-    ) -> httpx.Response:
+    ) -> Answer:
         """A call below the project with the admin key. Raises for every status but 2xx and those of `passing`."""
         where = f"{method} {self.settings.base_url}{self._project}{path}"
         try:
@@ -323,12 +301,12 @@ class OpenAI:
         except httpx.HTTPError as error:
             kind = LostAnswerError if creating else UnavailableError
             raise kind(f"no answer to {where} ({type(error).__name__})") from None
-        if answer.is_success or answer.status_code in passing:
+        if answer.is_success or answer.status in passing:
             return answer
         raise self._refusal(answer, where, creating)
 
-    def _refusal(self, answer: httpx.Response, where: str, creating: bool) -> KeyturnError:
-        status, words = answer.status_code, f"OpenAI answered {answer.status_code} to {where}"
+    def _refusal(self, answer: Answer, where: str, creating: bool) -> KeyturnError:
+        status, words = answer.status, f"OpenAI answered {answer.status} to {where}"
         if status in (401, 403):
             return DeniedError(
                 words,
@@ -351,17 +329,28 @@ class OpenAI:
             )
         return PermanentError(words, remedy="check base_url")
 
-    async def _send(self, method: str, path: str, material: KeyMaterial, **sent: Any) -> httpx.Response:
+    async def _send(self, method: str, path: str, material: KeyMaterial, **sent: Any) -> Answer:
         # Bytes, because a str that is not ASCII fails with an exception that holds it.
         headers = {b"Authorization": f"Bearer {material.reveal()}".encode()}
-        return await self._http().request(method, path, headers=headers, **sent)
+        body = b""
+        async with self._http().stream(method, path, headers=headers, **sent) as answer:
+            try:
+                async with asyncio.timeout(self.settings.timeout.total_seconds()):  # httpx's own begins anew with each byte
+                    async for chunk in answer.aiter_bytes():
+                        body += chunk
+                        if len(body) > _LARGEST_ANSWER:
+                            break
+            except TimeoutError:
+                raise httpx.ReadTimeout("", request=answer.request) from None
+        document = json_object(body) if len(body) <= _LARGEST_ANSWER else {}
+        return Answer(answer.status_code, answer.headers, document)
 
     def _http(self) -> httpx.AsyncClient:
         if self._client is None:
             # Waiting for a connection of our own is no fault of OpenAI's: that alone has no limit.
             timeout = httpx.Timeout(self.settings.timeout.total_seconds(), pool=None)
             try:
-                self._client = httpx.AsyncClient(base_url=self.settings.base_url, timeout=timeout)
+                self._client = httpx.AsyncClient(base_url=self.settings.base_url, timeout=timeout, cookies=no_cookies())
             except (httpx.InvalidURL, ValueError, OSError, ImportError) as error:
                 raise MisconfiguredError(
                     f"no client for {self.settings.base_url} can be made ({type(error).__name__})",
@@ -370,50 +359,7 @@ class OpenAI:
         return self._client
 
 
-def _key(data: Mapping[str, Any]) -> _Listed:
-    account = data["owner"].get("service_account") or {}
-    key = KeyRef(
-        id=_text(data["id"]),
-        name=data.get("name") or "",
-        hint=data.get("redacted_value") or "",
-        owner=account.get("id") or "",
-        created_at=_time(data["created_at"]),
-        last_used_at=_time(data.get("last_used_at")),
-        expires_at=_time(data.get("expires_at")),
-    )
-    return _Listed(key, account.get("name") or "")
-
-
-def _page(data: Mapping[str, Any]) -> tuple[Sequence[_Listed], bool, str]:
-    """Keys, whether there are more, and after which id those come."""
-    more = bool(data["has_more"])
-    return [_key(item) for item in data["data"]], more, _text(data["last_id"]) if more else ""
-
-
-def _object(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    _text(data["object"])
-    return data
-
-
-def _json(answer: httpx.Response) -> Mapping[str, Any]:
-    """The object in an answer; empty when there is none."""
-    with suppress(ValueError):
-        data = answer.json()
-        return data if isinstance(data, dict) else {}
-    return {}
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("not a text")
-    return value
-
-
-def _time(value: int | None) -> datetime | None:
-    return None if value is None else datetime.fromtimestamp(value, UTC)
-
-
 def _path_safe(id: str) -> str:
-    if not _ID.fullmatch(id):
+    if not ID.fullmatch(id):
         raise NotFoundError("what stands for an id is not one of OpenAI's")
     return id

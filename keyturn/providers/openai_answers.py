@@ -1,0 +1,136 @@
+"""What OpenAI's answers say. What is not of the form that the SDK 3.54.0 declares is no answer, and never half of one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from keyturn.key_shapes import literal_keys
+from keyturn.material import KeyMaterial
+from keyturn.model import CreatedKey, KeyRef
+
+ID = re.compile(r"[A-Za-z0-9_-]+")
+LABEL = re.compile(r"keyturn-[a-z0-9-]+-[0-9a-f]{6}-[0-9a-f]{12}")  # as keyturn.model.Mark.label makes them
+_LONGEST_ID = 128
+_LAST_SECOND = 2**33  # in the year 2242: milliseconds, and other numbers that are no times, are later
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer. `document`: the JSON object in it, empty where it has none that can be read."""
+
+    status: int
+    headers: Mapping[str, str]
+    document: Mapping[str, Any]
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A key as OpenAI lists it, under its own name, with the name of its service account ("" for a user's key)."""
+
+    key: KeyRef
+    account_name: str
+
+    @property
+    def label(self) -> str:
+        """The key's own name, or its account's, where the account was made for the key and carries the label."""
+        minted = LABEL.fullmatch(self.account_name) and not LABEL.fullmatch(self.key.name)
+        return self.account_name if minted else self.key.name
+
+
+class UnreadableError(Exception):
+    """Not of the form that it should have. It carries nothing of what was read."""
+
+
+def created(document: Mapping[str, Any], account: str | None) -> CreatedKey:
+    """A key that was added to `account`, or (None) the first key of an account that was made for it."""
+    key = document if account is not None else _mapping(document.get("api_key"))
+    return CreatedKey(
+        KeyRef(
+            id=_id(key.get("id")),
+            name=_text(document.get("name")),
+            owner=_id(document.get("id")) if account is None else account,
+            created_at=_time(key.get("created_at")),
+            expires_at=_optional_time(key.get("expires_at")),
+        ),
+        _material(key.get("value")),
+    )
+
+
+def listed(document: Mapping[str, Any]) -> Listed:
+    """One key of the project, whoever owns it."""
+    account = document.get("owner") and _mapping(document["owner"]).get("service_account")
+    owner = _mapping(account) if account is not None else {}
+    key = KeyRef(
+        id=_id(document.get("id")),
+        name=_optional_text(document.get("name")),
+        hint=_optional_text(document.get("redacted_value")),
+        owner=_id(owner["id"]) if owner.get("id") is not None else "",
+        created_at=_time(document.get("created_at")),
+        last_used_at=_optional_time(document.get("last_used_at")),
+        expires_at=_optional_time(document.get("expires_at")),
+    )
+    return Listed(key, _optional_text(owner.get("name")))
+
+
+def page(document: Mapping[str, Any]) -> tuple[Sequence[Listed], bool, str]:
+    """Keys, whether there are more, and after which id those come."""
+    items, more = document.get("data"), document.get("has_more")
+    if not isinstance(items, list) or not isinstance(more, bool):
+        raise UnreadableError
+    return [listed(_mapping(item)) for item in items], more, _id(document.get("last_id")) if more else ""
+
+
+def thing(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Any of OpenAI's objects: all say which they are."""
+    _text(document.get("object"))
+    return document
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise UnreadableError
+    return value
+
+
+def _id(value: Any) -> str:
+    """Ids are shown, logged and put into paths: what could be anything else, a key above all, is none."""
+    text = _text(value)
+    if len(text) > _LONGEST_ID or not ID.fullmatch(text) or literal_keys(text):
+        raise UnreadableError
+    return text
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise UnreadableError
+    return value
+
+
+def _optional_text(value: Any) -> str:
+    return _text(value) if value else ""
+
+
+def _time(value: Any) -> datetime:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LAST_SECOND:  # false for NaN
+        raise UnreadableError
+    return datetime.fromtimestamp(value, UTC)
+
+
+def _optional_time(value: Any) -> datetime | None:
+    return None if value is None else _time(value)
+
+
+def _material(value: Any) -> KeyMaterial:
+    try:
+        return KeyMaterial(_text(value))
+    except ValueError:
+        pass
+    raise UnreadableError
