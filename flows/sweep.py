@@ -12,8 +12,9 @@ from flows.late import overtaken
 from flows.sweep_one import sweep_one
 from flows.swept import Swept, page
 from keyturn.assembly import Adapters
-from keyturn.config import CredentialSettings, load
+from keyturn.config import load
 from keyturn.quiet import hold_vendor_loggers
+from keyturn.settings import CredentialSettings
 
 
 @flow(name="sweep", persist_result=False, log_prints=False)

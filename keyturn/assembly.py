@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from keyturn.canary import LiteLLMCanary
-from keyturn.config import Config, CredentialSettings, Part
+from keyturn.config import Config, Part
 from keyturn.errors import MisconfiguredError
 from keyturn.material import KeyMaterial
 from keyturn.model import Mark, SecretRef
@@ -18,6 +18,7 @@ from keyturn.patience import Patience
 from keyturn.ports import Canary, KeyProvider, ProxyFleet, SecretStore
 from keyturn.references import Resolver, resolver
 from keyturn.registry import adapter_class
+from keyturn.settings import CredentialSettings
 
 
 @dataclass(frozen=True, slots=True)

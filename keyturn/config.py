@@ -6,25 +6,19 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal
-from zoneinfo import available_timezones
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ValidationError
 
-from keyturn.cron import shortest_gap
 from keyturn.document import LARGEST, Document, Fault, Loc, read
-from keyturn.durations import Duration, text
 from keyturn.errors import MisconfiguredError
 from keyturn.key_shapes import literal_keys, masked
 from keyturn.model import SecretRef
-from keyturn.patience import Patience
 from keyturn.references import STORE_REFERENCE, parse_store_reference
 from keyturn.registry import adapter_class
+from keyturn.settings import CredentialSettings, SweepSettings
 
-_LEAST_AGE = timedelta(minutes=10)  # a write is retried for minutes
 DEFAULT_PATH = "keyturn.yaml"
 PATH_VARIABLE = "KEYTURN_CONFIG"
 
@@ -32,138 +26,6 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # short enough for provider key n
 _SHOWN = re.compile(r"[A-Za-z0-9_.@/+*-]{1,60}")
 _OPAQUE = re.compile(r"(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}")  # may be a key without a form
 _KEY_FAULT = "looks like a literal key (not printed): take it out, use a reference, and rotate it"
-
-
-class Section(BaseModel):
-    """A part of keyturn.yaml: unknown names are errors, and no error shows an input."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class SecretAddress(Section):
-    """Where a credential's value lives. `name` is AWS's word for `path`."""
-
-    store: str
-    path: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_./+=@:!-]+$")
-    field: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+$")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_is_path(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "name" in data and "path" not in data:
-            return {("path" if key == "name" else key): value for key, value in data.items()}
-        return data
-
-    @property
-    def ref(self) -> SecretRef:
-        return SecretRef(self.store, self.path, self.field)
-
-
-class CanarySettings(Section):
-    """The real call. `model`: a model group, or a deployment's id. `deployment`: its id, where the group has several."""
-
-    proxy: str
-    model: str = Field(min_length=1)
-    deployment: str | None = None
-    propagation: Duration | None = None  # overrides the provider's budget for a fresh key
-    timeout: Duration = timedelta(seconds=30)
-
-
-class CredentialSettings(Section):
-    """One key that is rotated."""
-
-    provider: str
-    secrets: tuple[SecretAddress, ...] = Field(min_length=1)
-    canary: CanarySettings
-    proxies: tuple[str, ...] = Field(min_length=1)
-    env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    schedule: str | None = None
-    timezone: str = "UTC"
-    max_age: Duration | None = None
-    overlap: Duration = timedelta(hours=24)
-    key_lifetime: Duration | None = None
-    on_incident: Literal["prove_first", "revoke_first"] = "prove_first"
-
-    @field_validator("schedule")
-    @classmethod
-    def _cron(cls, value: str | None) -> str | None:
-        if value is not None:
-            shortest_gap(value)
-        return value
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, value: str) -> str:
-        if value not in _zones():
-            raise ValueError("must be a time zone of the IANA database, such as Europe/Berlin")
-        return value
-
-    @model_validator(mode="after")
-    def _times_fit(self) -> CredentialSettings:
-        if self.schedule and self.max_age:
-            raise ValueError("give schedule or max_age, not both: they are two ways to say when")
-        interval = self.interval
-        if interval is not None and self.overlap >= interval:
-            raise ValueError(
-                f"overlap ({text(self.overlap)}) must be shorter than the time between rotations ({text(interval)}): "
-                "else the old key still lives when its successor is replaced"
-            )
-        if self.key_lifetime is not None and interval is not None and self.key_lifetime < 2 * interval + self.overlap:
-            raise ValueError(
-                f"key_lifetime ({text(self.key_lifetime)}) must be at least twice the time between rotations plus the "
-                f"overlap ({text(2 * interval + self.overlap)}): else one missed rotation lets the key expire in production"
-            )
-        return self
-
-    @property
-    def interval(self) -> timedelta | None:
-        """The shortest time between two rotations; None where nothing is scheduled."""
-        if self.max_age is not None:
-            return self.max_age
-        return None if self.schedule is None else shortest_gap(self.schedule)
-
-    @property
-    def fuse(self) -> timedelta | None:
-        """How long a new key lives at most: `key_lifetime`, else three rotations (at least 30 days), else for ever.
-
-        A key that is never due is given no fuse: nothing would replace it in time.
-        """
-        if self.key_lifetime is not None or self.interval is None:
-            return self.key_lifetime
-        return min(max(3 * self.interval + self.overlap, timedelta(days=30)), timedelta(days=365))
-
-
-class SweepSettings(Section):
-    """How often everything is looked at, and what is done then.
-
-    `at_once`: so many credentials of the same parts at a time. `stray_age`: a key that nothing claims is a stray after
-    that, longer than any run takes from its create to its write. The rest: `Patience`.
-    """
-
-    every: Duration = timedelta(minutes=10)
-    at_once: int = Field(default=8, ge=1, le=100)
-    stray_age: Duration = timedelta(hours=1)
-    backoff: Duration = timedelta(minutes=5)
-    longest_backoff: Duration = timedelta(hours=6)
-    park_after: int = Field(default=5, ge=1, le=100)
-
-    @model_validator(mode="after")
-    def _times_fit(self) -> SweepSettings:
-        for name, least in (("every", timedelta(seconds=10)), ("backoff", timedelta(seconds=1)), ("stray_age", _LEAST_AGE)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {text(least)} or more")
-        if self.longest_backoff < self.backoff:
-            raise ValueError("longest_backoff must not be shorter than backoff")
-        return self
-
-    @property
-    def patience(self) -> Patience:
-        return Patience(self.backoff, self.longest_backoff, self.park_after)
-
-
-@cache
-def _zones() -> set[str]:
-    return available_timezones()
 
 
 @dataclass(frozen=True, slots=True)

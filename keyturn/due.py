@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
-from keyturn.config import CredentialSettings
 from keyturn.journal import Journal
+from keyturn.settings import CredentialSettings
 
 
 def due_since(settings: CredentialSettings, journal: Journal, now: datetime, grace: timedelta) -> datetime | None:

@@ -18,9 +18,10 @@ from typer.main import get_command
 from keyturn import durations
 from keyturn.cli import app
 from keyturn.commands.exits import Exit
-from keyturn.config import CredentialSettings, SweepSettings, load, parse
+from keyturn.config import load, parse
 from keyturn.delivery.variables import variables
 from keyturn.registry import adapter_class, kinds
+from keyturn.settings import CredentialSettings, SweepSettings
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

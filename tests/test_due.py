@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keyturn.config import CredentialSettings
 from keyturn.due import due_since
 from keyturn.journal import Journal
 from keyturn.patience import Patience
+from keyturn.settings import CredentialSettings
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)  # a Wednesday
 GRACE = timedelta(minutes=10)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-from keyturn.config import Config, CredentialSettings
+from keyturn.config import Config
 from keyturn.delivery.keys import Variable
 from keyturn.errors import MisconfiguredError
 from keyturn.model import HeldKey, SecretRef
 from keyturn.ports import SecretStore
+from keyturn.settings import CredentialSettings
 
 # Read by LiteLLM 1.106.2 for a model of that provider when the configuration names no variable.
 BY_PROVIDER_KIND = {"openai": "OPENAI_API_KEY"}

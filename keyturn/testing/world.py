@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from keyturn.assembly import Assembly
-from keyturn.config import CredentialSettings
 from keyturn.errors import KeyturnError, LostAnswerError, MisconfiguredError, NotFoundError, RollFailedError
 from keyturn.material import KeyMaterial
 from keyturn.model import (
@@ -27,6 +26,7 @@ from keyturn.model import (
     VersionRef,
 )
 from keyturn.ports import SecretStore
+from keyturn.settings import CredentialSettings
 from keyturn.stores.memory import MemoryStore
 
 

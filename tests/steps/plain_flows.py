@@ -26,10 +26,10 @@ import flows.sweep_one
 from flows.outcome import Outcome
 from flows.swept import Swept
 from keyturn.assembly import Assembly
-from keyturn.config import SweepSettings
 from keyturn.durations import text
 from keyturn.errors import IndeterminateError, RetryableError
 from keyturn.lifecycle import Reason
+from keyturn.settings import SweepSettings
 
 MODULES = (
     flows.failures,

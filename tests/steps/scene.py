@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flows.outcome import Result
-from keyturn.config import SweepSettings
 from keyturn.errors import KeyturnError
 from keyturn.journal import Journal
 from keyturn.lifecycle import Asked, Reason
 from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, SecretRef, Stage, Verdict
+from keyturn.settings import SweepSettings
 from keyturn.steps.observe import begin
 from keyturn.stores.memory import MemoryStore
 from keyturn.testing.explorer import Actor, Fault

@@ -9,11 +9,11 @@ from itertools import count, pairwise
 import pytest
 
 from flows.swept import State, Swept
-from keyturn.config import SweepSettings
 from keyturn.errors import DeniedError, KeyturnError, LostAnswerError, UnavailableError
 from keyturn.journal import Journal
 from keyturn.lifecycle import Reason
 from keyturn.model import CreatedKey, Stage, VersionRef, rotation_id
+from keyturn.settings import SweepSettings
 from keyturn.testing.explorer import Fault
 from keyturn.testing.world import World, new_key
 from tests.steps.plain_flows import rollback, rotate, sweep
