@@ -6,8 +6,6 @@ figure for propagation or for the lag of `last_used_at`, so both are settings.
 
 from __future__ import annotations
 
-import asyncio
-import re
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +15,6 @@ from typing import Any, ClassVar, TypeVar
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from keyturn.cookies import no_cookies
 from keyturn.durations import Duration
 from keyturn.errors import (
     DeniedError,
@@ -29,6 +26,7 @@ from keyturn.errors import (
     ThrottledError,
     UnavailableError,
 )
+from keyturn.http_answers import no_cookies, pause, read_body
 from keyturn.json_object import json_object
 from keyturn.material import KeyMaterial
 from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef, Verdict
@@ -36,7 +34,6 @@ from keyturn.providers.openai_answers import ID, LABEL, Answer, Listed, Unreadab
 from keyturn.providers.openai_calls import CALLS
 from keyturn.references import Address, Resolver, SecretReference
 
-_SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _LARGEST_ANSWER = 8 * 1024 * 1024  # a page of a hundred keys has some 60 KB
 _LONGEST_LIFETIME = timedelta(seconds=31_536_000)
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -317,8 +314,7 @@ class OpenAI:
             remedy = "check project and service_account, and that the admin key is of their organization"
             return NotFoundError(words, remedy=remedy)
         if status == 429:
-            seconds = answer.headers.get("retry-after", "")  # OpenAI declares a number; the other form is a date
-            return ThrottledError(words, retry_after=float(seconds) if _SECONDS.fullmatch(seconds) else None)
+            return ThrottledError(words, retry_after=pause(answer.headers.get("retry-after")))
         if status in (408, 409) or status >= 500:
             return LostAnswerError(words) if creating else UnavailableError(words)
         if creating and status in (400, 422):
@@ -332,18 +328,9 @@ class OpenAI:
     async def _send(self, method: str, path: str, material: KeyMaterial, **sent: Any) -> Answer:
         # Bytes, because a str that is not ASCII fails with an exception that holds it.
         headers = {b"Authorization": f"Bearer {material.reveal()}".encode()}
-        body = b""
         async with self._http().stream(method, path, headers=headers, **sent) as answer:
-            try:
-                async with asyncio.timeout(self.settings.timeout.total_seconds()):  # httpx's own begins anew with each byte
-                    async for chunk in answer.aiter_bytes():
-                        body += chunk
-                        if len(body) > _LARGEST_ANSWER:
-                            break
-            except TimeoutError:
-                raise httpx.ReadTimeout("", request=answer.request) from None
-        document = json_object(body) if len(body) <= _LARGEST_ANSWER else {}
-        return Answer(answer.status_code, answer.headers, document)
+            body = await read_body(answer, _LARGEST_ANSWER, self.settings.timeout.total_seconds())
+            return Answer(answer.status_code, answer.headers, json_object(body))
 
     def _http(self) -> httpx.AsyncClient:
         if self._client is None:

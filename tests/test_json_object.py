@@ -1,0 +1,34 @@
+"""The JSON object in an answer: all of it, or nothing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyturn.json_object import json_object
+from tests.hostile import fuzz
+
+
+def test_an_object_is_read() -> None:
+    assert json_object(b'{"a": [1, {"b": null}]}') == json_object('{"a": [1, {"b": null}]}') == {"a": [1, {"b": None}]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "null", "[1]", '"x"', "7", "{", '{"a": 1} {"b": 2}', "<html>", '{"a": NaN}', '{"a": -Infinity}'),
+        *('{"a": 1, "a": 1}', '{"x": [{"a": 1, "b": 2, "a": 3}]}', '{"x": ' + "9" * 5000 + "}"),
+        *("[" * 100_000, '{"x":' * 100_000),
+        *(b"\xff", b'{"a": "\xff"}', b"\x00", b'\xff\xfe{"a": 1}'),
+    ],
+    ids=lambda text: repr(text[:24]),
+)
+def test_anything_else_is_an_empty_one(text: str | bytes) -> None:
+    assert json_object(text) == {}
+
+
+@fuzz(40)
+@given(st.binary(max_size=40) | st.text(max_size=40))
+def test_no_text_makes_it_fail(text: str | bytes) -> None:
+    assert isinstance(json_object(text), dict)
