@@ -1,4 +1,4 @@
-"""The JSON object in what somebody else wrote."""
+"""The JSON object in what somebody else wrote, and what stands in it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,31 @@ def json_object(text: bytes | str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+class UnreadableError(Exception):
+    """Not of the form that it should have. It carries nothing of what was read."""
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """The value, which has to be an object."""
+    if not isinstance(value, dict):
+        raise UnreadableError
+    return value
+
+
+def text(value: Any) -> str:
+    """The value, which has to be a text, and not an empty one."""
+    if not isinstance(value, str) or not value:
+        raise UnreadableError
+    return value
+
+
+def inside(value: Any, *names: str) -> Any:
+    """What stands there in an object of objects; None where nothing does."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Hold the loggers of the vendors' libraries above DEBUG, where they print requests, answers and secrets."""
+"""Hold the loggers of the vendors' libraries above the level at which they print requests, answers and secrets."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import logging
 
 # botocore prints Secrets Manager bodies at DEBUG, kubernetes whole Secrets; the others print headers or might one day.
 NOISY = ("boto3", "botocore", "s3transfer", "urllib3", "requests", "httpx", "httpcore", "hvac", "kubernetes", "hpack")
+_FLOORS = {
+    "httpx": logging.WARNING,  # at INFO: the words beside an answer's status, which are the server's own
+    "urllib3": logging.ERROR,  # at WARNING: header lines that it cannot read
+}
 
 
 def hold_vendor_loggers() -> None:
-    """Pin them at INFO. A later setLevel(DEBUG), by a user's logging configuration or Prefect's, is raised to INFO."""
+    """Pin them at INFO or above. A later setLevel, by a user's logging configuration or Prefect's, is raised to that."""
     for name in NOISY:
-        logger = logging.getLogger(name)
-        logger.setLevel = _never_below_info(logger)  # type: ignore[method-assign]
-        logger.setLevel(logging.INFO)
-
-
-def _never_below_info(logger: logging.Logger) -> _SetLevel:
-    return _SetLevel(logger)
+        logger, floor = logging.getLogger(name), _FLOORS.get(name, logging.INFO)
+        logger.setLevel = _SetLevel(logger, floor)  # type: ignore[method-assign]
+        logger.setLevel(floor)
 
 
 class _SetLevel:
     """`Logger.setLevel` with a floor."""
 
-    def __init__(self, logger: logging.Logger) -> None:
-        self._logger = logger
+    def __init__(self, logger: logging.Logger, floor: int) -> None:
+        self._logger, self._floor = logger, floor
 
     def __call__(self, level: int | str) -> None:
-        number = level if isinstance(level, int) else logging.getLevelNamesMapping().get(level, logging.INFO)
+        number = level if isinstance(level, int) else logging.getLevelNamesMapping().get(level, self._floor)
         # 0 (NOTSET) would hand the decision to the root logger.
-        logging.Logger.setLevel(self._logger, max(number, logging.INFO))
+        logging.Logger.setLevel(self._logger, max(number, self._floor))

@@ -8,11 +8,14 @@ import secrets
 from collections.abc import Iterator
 
 import boto3
+import httpx
 import pytest
+import requests
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from keyturn.quiet import NOISY, hold_vendor_loggers
+from tests.wire import Wire
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +40,7 @@ def test_a_logger_cannot_be_set_to_debug(name: str) -> None:
     for level in (logging.DEBUG, "DEBUG", logging.NOTSET, "NOTSET", 1):
         logger.setLevel(level)
         assert not logger.isEnabledFor(logging.DEBUG), level
-        assert logger.isEnabledFor(logging.INFO)
+        assert logger.isEnabledFor(logging.ERROR)
 
 
 def test_it_can_be_set_to_less() -> None:
@@ -71,6 +74,26 @@ def test_holding_them_twice_is_the_same() -> None:
     hold_vendor_loggers()
     logging.getLogger("boto3").setLevel(logging.DEBUG)
     assert not logging.getLogger("boto3").isEnabledFor(logging.DEBUG)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_urllib3_prints_headers_that_it_cannot_read_unless_held(held: bool, caplog: pytest.LogCaptureFixture) -> None:
+    key = "sk-" + secrets.token_hex(24)
+    if held:
+        hold_vendor_loggers()
+    with Wire(lambda _: f"HTTP/1.1 200 OK\r\n{key}\r\n\r\n".encode()) as wire, caplog.at_level(logging.DEBUG):
+        requests.get(wire.url, timeout=10)
+    assert (key in caplog.text) is not held
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_httpx_prints_the_servers_words_unless_held(held: bool, caplog: pytest.LogCaptureFixture) -> None:
+    key = "sk-" + secrets.token_hex(24)
+    if held:
+        hold_vendor_loggers()
+    with Wire(lambda _: f"HTTP/1.1 200 {key}\r\n\r\n".encode()) as wire, caplog.at_level(logging.DEBUG):
+        httpx.get(wire.url, trust_env=False)
+    assert (key in caplog.text) is not held
 
 
 @pytest.mark.parametrize("held", [False, True])

@@ -27,10 +27,10 @@ from keyturn.errors import (
     UnavailableError,
 )
 from keyturn.http_answers import no_cookies, pause, read_body
-from keyturn.json_object import json_object
+from keyturn.json_object import UnreadableError, json_object
 from keyturn.material import KeyMaterial
 from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef, Verdict
-from keyturn.providers.openai_answers import ID, LABEL, Answer, Listed, UnreadableError, created, listed, page, thing
+from keyturn.providers.openai_answers import ID, LABEL, Answer, Listed, created, listed, page, thing
 from keyturn.providers.openai_calls import CALLS
 from keyturn.references import Address, Resolver, SecretReference
 
@@ -245,10 +245,9 @@ class OpenAI:
         return Judgement(Verdict.INDETERMINATE, f"accepted, but a key that nobody has was not refused: {control.reason}")
 
     async def _judge(self, material: KeyMaterial) -> Judgement:
-        try:
-            answer = await self._send("GET", "/models", material)
-        except httpx.HTTPError as error:
-            return Judgement(Verdict.INDETERMINATE, f"no answer from base_url ({type(error).__name__})")
+        answer = await self._send("GET", "/models", material)
+        if not isinstance(answer, Answer):
+            return Judgement(Verdict.INDETERMINATE, f"no answer from base_url ({answer.__name__})")
         status, data = answer.status, answer.document
         if status == 200 and data.get("object") == "list" and isinstance(data.get("data"), list):
             return Judgement(Verdict.ACCEPTED, "OpenAI accepts the key")
@@ -287,17 +286,15 @@ class OpenAI:
     ) -> Answer:
         """A call below the project with the admin key. Raises for every status but 2xx and those of `passing`."""
         where = f"{method} {self.settings.base_url}{self._project}{path}"
-        try:
-            admin_key = await self._resolve(self.settings.admin_key)
-            answer = await self._send(method, self._project + path, admin_key, **sent)
-        except _NOT_SENT as error:
-            raise UnavailableError(
-                f"OpenAI cannot be reached for {where} ({type(error).__name__})",
-                remedy="check base_url, the network and the proxy variables",
-            ) from None
-        except httpx.HTTPError as error:
-            kind = LostAnswerError if creating else UnavailableError
-            raise kind(f"no answer to {where} ({type(error).__name__})") from None
+        admin_key = await self._resolve(self.settings.admin_key)
+        answer = await self._send(method, self._project + path, admin_key, **sent)
+        if not isinstance(answer, Answer):
+            if issubclass(answer, _NOT_SENT):
+                raise UnavailableError(
+                    f"OpenAI cannot be reached for {where} ({answer.__name__})",
+                    remedy="check base_url, the network and the proxy variables",
+                )
+            raise (LostAnswerError if creating else UnavailableError)(f"no answer to {where} ({answer.__name__})")
         if answer.is_success or answer.status in passing:
             return answer
         raise self._refusal(answer, where, creating)
@@ -325,12 +322,16 @@ class OpenAI:
             )
         return PermanentError(words, remedy="check base_url")
 
-    async def _send(self, method: str, path: str, material: KeyMaterial, **sent: Any) -> Answer:
+    async def _send(self, method: str, path: str, material: KeyMaterial, **sent: Any) -> Answer | type[httpx.HTTPError]:
+        """The answer, or of what kind the error is that came instead: it may hold what was sent, or what was read."""
         # Bytes, because a str that is not ASCII fails with an exception that holds it.
         headers = {b"Authorization": f"Bearer {material.reveal()}".encode()}
-        async with self._http().stream(method, path, headers=headers, **sent) as answer:
-            body = await read_body(answer, _LARGEST_ANSWER, self.settings.timeout.total_seconds())
-            return Answer(answer.status_code, answer.headers, json_object(body))
+        try:
+            async with self._http().stream(method, path, headers=headers, **sent) as answer:
+                body = await read_body(answer, _LARGEST_ANSWER, self.settings.timeout.total_seconds())
+                return Answer(answer.status_code, answer.headers, json_object(body))
+        except httpx.HTTPError as error:
+            return type(error)
 
     def _http(self) -> httpx.AsyncClient:
         if self._client is None:

@@ -1,4 +1,7 @@
-"""What OpenAI's answers say. What is not of the form that the SDK 3.54.0 declares is no answer, and never half of one."""
+"""What OpenAI's answers say. What is not of the form that the SDK 3.54.0 declares is no answer, and never half of one.
+
+UnreadableError for those.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from keyturn.json_object import UnreadableError, mapping, text
 from keyturn.key_shapes import literal_keys
 from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, KeyRef
@@ -45,17 +49,13 @@ class Listed:
         return self.account_name if minted else self.key.name
 
 
-class UnreadableError(Exception):
-    """Not of the form that it should have. It carries nothing of what was read."""
-
-
 def created(document: Mapping[str, Any], account: str | None) -> CreatedKey:
     """A key that was added to `account`, or (None) the first key of an account that was made for it."""
-    key = document if account is not None else _mapping(document.get("api_key"))
+    key = document if account is not None else mapping(document.get("api_key"))
     return CreatedKey(
         KeyRef(
             id=_id(key.get("id")),
-            name=_text(document.get("name")),
+            name=text(document.get("name")),
             owner=_id(document.get("id")) if account is None else account,
             created_at=_time(key.get("created_at")),
             expires_at=_optional_time(key.get("expires_at")),
@@ -66,8 +66,8 @@ def created(document: Mapping[str, Any], account: str | None) -> CreatedKey:
 
 def listed(document: Mapping[str, Any]) -> Listed:
     """One key of the project, whoever owns it."""
-    account = document.get("owner") and _mapping(document["owner"]).get("service_account")
-    owner = _mapping(account) if account is not None else {}
+    account = document.get("owner") and mapping(document["owner"]).get("service_account")
+    owner = mapping(account) if account is not None else {}
     key = KeyRef(
         id=_id(document.get("id")),
         name=_optional_text(document.get("name")),
@@ -85,37 +85,25 @@ def page(document: Mapping[str, Any]) -> tuple[Sequence[Listed], bool, str]:
     items, more = document.get("data"), document.get("has_more")
     if not isinstance(items, list) or not isinstance(more, bool):
         raise UnreadableError
-    return [listed(_mapping(item)) for item in items], more, _id(document.get("last_id")) if more else ""
+    return [listed(mapping(item)) for item in items], more, _id(document.get("last_id")) if more else ""
 
 
 def thing(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """Any of OpenAI's objects: all say which they are."""
-    _text(document.get("object"))
+    text(document.get("object"))
     return document
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise UnreadableError
-    return value
 
 
 def _id(value: Any) -> str:
     """Ids are shown, logged and put into paths: what could be anything else, a key above all, is none."""
-    text = _text(value)
-    if len(text) > _LONGEST_ID or not ID.fullmatch(text) or literal_keys(text):
+    found = text(value)
+    if len(found) > _LONGEST_ID or not ID.fullmatch(found) or literal_keys(found):
         raise UnreadableError
-    return text
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise UnreadableError
-    return value
+    return found
 
 
 def _optional_text(value: Any) -> str:
-    return _text(value) if value else ""
+    return text(value) if value else ""
 
 
 def _time(value: Any) -> datetime:
@@ -130,7 +118,7 @@ def _optional_time(value: Any) -> datetime | None:
 
 def _material(value: Any) -> KeyMaterial:
     try:
-        return KeyMaterial(_text(value))
+        return KeyMaterial(text(value))
     except ValueError:
         pass
     raise UnreadableError

@@ -31,8 +31,10 @@ from types import MappingProxyType
 from typing import Any
 
 from keyturn.errors import DeniedError, MisconfiguredError, NotFoundError, UnavailableError
+from keyturn.json_object import UnreadableError, inside, mapping
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, SecretRef, Stage, VersionRef
+from keyturn.stores.vault_answers import custom_metadata, held_key, names, number_of, pairs
 from keyturn.stores.vault_client import Answer, VaultClient
 
 TRIES = 40  # against other writers of the same bundle: one of them succeeds in each round
@@ -138,15 +140,17 @@ class Documents:
     async def main(self, secret: SecretRef) -> Main:
         answer = await self._vault.request("GET", self.main_path(secret))
         fields, metadata = answer.data.get("data"), answer.data.get("metadata")
-        if isinstance(fields, dict) and isinstance(metadata, dict) and isinstance(metadata.get("version"), int):
-            return Main(metadata["version"], fields)
+        number, destroyed = number_of(metadata), bool(inside(metadata, "destroyed"))
+        if answer.status == 200 and isinstance(fields, dict) and number:
+            return Main(number, fields)
         await self.require_v2()
-        if isinstance(metadata, dict) and (metadata.get("destroyed") or metadata.get("deletion_time")):
-            number = metadata.get("version")
+        if answer.status != 404:
+            raise self._vault.not_vault()
+        if number and (destroyed or inside(metadata, "deletion_time")):
             raise NotFoundError(
-                f"{secret}: its latest version, {number}, is {'destroyed' if metadata.get('destroyed') else 'deleted'}",
+                f"{secret}: its latest version, {number}, is {'destroyed' if destroyed else 'deleted'}",
                 remedy="write the key that is in use there again"
-                if metadata.get("destroyed")
+                if destroyed
                 else f"`vault kv undelete -mount={self._mount} -versions={number} {secret.path}`",
             )
         raise NotFoundError(
@@ -156,13 +160,18 @@ class Documents:
 
     async def beside(self, secret: SecretRef) -> Beside:
         answer = await self._vault.request("GET", self.beside_path(secret))
-        metadata, document = answer.data.get("metadata") or {}, answer.data.get("data") or {}
+        # A deleted document has a number, too, which the next write has to name.
+        number, document = number_of(answer.data.get("metadata")), answer.data.get("data")
+        if answer.status == 404:
+            return Beside(number)
+        if answer.status != 200 or not number:
+            raise self._vault.not_vault()
         try:
-            slots = {name: _key(document[name]) for name in ("pending", "previous", "displaced") if document.get(name)}
-            # A deleted document has a number, too, which the next write has to name.
-            issued, barred = dict(document.get("issued", ())), frozenset(document.get("barred", ()))
-            return Beside(number=metadata.get("version", 0), issued=issued, barred=barred, **slots)
-        except (TypeError, ValueError, KeyError, AttributeError):
+            written = mapping(document)
+            slots = {name: held_key(written[name]) for name in ("pending", "previous", "displaced") if name in written}
+            issued, barred = pairs(written.get("issued")), names(written.get("barred", []))
+            return Beside(number=number, issued=issued, barred=barred, **slots)
+        except UnreadableError:
             raise MisconfiguredError(
                 f"{self.beside_path(secret)} was changed by somebody else, and cannot be read",
                 remedy="look what stands there, then delete that document: keyturn makes a new one",
@@ -211,7 +220,11 @@ class Documents:
 
     async def _write_data(self, path: str, number: int, fields: Mapping[str, Any]) -> int | None:
         answer = await self._write(path, {"options": {"cas": number}, "data": fields})
-        return answer.data.get("version", 0) if answer.status == 200 else None
+        if answer.status == 400:
+            return None
+        if answer.status != 200 or number_of(answer.data) <= number:
+            raise self._vault.not_vault()  # also a write that came back as a read
+        return number_of(answer.data)
 
     async def _write(self, path: str, body: Mapping[str, Any]) -> Answer:
         answer = await self._vault.request("POST", path, body)
@@ -224,11 +237,16 @@ class Documents:
         answer = await self._vault.request("PATCH", path, {"custom_metadata": notes}, kind)
         if answer.status == 404:
             await self.make_beside(secret)
-            await self._vault.request("PATCH", path, {"custom_metadata": notes}, kind)
+            answer = await self._vault.request("PATCH", path, {"custom_metadata": notes}, kind)
+            if answer.status == 404:
+                raise crowded(secret)  # somebody deletes it while we write
 
     async def _custom_metadata(self, secret: SecretRef) -> dict[str, str]:
         answer = await self._vault.request("GET", self.metadata_path(secret))
-        return dict(answer.data.get("custom_metadata") or {})
+        try:
+            return {} if answer.status == 404 else custom_metadata(answer.data)
+        except UnreadableError:
+            raise self._vault.not_vault() from None
 
     async def require_v2(self) -> None:
         """MisconfiguredError for anything but KV v2. The question is the one that `vault kv` asks."""
@@ -239,7 +257,7 @@ class Documents:
                 f"{self._mount}/ is no engine that this token may use",
                 remedy="check mount in keyturn.yaml, and that the token's policy names paths in it",
             ) from None
-        if answer.data.get("type") != "kv" or (answer.data.get("options") or {}).get("version") != "2":
+        if answer.data.get("type") != "kv" or inside(answer.data, "options", "version") != "2":
             raise MisconfiguredError(
                 f"{self._mount}/ is not a KV v2 engine: without versions there is no check-and-set",
                 remedy=f"`vault kv enable-versioning {self._mount}` makes a KV v1 engine one, or name another mount",
@@ -279,11 +297,6 @@ def current_of(secret: SecretRef, main: Main, issued: Mapping[str, str] = Mappin
     fingerprint = material.fingerprint()
     tokens = [token for token, known in issued.items() if known == fingerprint]
     return HeldKey(VersionRef(tokens[-1] if tokens else str(main.number), fingerprint), material)
-
-
-def _key(slot: Mapping[str, str]) -> HeldKey:
-    material = KeyMaterial(slot["value"])
-    return HeldKey(VersionRef(slot["token"], material.fingerprint()), material)
 
 
 def _slot(key: HeldKey) -> dict[str, str]:

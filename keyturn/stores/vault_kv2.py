@@ -229,7 +229,10 @@ class VaultKV2:
             return [Finding("what the token may do", None, error.message, error.remedy)]
         findings = []
         for path, needs in wanted.items():
-            granted = answer.data.get(path) or []
+            granted = answer.data.get(path)
+            if not isinstance(granted, list):
+                findings.append(Finding(f"the token may {', '.join(needs)} {path}", None, "Vault does not say"))
+                continue
             missing = [need for need in needs if need not in granted and "root" not in granted]
             detail = f"not granted: {', '.join(missing)}" if missing else ""
             remedy = f"add to the policy of the token: {stanza(path, needs)}" if missing else ""

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from keyturn.providers.openai_answers import UnreadableError, created, listed, page, thing
+from keyturn.json_object import UnreadableError
+from keyturn.providers.openai_answers import created, listed, page, thing
 from tests.providers.test_openai_fuzz import ACCOUNT, CREATED, KEY, MINTED, PAGE
 
 

@@ -17,8 +17,10 @@ from pydantic import ValidationError
 from keyturn.errors import DeniedError, KeyturnError, MisconfiguredError, ThrottledError, UnavailableError
 from keyturn.model import SecretRef
 from keyturn.references import resolver
+from keyturn.stores.vault_documents import Main
 from keyturn.stores.vault_kv2 import VaultKV2, policy
 from keyturn.testing.store_scene import new_key, new_token, refused
+from tests.wire import Wire
 
 ROOT = Path(__file__).parents[2]
 SECRET = SecretRef("vault", "litellm/providers", "OPENAI_API_KEY")
@@ -116,6 +118,98 @@ async def test_a_limit_on_the_rate_says_when_to_come_again(canned: Canned) -> No
     raised = await refused(store(canned.address).current(SECRET), ThrottledError)
     assert isinstance(raised, ThrottledError)
     assert raised.retry_after == 7
+
+
+NO_OBJECTS: list[Any] = [{}, [], "x", None]
+NO_SLOTS: list[Any] = [*NO_OBJECTS, {"token": "t"}, {"value": "v"}]
+NO_PAIRS: list[Any] = [{}, "x", None, ["ab"], [["a"]], [["a", 1]], [["a", None]], [[["a"], "b"]]]
+
+
+@pytest.mark.parametrize("after", ["\u00b2", "-1", "9" * 400, "soon"])
+async def test_a_pause_that_is_no_number_is_none(canned: Canned, after: str) -> None:
+    canned.status, canned.headers = 429, {"Retry-After": after}
+    raised = await refused(store(canned.address).current(SECRET), ThrottledError)
+    assert isinstance(raised, ThrottledError)
+    assert raised.retry_after is None
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_told_and_not_followed(canned: Canned, status: int) -> None:
+    """It would take the token with it; and what is answered to a write that became a read is no answer to the write."""
+    canned.status, canned.headers = status, {"Location": f"{canned.address}/v1/elsewhere"}
+    raised = await refused(store(canned.address).stage(SECRET, new_key(), new_token()), MisconfiguredError)
+    assert f"({status})" in str(raised)
+    assert [path for _, path, _ in canned.requests] == ["/v1/secret/data/litellm/providers"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": {"data": {"OPENAI_API_KEY": "x"}, "metadata": {"version": 2}}},  # what a read gives
+        *({"data": {"version": number}} for number in (1, 0, -1, True, "2", None)),
+        *({"data": each} for each in NO_OBJECTS),
+    ],
+    ids=str,
+)
+async def test_a_write_is_done_only_where_it_got_a_later_number(canned: Canned, body: dict[str, Any]) -> None:
+    """The answer to a read was taken for that to a write, and a promote for done."""
+    documents = store(canned.address)._documents
+    canned.body = body
+    await refused(documents.write_main(SECRET, Main(1, {}), new_key()), MisconfiguredError)
+
+
+@pytest.mark.parametrize("body", ["<html>404</html>", "{}", "[]", {"error": "not found"}])
+async def test_what_is_not_there_is_so_in_vaults_own_words(canned: Canned, body: Any) -> None:
+    """Else a page of a proxy in between would say that nothing is staged: a key that may be revoked."""
+    canned.status, canned.body = 404, body
+    vault = store(canned.address)
+    await refused(vault._documents.beside(SECRET), MisconfiguredError)
+    await refused(vault.annotations(SECRET), MisconfiguredError)
+    canned.body = {"errors": []}
+    assert await vault.annotations(SECRET) == {}
+    assert (await vault._documents.beside(SECRET)).number == 0
+
+
+@pytest.mark.parametrize(
+    "notes", [*({"custom_metadata": each} for each in ([], ["ab"], "x", {"a": 1}, {"a": None}, {"a": ["x"]})), {}], ids=str
+)
+async def test_notes_are_texts_or_no_answer_of_vaults(canned: Canned, notes: dict[str, Any]) -> None:
+    canned.body = {"data": notes}
+    await refused(store(canned.address).annotations(SECRET), MisconfiguredError)
+    canned.body = {"data": {"custom_metadata": None}}
+    assert await store(canned.address).annotations(SECRET) == {}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        *({"issued": each} for each in NO_PAIRS),
+        *({"issued": [], "pending": each} for each in NO_SLOTS),
+        *({"issued": [], "previous": {"token": each, "value": "v"}} for each in (7, None, "", ["t"])),
+        *({"issued": [], "displaced": {"token": "t", "value": each}} for each in (7, None, "", ["v"], "v\n", "\ud800")),
+    ],
+    ids=str,
+)
+async def test_a_second_document_that_is_not_ours_is_told(canned: Canned, document: dict[str, Any]) -> None:
+    canned.body = {"data": {"data": document, "metadata": {"version": 1}}}
+    raised = await refused(store(canned.address)._documents.beside(SECRET), MisconfiguredError)
+    assert "changed by somebody else" in str(raised)
+
+
+async def test_an_answer_that_http_forbids_is_in_no_chain_of_errors() -> None:
+    """urllib3 quotes what it could not read."""
+    key = new_key()
+    chunks = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + key.reveal().encode() + b"\r\n\r\n"
+    with Wire(lambda _: chunks) as wire:
+        raised = await refused(store(wire.url).current(SECRET), UnavailableError)
+    assert "ChunkedEncodingError" in str(raised)
+    assert raised.__context__ is None
+
+
+async def test_an_answer_without_end_is_not_read_to_it() -> None:
+    body = b'{"data": "' + b"x" * 9_000_000
+    with Wire(lambda _: b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n" + body) as wire:
+        await refused(store(wire.url).current(SECRET), MisconfiguredError)
 
 
 @pytest.mark.parametrize("body", ["<html>Please log in</html>", "[]", ""])
