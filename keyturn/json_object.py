@@ -36,6 +36,13 @@ def text(value: Any) -> str:
     return value
 
 
+def texts(value: Any) -> dict[str, str]:
+    """The value, which has to be an object that holds texts alone."""
+    if not all(isinstance(each, str) for each in mapping(value).values()):
+        raise UnreadableError
+    return mapping(value)
+
+
 def inside(value: Any, *names: str) -> Any:
     """What stands there in an object of objects; None where nothing does."""
     for name in names:

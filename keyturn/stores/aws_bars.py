@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from keyturn.json_object import UnreadableError, json_object
 
 NO_VALUE = ""  # in the place of a fingerprint: what the bar says of `previous` is wanted, and no value is barred
 
@@ -42,8 +45,12 @@ def listed(bars: Bars) -> Rows:
     return [(fingerprint, bar.at, bar.previous) for fingerprint, bar in bars.items()]
 
 
-def bars_of(rows: Rows) -> Bars:
-    """TypeError or ValueError for what `listed` did not give."""
+def bars_of(rows: Any) -> Bars:
+    """UnreadableError for what `listed` did not give."""
+    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == 3 for row in rows):
+        raise UnreadableError
+    if not all(isinstance(each, str) for row in rows for each in row):
+        raise UnreadableError
     return {fingerprint: Bar(at, previous) for fingerprint, at, previous in rows}
 
 
@@ -55,6 +62,6 @@ def bars_text(bars: Bars) -> str:
 def parse_bars(text: str) -> Bars | None:
     """None for a text that is not such a version's; it is not quoted."""
     try:
-        return bars_of(json.loads(text)["barred"])
-    except (ValueError, TypeError, KeyError):
+        return bars_of(json_object(text).get("barred"))
+    except UnreadableError:
         return None

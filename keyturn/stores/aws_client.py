@@ -43,6 +43,7 @@ from keyturn.errors import (
 )
 from keyturn.model import SecretRef
 from keyturn.references import Address, Resolver, SecretReference
+from keyturn.stores.aws_answers import is_of_aws
 
 _ATTEMPTS = 3  # by botocore itself: every call of ours may be repeated, writes are known by their token or compare
 _NOT_A_PERMISSION = {
@@ -60,6 +61,8 @@ _DENIED = {"AccessDenied", "AccessDeniedException", "NotAuthorized"}
 _THROTTLED = {"RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException"}
 _UNAVAILABLE = {"InternalFailure", "InternalServiceError", "RequestTimeout", "ServiceUnavailable"}
 _NO_ANSWER = (HTTPClientError, IncompleteReadError, ResponseParserError, SDKConnectionError)
+# What the SDK's parsers raise on an answer that is not of AWS's form: it is read before it is checked.
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _NO_CREDENTIALS = (
     CredentialRetrievalError,
     NoCredentialsError,
@@ -129,6 +132,8 @@ class SecretsManagerClient:
         if code in _NOT_A_PERMISSION and self._client is client:
             self._client = None
         result: dict[str, Any] = _result(answer, operation, secret)
+        if not is_of_aws(operation, result):
+            raise _not_aws(operation, secret)
         return result
 
     async def aclose(self) -> None:
@@ -172,7 +177,7 @@ def _attempt(call: partial[Any]) -> Any:
     """What the call gives, or the SDK's error as a value: whatever is raised later must not have it as its context."""
     try:
         return call()
-    except (ClientError, BotoCoreError, ResponseParserError) as error:
+    except (ClientError, BotoCoreError, ResponseParserError, *_UNREADABLE) as error:
         return error
 
 
@@ -191,6 +196,8 @@ def _result(answer: Any, operation: str, secret: SecretRef) -> Any:
 def _failed(error: Exception, operation: str, secret: SecretRef) -> KeyturnError:
     """The SDK did not get an answer."""
     name = type(error).__name__
+    if isinstance(error, _UNREADABLE):
+        return _not_aws(operation, secret)
     if isinstance(error, _NO_ANSWER):
         return UnavailableError(
             f"{secret}: no answer from AWS to {operation} ({name})", remedy="look at the network and at endpoint_url"
@@ -201,6 +208,13 @@ def _failed(error: Exception, operation: str, secret: SecretRef) -> KeyturnError
             remedy="give the store access_key_id and secret_access_key, or a profile, or run keyturn with a role",
         )
     return MisconfiguredError(f"{secret}: the AWS SDK cannot make {operation} ({name})", remedy="check the store's settings")
+
+
+def _not_aws(operation: str, secret: SecretRef) -> KeyturnError:
+    return UnavailableError(
+        f"{secret}: what answers to {operation} is not Secrets Manager",
+        remedy="look at endpoint_url, and at proxies and login pages in between",
+    )
 
 
 def _refused(error: ClientError, secret: SecretRef) -> KeyturnError:

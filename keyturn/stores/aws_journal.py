@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from keyturn.json_object import UnreadableError, inside, json_object, texts
+from keyturn.json_object import text as text_of
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, Stage, VersionRef
 from keyturn.stores.aws_bars import Bars, bars_of, listed
@@ -73,13 +75,13 @@ class Journal:
     def parse(cls, text: str) -> Journal | None:
         """None for text that is not a journal; it is not quoted."""
         try:
-            document = json.loads(text)
+            document = json_object(text)
             keys = {name: _read(document[name]) for name in ("base", "pending", "previous") if name in document}
-            return cls(**keys, issued=dict(document["issued"]), barred=bars_of(document.get("barred", [])))
-        except (ValueError, TypeError, KeyError):
+            return cls(**keys, issued=texts(document["issued"]), barred=bars_of(document.get("barred", [])))
+        except (ValueError, TypeError, KeyError, UnreadableError):
             return None
 
 
-def _read(key: Mapping[str, str]) -> HeldKey:
-    material = KeyMaterial(key["key"])
-    return HeldKey(VersionRef(key["id"], material.fingerprint()), material)
+def _read(key: Any) -> HeldKey:
+    material = KeyMaterial(text_of(inside(key, "key")))
+    return HeldKey(VersionRef(text_of(inside(key, "id")), material.fingerprint()), material)

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -66,6 +67,7 @@ ACTIONS = (
     "secretsmanager:UntagResource",  # annotate
 )
 _TURNS = 20
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,2}")  # as annotate writes it: `007` is somebody else's
 _DESCRIBE, _GET, _PUT, _MOVE, _TAG, _UNTAG = ACTIONS
 
 
@@ -347,7 +349,7 @@ def _tag_prefix(secret: SecretRef) -> str:
 
 
 def _is_ours(key: str, prefix: str) -> bool:
-    return key.startswith(prefix) and key.removeprefix(prefix).isdecimal()
+    return key.startswith(prefix) and _NUMBER.fullmatch(key.removeprefix(prefix)) is not None
 
 
 def _values(tags: Mapping[str, str], prefix: str) -> list[str]:

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 
 _PIECE = 250
 MOST = 5  # tags that the notes of one value take: 2 to 4, and about 1,100 characters when many old keys are left to revoke
-_HEAD = re.compile(r"([a-z_]{1,24}):(\d{1,3}):")
+_HEAD = re.compile(r"([a-z_]{1,24}):([0-9]{1,3}):")
+_COUNT = re.compile(r"([0-9]{1,3})\.")
 
 
 def pack(notes: Mapping[str, str]) -> list[str]:
@@ -28,10 +29,10 @@ def pack(notes: Mapping[str, str]) -> list[str]:
 
 def unpack(values: Sequence[str]) -> dict[str, str]:
     """The notes again. Where somebody has changed the tags by hand: as many as can be read."""
-    if not values or not values[0].partition(".")[0].isdecimal():
+    count = _COUNT.match(values[0]) if values else None
+    if count is None:
         return {}
-    count = int(values[0].partition(".")[0])
-    line = "".join(value.partition(".")[2][:-1] for value in values[:count])
+    line = "".join(value.partition(".")[2][:-1] for value in values[: int(count[1])])
     notes, at = {}, 0
     while head := _HEAD.match(line, at):
         end = head.end() + int(head[2])

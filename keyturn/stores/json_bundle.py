@@ -28,7 +28,7 @@ def is_bundle(document: str) -> bool:
     """Whether the text is a JSON object."""
     try:
         return isinstance(json.loads(document), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

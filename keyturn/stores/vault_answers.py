@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from keyturn.json_object import UnreadableError, inside, text
+from keyturn.json_object import UnreadableError, inside, text, texts
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, VersionRef
 
@@ -23,7 +23,7 @@ def number_of(metadata: Any) -> int:
 def custom_metadata(data: Mapping[str, Any]) -> dict[str, str]:
     """The notes in the metadata of a document."""
     found = data.get("custom_metadata", ...)
-    return {} if found is None else _texts(found)
+    return {} if found is None else texts(found)
 
 
 def held_key(slot: Any) -> HeldKey:
@@ -40,7 +40,7 @@ def pairs(value: Any) -> dict[str, str]:
     """A list of pairs of texts."""
     if not isinstance(value, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
         raise UnreadableError
-    return _texts({text(name): each for name, each in value})
+    return texts({text(name): each for name, each in value})
 
 
 def names(value: Any) -> frozenset[str]:
@@ -48,9 +48,3 @@ def names(value: Any) -> frozenset[str]:
     if not isinstance(value, list):
         raise UnreadableError
     return frozenset(text(each) for each in value)
-
-
-def _texts(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
-        raise UnreadableError
-    return value

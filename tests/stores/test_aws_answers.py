@@ -1,0 +1,113 @@
+"""What is no answer of Secrets Manager's, and what in a secret is not ours, one by one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from keyturn.stores.aws_answers import is_of_aws
+from keyturn.stores.aws_journal import Journal
+from keyturn.stores.aws_secrets_manager import _values
+from keyturn.stores.aws_tags import unpack
+from keyturn.stores.json_bundle import NotABundleError, field_text, is_bundle
+from tests.stores.test_aws_fuzz import DESCRIBED, IDS, JOURNAL, NAMED, WRITTEN, read
+
+OK = {"ResponseMetadata": {"HTTPStatusCode": 200}}
+NO_LABELS: list[Any] = [None, "x", [7], [None], [["x"]], [""], ["a1B2" * 65]]
+NO_KEYS: list[Any] = [None, 7, "", ["x"], " x"]
+LOOKS_LIKE_A_KEY = "sk-" + "a1B2c3" * 6
+
+
+def wrong(operation: str, name: str, *values: Any) -> list[tuple[str, dict[str, Any]]]:
+    return [(operation, {name: value}) for value in values]
+
+
+def journals(name: str, *values: Any) -> list[str]:
+    return [journal(**{name: value}) for value in values]
+
+
+def journal(**changes: Any) -> str:
+    return json.dumps({**json.loads(JOURNAL.text()), **changes})
+
+
+def named(value: Any) -> str:
+    return repr(value)[:40]
+
+
+@pytest.mark.parametrize(
+    ("operation", "answer"),
+    [
+        ("DescribeSecret", DESCRIBED),
+        ("DescribeSecret", NAMED),
+        ("GetSecretValue", read("current")),
+        ("GetSecretValue", {**NAMED, "VersionId": IDS["current"], "SecretBinary": b"x"}),
+        ("PutSecretValue", WRITTEN),
+        ("UpdateSecretVersionStage", NAMED),
+        ("TagResource", {}),
+        ("UntagResource", {}),
+    ],
+    ids=named,
+)
+def test_what_aws_answers_is_taken(operation: str, answer: dict[str, Any]) -> None:
+    assert is_of_aws(operation, {**answer, **OK})
+    for status in (201, 204, 300, None):
+        assert not is_of_aws(operation, {**answer, "ResponseMetadata": {"HTTPStatusCode": status}})
+    assert not is_of_aws(operation, answer)
+    assert operation.endswith("Resource") or not is_of_aws(operation, {**answer, **OK, "ARN": None})
+    assert operation.endswith("Resource") or not is_of_aws(operation, OK), "a 200 of whatever stands in between"
+
+
+@pytest.mark.parametrize(
+    ("operation", "changes"),
+    [
+        *wrong("GetSecretValue", "VersionId", None, 7, "", "x" * 65, "x\n", LOOKS_LIKE_A_KEY),
+        *wrong("GetSecretValue", "SecretString", 7, ["x"], {"x": "y"}, True, "\ud800"),
+        *wrong("PutSecretValue", "VersionStages", *NO_LABELS),
+        *wrong("DescribeSecret", "VersionIdsToStages", *({"x": labels} for labels in NO_LABELS)),
+        *wrong("DescribeSecret", "VersionIdsToStages", [], "x", {LOOKS_LIKE_A_KEY: ["AWSCURRENT"]}),
+        *wrong("DescribeSecret", "Tags", "x", ["x"], [{}], [{"Key": 7}], [{"Key": "x", "Value": 7}]),
+        *wrong("DescribeSecret", "ReplicationStatus", [{}], [{"Region": "x y"}], [{"Region": ["x"]}]),
+        *wrong("DescribeSecret", "PrimaryRegion", 7, "", "us east", LOOKS_LIKE_A_KEY.upper()),
+    ],
+    ids=named,
+)
+def test_what_has_another_form_is_not(operation: str, changes: dict[str, Any]) -> None:
+    golden = {"GetSecretValue": read("current"), "PutSecretValue": WRITTEN, "DescribeSecret": DESCRIBED}[operation]
+    assert not is_of_aws(operation, {**golden, **OK, **changes})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "null", "[]", "{}", "[" * 100_000, '{"base":' * 100_000, "x"),
+        *journals("base", None, "x", [], {}, {"id": "x"}, {"key": "x"}, {"id": 7, "key": "x"}),
+        *journals("pending", None, [], {"id": "x", "key": "x\n"}, {"id": "x", "key": "\ud800"}),
+        *journals("previous", *({"id": "x", "key": key} for key in NO_KEYS)),
+        *journals("issued", None, [], [["a", "b"]], "ab", {"a": 1}, {"a": None}, {"a": ["x"]}),
+        journal()[:-1] + ', "base": {}}',
+    ],
+    ids=named,
+)
+def test_a_journal_is_ours_as_a_whole_or_none(text: str) -> None:
+    assert Journal.parse(journal()) == JOURNAL
+    assert Journal.parse(text) is None
+
+
+def test_a_bundle_that_is_nested_without_end_is_none() -> None:
+    for text in ("[" * 100_000, '{"a":' * 100_000):
+        assert not is_bundle(text)
+        with pytest.raises(NotABundleError):
+            field_text(text, "a")
+
+
+def test_a_tag_with_another_number_than_we_write_is_not_ours() -> None:
+    """`keyturn:007` was looked up as `keyturn:7`, and its secret could not be rotated."""
+    others = {"keyturn:007": "a", "keyturn:\u0663": "b", "keyturn:1000": "c", "keyturn:": "d", "keyturn:-1": "e"}
+    assert _values({**others, "keyturn:1": "second", "keyturn:0": "first"}, "keyturn:") == ["first", "second"]
+
+
+@pytest.mark.parametrize("value", ["9" * 5000 + ".x", "\u0663.attempt:1:1 .", "1", "x.", ".", ""])
+def test_a_value_without_a_count_holds_no_notes(value: str) -> None:
+    assert unpack([value, "1.attempt:1:1 ."]) == {}
