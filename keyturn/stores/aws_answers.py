@@ -76,6 +76,6 @@ _FIELDS: Mapping[str, tuple[_Fields, _Fields]] = {
         },
     ),
     "GetSecretValue": ({**_NAMED, "VersionId": _is_id}, {"SecretString": _is_text}),
-    "PutSecretValue": ({**_NAMED, "VersionStages": _are_labels}, {}),
+    "PutSecretValue": (_NAMED, {"VersionStages": _are_labels}),
     "UpdateSecretVersionStage": (_NAMED, {}),
 }
