@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from keyturn.delivery.supervisor import Admission, Supervisor
 from keyturn.errors import KeyturnError, RetryableError
+from keyturn.json_object import json_object
 from keyturn.material import KeyMaterial
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
@@ -51,10 +52,9 @@ def control_app(supervisor: Supervisor, token: KeyMaterial) -> Starlette:
         return JSONResponse(supervisor.status())
 
     async def roll(request: Request) -> Response:
-        try:
-            asked = await request.json()
-            credential, fingerprint = str(asked["credential"]), str(asked["fingerprint"])
-        except (ValueError, TypeError, KeyError):
+        asked = json_object(await request.body())
+        credential, fingerprint = asked.get("credential"), asked.get("fingerprint")
+        if not isinstance(credential, str) or not isinstance(fingerprint, str):
             return JSONResponse({"error": "give credential and fingerprint, as JSON"}, 400)
         if not _FINGERPRINT.fullmatch(fingerprint):
             return JSONResponse({"error": "a fingerprint is 16 hex digits"}, 400)

@@ -15,14 +15,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from keyturn.durations import Duration, text
 from keyturn.errors import DeniedError, KeyturnError, MisconfiguredError, RollFailedError, UnavailableError
+from keyturn.fleets.supervisor_answers import ON_THE_WAY, SERVING, Answer, Status
+from keyturn.http_answers import no_cookies, read_body
+from keyturn.json_object import UnreadableError, json_object
 from keyturn.model import Finding, Member, VersionRef
 from keyturn.references import Address, Resolver, SecretReference
 
-_ON_THE_WAY = ("starting", "draining", "stopping")
 _ROLL_ANSWER = 120.0  # seconds: the supervisor asks its stores before it answers
 _ANSWER = 10.0
+_LARGEST_ANSWER = 1024 * 1024
 _LAST_PORT = 65535
-
 
 _HTTP: TypeAdapter[str] = TypeAdapter(Address)
 _SOCKET = re.compile(r"unix:/[!-~]{1,106}")  # the system takes 107 bytes
@@ -104,7 +106,7 @@ class ProcessFleet:
     async def serving(self, member: Member, credential: str) -> VersionRef | None:
         """What the program was seen ready with; None also while the member is between two versions."""
         try:
-            return _serving(await self._status(member), credential)
+            return (await self._status(member)).serving(credential)
         except KeyturnError:
             return None
 
@@ -117,6 +119,7 @@ class ProcessFleet:
         try:
             async with asyncio.timeout(self.settings.roll_timeout.total_seconds()):
                 while not await self._ask_to_roll(member, credential, version):
+                    await asyncio.sleep(self.settings.poll_interval.total_seconds())
                     await self._come_to_rest(member)
         except TimeoutError:
             raise RollFailedError(
@@ -141,29 +144,35 @@ class ProcessFleet:
         """True: the member serves it. False: it was busy with something else, ask again when that is over."""
         wanted = {"credential": credential, "fingerprint": version.fingerprint}
         answer = await self._call(member, "POST", "/v1/roll", wanted)
-        words = _words(answer.get("error"))
-        match answer["status_code"]:
-            case 200:
-                return True
-            case 202:
-                status = await self._come_to_rest(member)
-                if _serving(status, credential) == version:
+        try:
+            match answer.status:
+                case 200 if answer.document.get("rolled") is False:
                     return True
-                raise RollFailedError(f"{member.name} came back without the new key: {_words(status.get('last_error'))}")
-            case 409 if answer.get("busy") is True:
-                return False
-            case 404:
-                raise MisconfiguredError(
-                    f"{member.name} does not serve {credential}",
-                    remedy="start its `keyturn exec` again with this keyturn.yaml",
-                )
-            case 503:
-                raise UnavailableError(f"{member.name} cannot read {credential}: {words}")
-            case _:
-                raise RollFailedError(f"{member.name} refused to roll, and serves on what it served: {words}")
+                case 202 if answer.state:
+                    return await self._rolled(member, credential, version)
+                case 409 if answer.document.get("busy") is True:
+                    return False
+                case 404 if answer.words:
+                    raise MisconfiguredError(
+                        f"{member.name} does not serve {credential}",
+                        remedy="start its `keyturn exec` again with this keyturn.yaml",
+                    )
+                case 503 if answer.state:
+                    raise UnavailableError(f"{member.name} cannot read {credential}: {answer.words}")
+                case 400 | 409:
+                    raise RollFailedError(f"{member.name} refused to roll, and serves on what it served: {answer.words}")
+        except UnreadableError:
+            pass
+        raise _no_supervisor(member)
 
-    async def _come_to_rest(self, member: Member) -> dict[str, Any]:
-        while (status := await self._status(member)).get("state") in _ON_THE_WAY:  # noqa: ASYNC110  # another process's state
+    async def _rolled(self, member: Member, credential: str, version: VersionRef) -> bool:
+        status = await self._come_to_rest(member)
+        if status.serving(credential) == version:
+            return True
+        raise RollFailedError(f"{member.name} came back without the new key: {status.last_error}")
+
+    async def _come_to_rest(self, member: Member) -> Status:
+        while (status := await self._status(member)).state in ON_THE_WAY:  # noqa: ASYNC110  # another process's state
             await asyncio.sleep(self.settings.poll_interval.total_seconds())
         return status
 
@@ -172,13 +181,13 @@ class ProcessFleet:
             status = await self._status(member)
         except KeyturnError as error:
             return [Finding(f"{member.name}: supervisor", False, error.message, error.remedy)]
-        state, shadowed = status.get("state"), status.get("shadowed") or []
-        if state in _ON_THE_WAY:
+        state, shadowed = status.state, status.shadowed
+        if state in ON_THE_WAY:
             # Another credential of these proxies is being rolled: that passes, and is no fault of anybody.
             raise UnavailableError(f"{member.name} is {state}", remedy="wait until it serves")
-        serves = credential in (status.get("versions") or {})
+        serves = credential in status.versions
         return [
-            Finding(f"{member.name}: supervisor", state == "serving", f"it is {state}", "wait until it serves, or start it"),
+            Finding(f"{member.name}: supervisor", state == SERVING, f"it is {state}", "wait until it serves, or start it"),
             Finding(
                 f"{member.name}: credential",
                 serves,
@@ -188,7 +197,7 @@ class ProcessFleet:
             Finding(
                 f"{member.name}: shadowing variables",
                 not shadowed,
-                f"set beside ours, to another value: {', '.join(map(_words, shadowed))}" if shadowed else "none",
+                f"set beside ours, to another value: {', '.join(shadowed)}" if shadowed else "none",
                 "unset them where `keyturn exec` is started: LiteLLM may read them instead",
             ),
             await self._readiness(member),
@@ -197,56 +206,59 @@ class ProcessFleet:
     async def _readiness(self, member: Member) -> Finding:
         what, remedy = f"{member.name}: proxy", "is the member's url the proxy itself?"
         try:
-            answer = await self._client("").get(f"{member.url}/health/readiness")
+            async with self._client("").stream("GET", f"{member.url}/health/readiness") as answer:
+                status = answer.status_code
         except httpx.HTTPError as error:
             return Finding(what, False, f"{member.url} cannot be reached ({type(error).__name__})", remedy)
-        return Finding(what, answer.status_code == 200, f"readiness answers {answer.status_code}", remedy)
+        return Finding(what, status == 200, f"readiness answers {status}", remedy)
 
-    async def _status(self, member: Member) -> dict[str, Any]:
-        status = await self._call(member, "GET", "/v1/status")
-        if status["status_code"] != 200:
-            raise UnavailableError(
-                f"the supervisor of {member.name} answers {status['status_code']} when asked for its status"
-            )
-        return status
+    async def _status(self, member: Member) -> Status:
+        answer = await self._call(member, "GET", "/v1/status")
+        if answer.status != 200:
+            raise UnavailableError(f"the supervisor of {member.name} answers {answer.status} when asked for its status")
+        with suppress(UnreadableError):
+            return Status.of(answer)
+        raise _no_supervisor(member)
 
-    async def _call(self, member: Member, method: str, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
-        """The JSON object that the supervisor answers, with its `status_code` in it."""
+    async def _call(self, member: Member, method: str, path: str, body: dict[str, str] | None = None) -> Answer:
+        """The JSON object that the supervisor answers."""
         token = (await self._resolve(self.settings.control_token)).reveal()
         socket, base = _way(member.control)
+        seconds, answer, failure = _ANSWER if body is None else _ROLL_ANSWER, None, ""
         try:
-            answer = await self._client(socket).request(
+            async with self._client(socket).stream(
                 method,
                 f"{base}{path}",
                 json=body,
                 headers={b"Authorization": f"Bearer {token}".encode()},
-                timeout=httpx.Timeout(_ANSWER if body is None else _ROLL_ANSWER, connect=_ANSWER),
-            )
+                timeout=httpx.Timeout(seconds, connect=_ANSWER),
+            ) as response:
+                read = await read_body(response, _LARGEST_ANSWER, seconds)
+                answer = Answer(response.status_code, json_object(read))
         except httpx.HTTPError as error:
+            failure = type(error).__name__
+        # Raised out here, so that httpx's error, which holds the token and what was read, is not its context.
+        if answer is None:
             raise UnavailableError(
-                f"the supervisor of {member.name} cannot be reached at {member.control} ({type(error).__name__})",
+                f"the supervisor of {member.name} cannot be reached at {member.control} ({failure})",
                 remedy="is `keyturn exec` running there, with this --control address?",
-            ) from None
-        if answer.status_code == 401:
+            )
+        if answer.status == 401:
             raise DeniedError(
                 f"the supervisor of {member.name} refuses the control token",
                 remedy="give `keyturn exec` and this fleet's control_token the same token",
             )
-        try:
-            said = answer.json()
-        except ValueError:
-            said = None
-        if not isinstance(said, dict):
-            raise UnavailableError(
-                f"what answers at {member.control} is no supervisor", remedy="check the member's control address"
-            )
-        return {**said, "status_code": answer.status_code}
+        if not answer.document:
+            raise _no_supervisor(member)
+        return answer
 
     def _client(self, socket: str) -> httpx.AsyncClient:
         """One client for each unix socket, and one ("") for all of TCP. Proxies of the environment are for the internet."""
         if socket not in self._clients:
             transport = httpx.AsyncHTTPTransport(uds=socket or None, trust_env=False)
-            self._clients[socket] = httpx.AsyncClient(transport=transport, timeout=_ANSWER, trust_env=False)
+            self._clients[socket] = httpx.AsyncClient(
+                transport=transport, timeout=_ANSWER, trust_env=False, cookies=no_cookies()
+            )
         return self._clients[socket]
 
 
@@ -262,13 +274,7 @@ def _way(control: str) -> tuple[str, str]:
     return (control.removeprefix("unix:"), "http://supervisor") if control.startswith("unix:") else ("", control)
 
 
-def _serving(status: dict[str, Any], credential: str) -> VersionRef | None:
-    version = (status.get("versions") or {}).get(credential)
-    if status.get("state") != "serving" or not isinstance(version, dict):
-        return None
-    return VersionRef(id=str(version["id"]), fingerprint=str(version["fingerprint"]))
-
-
-def _words(value: object) -> str:
-    """What a supervisor says about a failure, short and on one line, fit for an exception."""
-    return " ".join(str(value or "it gives no reason").split())[:300]
+def _no_supervisor(member: Member) -> UnavailableError:
+    return UnavailableError(
+        f"what answers at {member.control} is no supervisor", remedy="check the member's control address"
+    )

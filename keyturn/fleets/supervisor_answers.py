@@ -1,0 +1,82 @@
+"""What a supervisor answers (see keyturn.delivery.control). What is not of its form is none's, and nothing of it is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keyturn.json_object import UnreadableError, inside, mapping, text, texts
+from keyturn.key_shapes import literal_keys, masked
+from keyturn.model import VersionRef
+
+ON_THE_WAY = ("starting", "draining", "stopping")
+SERVING = "serving"
+STATES = (*ON_THE_WAY, SERVING, "failed")
+
+_ID = re.compile(r"[!-~]{1,128}")
+_FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_NOT_SHOWN = re.compile(r"[^ -~]+")
+_LONGEST_WORDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer. `document`: the JSON object in it."""
+
+    status: int
+    document: Mapping[str, Any]
+
+    @property
+    def state(self) -> str:
+        """The supervisor's state, which it says with all that it answers to a roll. UnreadableError without."""
+        state = self.document.get("state")
+        if state not in STATES:
+            raise UnreadableError
+        return str(state)
+
+    @property
+    def words(self) -> str:
+        """Why it did not roll. UnreadableError where a supervisor would say it, and does not."""
+        return _shown(text(self.document.get("error")))
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`versions`: what the program was seen ready with, by credential. `shadowed`: names of variables."""
+
+    state: str
+    versions: Mapping[str, VersionRef]
+    shadowed: Sequence[str]
+    last_error: str
+
+    @classmethod
+    def of(cls, answer: Answer) -> Status:
+        """UnreadableError for anything but a supervisor's status."""
+        document = answer.document
+        versions, shadowed = mapping(document.get("versions")), document.get("shadowed")
+        if not isinstance(shadowed, list) or not all(map(_is_variable, shadowed)):
+            raise UnreadableError
+        last_error = texts({"": document.get("last_error")})[""]
+        return cls(answer.state, {name: _version(each) for name, each in versions.items()}, shadowed, _shown(last_error))
+
+    def serving(self, credential: str) -> VersionRef | None:
+        return self.versions.get(credential) if self.state == SERVING else None
+
+
+def _version(value: Any) -> VersionRef:
+    id, fingerprint = text(inside(value, "id")), text(inside(value, "fingerprint"))
+    if not _ID.fullmatch(id) or literal_keys(id) or not _FINGERPRINT.fullmatch(fingerprint):
+        raise UnreadableError
+    return VersionRef(id, fingerprint)
+
+
+def _is_variable(value: Any) -> bool:
+    return isinstance(value, str) and _VARIABLE.fullmatch(value) is not None and not literal_keys(value)
+
+
+def _shown(words: str) -> str:
+    """Fit for an exception: short, on one line, and without what looks like a key."""
+    return _NOT_SHOWN.sub("?", " ".join(masked(words).split()))[:_LONGEST_WORDS] or "it gives no reason"
