@@ -17,7 +17,7 @@ import secrets
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -277,6 +277,9 @@ class Answer:
     key: str = ""
     document: Any = None
     garbage: bytes | None = None  # what goes over the wire instead
+
+    def with_headers(self, *more: tuple[str, str]) -> Answer:
+        return replace(self, headers=(*self.headers, *more))
 
     @property
     def raw(self) -> bytes:

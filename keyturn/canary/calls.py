@@ -15,11 +15,14 @@ import httpx
 
 from keyturn.canary.verdicts import BODY_LIMIT, Answer, Meaning, Reading, read
 from keyturn.errors import DeniedError, MisconfiguredError, UnavailableError
+from keyturn.http_answers import no_cookies, read_body
+from keyturn.json_object import inside
+from keyturn.key_shapes import literal_keys
 from keyturn.material import KeyMaterial
 from keyturn.model import Member
 
 _MODEL_LIST_LIMIT = 16 * 1024 * 1024
-_NAMES_SHOWN = 20
+_NAMES_SHOWN, _LONGEST_NAME = 20, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ class Calls:
         self, member: Member, method: str, path: str, content: bytes | None = None, limit: int = BODY_LIMIT
     ) -> Answer:
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=None, transport=self._transport)  # noqa: S113 - timed as a whole below
+            self._client = httpx.AsyncClient(timeout=None, transport=self._transport, cookies=no_cookies())  # noqa: S113 - timed as a whole below
         # Bytes: text that is not ASCII would end up in httpx's encoding error.
         headers = {b"Authorization": b"Bearer " + (await self._master_key()).reveal().encode()}
         if content is not None:
@@ -122,12 +125,7 @@ class Calls:
                 asyncio.timeout(self._seconds),
                 self._client.stream(method, member.url + path, headers=headers, content=content) as response,
             ):
-                body = b""
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > limit:
-                        break
-                return Answer(response.status_code, response.headers, body[:limit])
+                return Answer(response.status_code, response.headers, await read_body(response, limit, self._seconds))
         except TimeoutError:
             failure = f"did not answer within {self._seconds:g} s"
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -168,12 +166,15 @@ def choose(deployments: Sequence[Deployment], model: str, chosen: str | None) ->
 
 
 def _deployment(entry: Any) -> Deployment:
-    fields = entry if isinstance(entry, dict) else {}
-    info = fields.get("model_info")
-    name, identity = fields.get("model_name"), info.get("id") if isinstance(info, dict) else None
-    return Deployment(name if isinstance(name, str) else "", identity if isinstance(identity, str) else "")
+    return Deployment(_name(inside(entry, "model_name")), _name(inside(entry, "model_info", "id")))
+
+
+def _name(value: Any) -> str:
+    """Names and ids are shown: what could be anything else, a key above all, is none."""
+    fit = isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST_NAME and not literal_keys(value)
+    return value if fit else ""
 
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return (", ".join(names[:_NAMES_SHOWN]) or "none") + more
+    return (", ".join(names[:_NAMES_SHOWN]) or "none").encode("ascii", "replace").decode() + more

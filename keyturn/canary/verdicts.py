@@ -7,13 +7,13 @@ stands behind `litellm.<Class>: ` there, so a message that begins otherwise is t
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from keyturn.json_object import inside, json_object
 from keyturn.model import Judgement, Verdict
 
 BODY_LIMIT = 64 * 1024  # a canary's answer has 1 KB; more is not read
@@ -36,7 +36,7 @@ _VERDICTS = {Meaning.SERVED: Verdict.ACCEPTED, Meaning.KEY_REFUSED: Verdict.REJE
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer. `headers` are looked up in lower case; `body` may be cut at BODY_LIMIT."""
+    """An HTTP answer. `headers` are looked up in lower case; `body` is empty where it is longer than BODY_LIMIT."""
 
     status: int
     headers: Mapping[str, str]
@@ -44,11 +44,7 @@ class Answer:
 
     def document(self) -> dict[str, Any]:
         """The JSON object in the body; empty where there is none."""
-        try:
-            found = json.loads(self.body)
-        except (ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return json_object(self.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +149,9 @@ def read(answer: Answer, deployment: str | None = None) -> Reading:
 
 
 def _read_success(answer: Answer, deployment: str | None) -> Reading:
-    choices = answer.document().get("choices")
-    if not isinstance(choices, list) or not choices:
+    document = answer.document()
+    choices = document.get("choices")
+    if document.get("error") or not isinstance(choices, list) or not all(map(_is_choice, choices or [None])):
         return Reading(Meaning.UNDECIDED, "what answered 200 is not a chat completion")
     head = answer.headers
     # LiteLLM sends it with every completion. Where it is missing, something strips headers, and the absence of others
@@ -171,10 +168,13 @@ def _read_success(answer: Answer, deployment: str | None) -> Reading:
     return Reading(Meaning.SERVED, "the provider answered through LiteLLM, with no cache, retry or fallback")
 
 
+def _is_choice(value: Any) -> bool:
+    return isinstance(inside(value, "message"), dict)
+
+
 def _message(answer: Answer) -> str | None:
     """LiteLLM's `error.message`; None where the body is no such thing."""
-    error = answer.document().get("error")
-    message = error.get("message") if isinstance(error, dict) else None
+    message = inside(answer.document(), "error", "message")
     return message[:_MESSAGE_LIMIT] if isinstance(message, str) else None
 
 

@@ -17,6 +17,7 @@ from keyturn.assembly import Assembly, assemble
 from keyturn.commands.exits import Exit, console, leave, print_data, reported
 from keyturn.config import Config, load
 from keyturn.errors import KeyturnError
+from keyturn.key_shapes import masked
 from keyturn.lifecycle import Asked, Decision, Observed, Step
 from keyturn.model import Finding, Stage
 from keyturn.quiet import hold_vendor_loggers
@@ -264,8 +265,9 @@ async def _prefect() -> list[tuple[str, Finding]]:
     try:
         async with httpx.AsyncClient(timeout=10, auth=credentials) as client:
             answer = await client.get(f"{api}/deployments/name/retire/keyturn")
-    except httpx.HTTPError as error:
-        return [("prefect", Finding("API", False, f"{api} does not answer ({type(error).__name__})", "start it"))]
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        detail = f"{masked(api)} does not answer ({type(error).__name__})"
+        return [("prefect", Finding("API", False, detail, "start it, or correct PREFECT_API_URL"))]
     if answer.status_code == 401:
         return [("prefect", Finding("API", False, "refuses us (401)", "set PREFECT_API_AUTH_STRING"))]
     there = answer.status_code == 200

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from keyturn.delivery.child import Child
+from keyturn.http_answers import no_cookies
 
 
 class NotReadyError(Exception):
@@ -27,11 +28,13 @@ class Readiness:
         self._url = url
         self._pause = pause
         # No keep-alive: a draining server would have to wait for a connection of ours.
-        self._http = httpx.AsyncClient(trust_env=False, timeout=5, limits=httpx.Limits(max_keepalive_connections=0))
+        limits = httpx.Limits(max_keepalive_connections=0)
+        self._http = httpx.AsyncClient(trust_env=False, timeout=5, limits=limits, cookies=no_cookies())
 
     async def answers(self) -> bool:
         try:
-            return (await self._http.get(self._url)).status_code == 200
+            async with self._http.stream("GET", self._url) as answer:  # what it says beside the status is not read
+                return answer.status_code == 200
         except httpx.HTTPError:
             return False
 

@@ -14,8 +14,9 @@ from keyturn.canary import LiteLLMCanary
 from keyturn.canary.calls import Deployment, choose
 from keyturn.errors import DeniedError, KeyturnError, MisconfiguredError, UnavailableError
 from keyturn.material import KeyMaterial
-from keyturn.model import Finding, Judgement, Verdict
+from keyturn.model import Finding, Judgement, Member, Verdict
 from tests.canary.fake_litellm import FakeLiteLLM, new_key
+from tests.wire import Wire
 
 Make = Callable[..., LiteLLMCanary]
 DAY = timedelta(days=1)  # what hangs in these tests hangs for ever: no test waits for this
@@ -306,6 +307,23 @@ def test_a_deployment_is_also_found_by_its_id() -> None:
         choose([Deployment(f"m{n:03}", "x") for n in range(50)], "gpt", None)
     with pytest.raises(MisconfiguredError, match="it has: none"):
         choose([], "gpt", None)
+
+
+async def test_a_name_that_looks_like_a_key_is_not_told(proxy: FakeLiteLLM, make: Make, good: KeyMaterial) -> None:
+    key = new_key()
+    proxy.models = [(key.reveal(), key.reveal()), ("x\x1b[31m", "y"), ("\u00e9t\u00e9", "z")]
+    with pytest.raises(MisconfiguredError, match=r"it has: \?t\? ") as raised:
+        await make().candidate(good)
+    assert key.reveal()[-8:] not in str(raised.value)
+
+
+async def test_a_cookie_that_is_not_ascii_does_not_fail_the_calls_after_it(make: Make) -> None:
+    """httpx keeps it, and cannot send it: every later call of that member failed with an error that is not ours."""
+    cookie = "set-cookie: a=\u00e9\u00ff; path=/".encode("latin-1")
+    with Wire(lambda _: b"HTTP/1.1 503 Words\r\n" + cookie + b"\r\n\r\n") as wire:
+        canary = make(members=[Member("one", wire.url)], transport=None)
+        for _ in range(2):
+            assert (await canary.member(Member("one", wire.url))).verdict is Verdict.INDETERMINATE
 
 
 # --- what is no LiteLLM at all

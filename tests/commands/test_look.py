@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from typing import Any
 
 import pytest
@@ -179,10 +180,19 @@ def test_doctor_survives_a_credential_that_cannot_be_wired(terminal: Terminal) -
     assert (row["what"], row["ok"], row["remedy"]) == ("wiring", False, "start it")
 
 
+@pytest.mark.parametrize("url", ["http://user:{}@127.0.0.1:9/api", "http://user:{}@127.0.0.1:x/api", "http://[{}", "{}"])
+def test_an_address_of_prefect_that_cannot_work_is_a_finding_and_shows_no_password(terminal: Terminal, url: str) -> None:
+    word = "sk-" + secrets.token_hex(24)
+    terminal.monkeypatch.setenv("PREFECT_API_URL", url.format(word))
+    rows = terminal.json("doctor", code=6)
+    assert [row["ok"] for row in rows if "does not answer" in row["detail"]] == [False]
+    assert word not in str(rows)
+
+
 def test_doctor_says_that_prefect_does_not_answer(terminal: Terminal) -> None:
     terminal.monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     (row,) = [row for row in terminal.json("doctor", code=6) if row["of"] == "prefect"]
-    assert (row["ok"], row["remedy"]) == (False, "start it")
+    assert (row["ok"], row["remedy"]) == (False, "start it, or correct PREFECT_API_URL")
     assert "http://127.0.0.1:9/api does not answer" in row["detail"]
 
 
