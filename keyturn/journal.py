@@ -23,6 +23,8 @@ _DIGITS = "0123456789abcdef"  # of a fingerprint; names of annotations have lett
 _LETTERS = "abcdefghijklmnop"
 _ABOUT_CURRENT = ("rolled_at", "proved_at", "retire_after", "watched_from")
 _COUNTS = ("attempt", "failures")
+_COUNT = re.compile(r"[0-9]{1,9}")
+_TIME = re.compile(r"2[0-2][0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")  # to which any duration can be added
 _NOT_IN_NOTES = re.compile(r"[^A-Za-z0-9 _.:/=+@-]+")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _LONGEST_WORDS = 80  # characters: tags at AWS are few
@@ -77,7 +79,7 @@ class Journal:
                 text, _, about = text.partition(" ")
                 values[each.name] = _time(text) if about == notes.get("current_fingerprint") else None
             elif each.name in _COUNTS:
-                values[each.name] = int(text) if text.isdecimal() and text.isascii() else 0
+                values[each.name] = int(text) if _COUNT.fullmatch(text) else 0
             else:
                 values[each.name] = _time(text) if each.name.endswith("_at") else text
         return cls(**values)  # type: ignore[arg-type]  # the loop above gives each field its own type
@@ -127,6 +129,8 @@ def _text(value: str | int | datetime | None) -> str | None:
 
 
 def _time(text: str) -> datetime | None:
+    if not _TIME.fullmatch(text):
+        return None
     try:
         return datetime.fromisoformat(text) if _TIME.fullmatch(text) else None
     except ValueError:

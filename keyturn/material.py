@@ -20,6 +20,7 @@ MASK = "KeyMaterial(***)"
 _FINGERPRINT_CONTEXT = b"keyturn/fingerprint/v1"
 _FINGERPRINT_HEX_DIGITS = 16
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_FILLER = re.compile(r"\.{3,}|[\u2026*\u2022]+")
 _HINT_SHOWS = 6  # characters at least, to tell keys apart by
 
 
@@ -68,7 +69,7 @@ class KeyMaterial:
 
     def _has_ends(self, hint: str) -> bool:
         head, tail = _visible_ends(hint)
-        return self.__text.startswith(head) and self.__text.endswith(tail)
+        return len(head) + len(tail) <= len(self.__text) and self.__text.startswith(head) and self.__text.endswith(tail)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, KeyMaterial):
@@ -107,7 +108,5 @@ def _tells_apart(hint: str) -> bool:
 
 
 def _visible_ends(hint: str) -> tuple[str, str]:
-    for filler in ("...", "…", "*"):
-        if filler in hint:
-            return hint[: hint.index(filler)], hint[hint.rindex(filler) + len(filler) :]
-    return "", ""
+    fillers = list(_FILLER.finditer(hint))
+    return (hint[: fillers[0].start()], hint[fillers[-1].end() :]) if fillers else ("", "")

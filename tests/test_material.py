@@ -7,10 +7,14 @@ import json
 import logging
 import pickle
 import secrets
+import string
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keyturn.material import KeyMaterial
+from tests.hostile import fuzz
 
 
 @pytest.fixture
@@ -63,3 +67,42 @@ def test_a_hint_fits_its_own_key_alone(filler: str, text: str) -> None:
 @pytest.mark.parametrize("hint", ["", "...", "sk...", "no filler at all"])
 def test_a_hint_that_shows_too_little_fits_nothing(hint: str, text: str) -> None:
     assert not KeyMaterial(text).fits_hint(hint)
+
+
+FILLERS = st.sampled_from(["...", "....", "\u2026", "*", "********", "\u2022\u2022", "***...", "...*"])
+TEXTS = st.text(string.ascii_letters + string.digits + "-_", min_size=16, max_size=60)
+
+
+@fuzz(100)
+@given(TEXTS, st.integers(0, 8), st.integers(0, 8), FILLERS)
+def test_every_hint_that_is_made_of_a_key_may_be_it(text: str, head: int, tail: int, filler: str) -> None:
+    hint = text[:head] + filler + text[len(text) - tail :]
+    key = KeyMaterial(text)
+    assert key.may_fit_hint(hint)
+    assert key.fits_hint(hint) is (head + tail >= 6)
+
+
+@fuzz(100)
+@given(TEXTS, st.text(max_size=30) | st.text("sk-.*\u2026", max_size=12))
+def test_any_hint_is_answered_and_the_two_answers_agree(text: str, hint: str) -> None:
+    key = KeyMaterial(text)
+    assert key.may_fit_hint(hint) or not key.fits_hint(hint)
+
+
+def test_a_hint_that_shows_more_than_the_key_has_is_of_another() -> None:
+    key = KeyMaterial("sk-abcdef")
+    assert key.fits_hint("sk-abc...def")
+    assert not key.may_fit_hint("sk-abcd...bcdef")
+
+
+@fuzz(100)
+@given(st.text(max_size=20) | st.sampled_from(["\ud800", "\x85", "\u2028x", "x\u00a0", "\ufeff"]))
+def test_any_text_is_a_key_that_a_header_can_carry_or_refused_without_quoting_it(text: str) -> None:
+    try:
+        key = KeyMaterial(text)
+    except ValueError as error:
+        assert len(text) < 3 or text not in str(error)
+        return
+    assert key.reveal().encode() == text.encode()
+    assert not set(text) & set(string.whitespace[1:])
+    assert len(key.fingerprint()) == 16
