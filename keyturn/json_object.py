@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from keyturn.key_shapes import literal_keys
+
 
 def json_object(text: bytes | str) -> dict[str, Any]:
     """It, or an empty one where there is none: never an error, which would carry the text.
@@ -34,6 +36,14 @@ def text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise UnreadableError
     return value
+
+
+def plain_id(value: Any, longest: int = 128) -> str:
+    """The value, which has to be a short text in one line. Ids are shown, and logged: what looks like a key is none."""
+    found = text(value)
+    if len(found) > longest or not found.isprintable() or literal_keys(found):
+        raise UnreadableError
+    return found
 
 
 def texts(value: Any) -> dict[str, str]:

@@ -47,7 +47,7 @@ def written(document: Any) -> str:
 # Structure: something wrong at each place of a good file
 
 
-@fuzz(120)
+@fuzz(80)
 @given(changed(DOCUMENT, most=3))
 def test_a_changed_file_is_a_configuration_or_says_what_is_wrong_with_it(wrong: Changed) -> None:
     found = tried(written(wrong.document))
@@ -58,7 +58,7 @@ def test_a_changed_file_is_a_configuration_or_says_what_is_wrong_with_it(wrong: 
         assert all("(line " in fault for fault in found.faults) or not wrong.document
 
 
-@fuzz(60)
+@fuzz(40)
 @given(changed(DOCUMENT, most=1))
 def test_a_key_is_refused_wherever_it_stands_and_not_told(wrong: Changed) -> None:
     if wrong.key:
@@ -99,7 +99,7 @@ def test_each_shape_of_key_is_known(shape: str) -> None:
     refused_as_a_key(PUT["value"](PLANTED[shape]), PLANTED[shape])
 
 
-@fuzz(150)
+@fuzz(80)
 @given(planted, st.sampled_from(FORMS), st.sampled_from(sorted(PUT)))
 def test_each_shape_of_key_is_refused_in_each_form_at_each_place(key: str, form: str, place: str) -> None:
     refused_as_a_key(PUT[place](form.format(key)), key)
@@ -216,7 +216,7 @@ def _texts(draw: Any) -> tuple[str, str]:
     return source, key
 
 
-@fuzz(150)
+@fuzz(100)
 @given(_texts())
 def test_whatever_is_done_to_its_text_is_answered_in_our_words(made: tuple[str, str]) -> None:
     source, key = made
@@ -227,14 +227,14 @@ def test_whatever_is_done_to_its_text_is_answered_in_our_words(made: tuple[str, 
         assert key not in source, "a key that stands whole in the file was let through"
 
 
-@fuzz(80)
+@fuzz(50)
 @given(st.text() | texts | st.lists(st.sampled_from(SNIPPETS), max_size=8).map("".join))
 @example("a: !!bool sk-" + "x" * 20)
 def test_any_text_is_answered_in_our_words(source: str) -> None:
     assert isinstance(tried(source), ConfigError)
 
 
-@fuzz(40)
+@fuzz(20)
 @given(st.binary(max_size=60) | st.sampled_from([GOOD.encode(each) for each in ("utf-16", "utf-32", "utf-8-sig")]))
 def test_any_bytes_are_answered_in_our_words(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"
@@ -260,7 +260,7 @@ WORDS = st.sampled_from(
 )
 
 
-@fuzz(40)
+@fuzz(25)
 @given(
     NAMES,
     NAMES,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.json_object import json_object
+from keyturn.json_object import UnreadableError, inside, json_object, plain_id, texts
 from tests.hostile import fuzz
 
 
@@ -26,6 +26,26 @@ def test_an_object_is_read() -> None:
 )
 def test_anything_else_is_an_empty_one(text: str | bytes) -> None:
     assert json_object(text) == {}
+
+
+@pytest.mark.parametrize(
+    "value", [None, 7, "", "x" * 129, "a\nb", "\x1b[31m", "\ud800", "sk-" + "a1B2c3" * 6, ["x"]], ids=repr
+)
+def test_an_id_is_a_short_text_that_may_be_shown(value: object) -> None:
+    assert plain_id("x" * 128) == "x" * 128
+    with pytest.raises(UnreadableError) as refused:
+        plain_id(value)
+    assert not refused.value.args
+
+
+def test_what_stands_inside_is_found_or_none() -> None:
+    document = {"a": {"b": {"c": 7}}, "x": "y"}
+    assert inside(document, "a", "b", "c") == 7
+    assert inside(document, "a", "c", "b") is inside(document, "x", "y") is inside([], "a") is None
+    assert texts({"a": "b"}) == {"a": "b"}
+    for wrong in (None, [], {"a": 1}, {"a": None}, "ab"):
+        with pytest.raises(UnreadableError):
+            texts(wrong)
 
 
 @fuzz(40)

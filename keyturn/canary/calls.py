@@ -16,8 +16,7 @@ import httpx
 from keyturn.canary.verdicts import BODY_LIMIT, Answer, Meaning, Reading, read
 from keyturn.errors import DeniedError, MisconfiguredError, UnavailableError
 from keyturn.http_answers import no_cookies, read_body
-from keyturn.json_object import inside
-from keyturn.key_shapes import literal_keys
+from keyturn.json_object import UnreadableError, inside, plain_id
 from keyturn.material import KeyMaterial
 from keyturn.model import Member
 
@@ -170,9 +169,10 @@ def _deployment(entry: Any) -> Deployment:
 
 
 def _name(value: Any) -> str:
-    """Names and ids are shown: what could be anything else, a key above all, is none."""
-    fit = isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST_NAME and not literal_keys(value)
-    return value if fit else ""
+    try:
+        return plain_id(value, _LONGEST_NAME)
+    except UnreadableError:
+        return ""
 
 
 def _listed(names: Sequence[str]) -> str:

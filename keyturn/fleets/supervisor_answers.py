@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keyturn.json_object import UnreadableError, inside, mapping, text, texts
+from keyturn.json_object import UnreadableError, inside, mapping, plain_id, text, texts
 from keyturn.key_shapes import literal_keys, masked
 from keyturn.model import VersionRef
 
@@ -15,7 +15,6 @@ ON_THE_WAY = ("starting", "draining", "stopping")
 SERVING = "serving"
 STATES = (*ON_THE_WAY, SERVING, "failed")
 
-_ID = re.compile(r"[!-~]{1,128}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _NOT_SHOWN = re.compile(r"[^ -~]+")
@@ -67,10 +66,10 @@ class Status:
 
 
 def _version(value: Any) -> VersionRef:
-    id, fingerprint = text(inside(value, "id")), text(inside(value, "fingerprint"))
-    if not _ID.fullmatch(id) or literal_keys(id) or not _FINGERPRINT.fullmatch(fingerprint):
+    fingerprint = text(inside(value, "fingerprint"))
+    if not _FINGERPRINT.fullmatch(fingerprint):
         raise UnreadableError
-    return VersionRef(id, fingerprint)
+    return VersionRef(plain_id(inside(value, "id")), fingerprint)
 
 
 def _is_variable(value: Any) -> bool:

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from keyturn.json_object import UnreadableError, mapping, text
-from keyturn.key_shapes import literal_keys
+from keyturn.json_object import UnreadableError, mapping, plain_id, text
 from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, KeyRef
 
 ID = re.compile(r"[A-Za-z0-9_-]+")
 LABEL = re.compile(r"keyturn-[a-z0-9-]+-[0-9a-f]{6}-[0-9a-f]{12}")  # as keyturn.model.Mark.label makes them
-_LONGEST_ID = 128
 _LAST_SECOND = 2**33  # in the year 2242: milliseconds, and other numbers that are no times, are later
 
 
@@ -95,9 +93,8 @@ def thing(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _id(value: Any) -> str:
-    """Ids are shown, logged and put into paths: what could be anything else, a key above all, is none."""
-    found = text(value)
-    if len(found) > _LONGEST_ID or not ID.fullmatch(found) or literal_keys(found):
+    found = plain_id(value)
+    if not ID.fullmatch(found):
         raise UnreadableError
     return found
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from keyturn.key_shapes import literal_keys
+from keyturn.json_object import UnreadableError, plain_id
 
 _REGION = re.compile(r"[a-z0-9-]{1,128}")
 _LONGEST_ID = 64  # as declared for a version's id
@@ -32,10 +32,11 @@ def _status(answer: Mapping[str, Any]) -> Any:
 
 
 def _short(longest: int) -> Callable[[Any], bool]:
-    """Ids and labels are shown: what could be anything else, a key above all, is none."""
-
     def check(value: Any) -> bool:
-        return isinstance(value, str) and 0 < len(value) <= longest and value.isprintable() and not literal_keys(value)
+        try:
+            return bool(plain_id(value, longest))
+        except UnreadableError:
+            return False
 
     return check
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from keyturn.json_object import UnreadableError, inside, json_object, texts
+from keyturn.json_object import UnreadableError, inside, json_object, plain_id, texts
 from keyturn.json_object import text as text_of
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, Stage, VersionRef
@@ -84,4 +84,4 @@ class Journal:
 
 def _read(key: Any) -> HeldKey:
     material = KeyMaterial(text_of(inside(key, "key")))
-    return HeldKey(VersionRef(text_of(inside(key, "id")), material.fingerprint()), material)
+    return HeldKey(VersionRef(plain_id(inside(key, "id")), material.fingerprint()), material)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from keyturn.json_object import UnreadableError, inside, text, texts
+from keyturn.json_object import UnreadableError, inside, plain_id, text, texts
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, VersionRef
 
@@ -33,14 +33,14 @@ def held_key(slot: Any) -> HeldKey:
         material = KeyMaterial(text(inside(slot, "value")))
     if material is None:
         raise UnreadableError
-    return HeldKey(VersionRef(text(inside(slot, "token")), material.fingerprint()), material)
+    return HeldKey(VersionRef(plain_id(inside(slot, "token")), material.fingerprint()), material)
 
 
 def pairs(value: Any) -> dict[str, str]:
-    """A list of pairs of texts."""
+    """A list of pairs: a token, and a text."""
     if not isinstance(value, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
         raise UnreadableError
-    return texts({text(name): each for name, each in value})
+    return texts({plain_id(token): each for token, each in value})
 
 
 def names(value: Any) -> frozenset[str]:

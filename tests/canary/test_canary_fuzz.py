@@ -110,7 +110,7 @@ def may_be_served(answer: Answer) -> None:
     assert not document.get("error")
 
 
-@fuzz(120)
+@fuzz(60)
 @given(st.data())
 def test_a_candidate_is_accepted_or_rejected_in_litellms_words_alone(place: Place, data: st.DataObject) -> None:
     status = data.draw(st.sampled_from([200, 401]))
@@ -125,7 +125,7 @@ def test_a_candidate_is_accepted_or_rejected_in_litellms_words_alone(place: Plac
     assert found.verdict is not Verdict.REJECTED, "the provider accepts it directly"
 
 
-@fuzz(80)
+@fuzz(50)
 @given(st.data())
 def test_a_member_is_accepted_or_rejected_in_litellms_words_alone(place: Place, data: st.DataObject) -> None:
     status = data.draw(st.sampled_from([200, 401]))
@@ -140,7 +140,7 @@ def test_a_member_is_accepted_or_rejected_in_litellms_words_alone(place: Place, 
         assert document_of(answer)["error"]["message"].startswith("litellm.AuthenticationError")
 
 
-@fuzz(80)
+@fuzz(50)
 @given(st.sampled_from(["/model/info", "/health"]), st.data())
 def test_what_a_member_says_of_itself_is_read_or_not(place: Place, path: str, data: st.DataObject) -> None:
     answer = data.draw(answers(MODELS if path == "/model/info" else READY))
@@ -155,7 +155,7 @@ def test_what_a_member_says_of_itself_is_read_or_not(place: Place, path: str, da
         assert all(isinstance(finding, Finding) and isinstance(finding.ok, bool | None) for finding in found)
 
 
-@fuzz(60)
+@fuzz(30)
 @given(answers(REFUSED, 401))
 def test_a_garbage_key_has_to_be_refused_in_litellms_words(place: Place, answer: Answer) -> None:
     """Else nothing is concluded from an acceptance."""

@@ -92,7 +92,7 @@ def test_the_states_are_the_supervisors() -> None:
     assert set(STATES) == set(State)
 
 
-@fuzz(100)
+@fuzz(60)
 @given(answers(status()))
 def test_what_a_member_serves_is_known_or_not(place: Place, answer: Answer) -> None:
     found = place.get(lambda fleet, member: fleet.serving(member, CREDENTIAL), lambda _: answer)
@@ -103,7 +103,7 @@ def test_what_a_member_serves_is_known_or_not(place: Place, answer: Answer) -> N
             assert answer.document["state"] == "serving"
 
 
-@fuzz(100)
+@fuzz(60)
 @given(st.sampled_from(sorted(ROLLS)), st.data(), st.booleans())
 def test_a_roll_is_done_where_a_supervisor_says_so(place: Place, code: int, data: st.DataObject, serves: bool) -> None:
     answer = data.draw(answers(ROLLS[code], code))
@@ -121,7 +121,7 @@ def test_a_roll_is_done_where_a_supervisor_says_so(place: Place, code: int, data
         assert isinstance(found, DeniedError | MisconfiguredError | RollFailedError | UnavailableError)
 
 
-@fuzz(60)
+@fuzz(40)
 @given(answers(status()))
 def test_a_roll_under_way_ends_as_the_status_says(place: Place, answer: Answer) -> None:
     def answered(request: Request) -> Answer:
@@ -133,7 +133,7 @@ def test_a_roll_under_way_ends_as_the_status_says(place: Place, answer: Answer) 
         assert answer.document["state"] == "serving"
 
 
-@fuzz(60)
+@fuzz(40)
 @given(answers(status()), answers({"status": "healthy"}))
 def test_findings_tell_nothing_of_it(place: Place, answer: Answer, ready: Answer) -> None:
     def answered(request: Request) -> Answer:

@@ -36,7 +36,7 @@ def test_a_status_is_read() -> None:
     [
         *changed("state", None, "", "Serving", ["serving"], 7, LOOKS_LIKE_A_KEY),
         *changed("versions", None, [], "x", {CREDENTIAL: None}, {CREDENTIAL: "x"}, {CREDENTIAL: {}}),
-        *changed("versions", *(version(id=each) for each in (None, 7, "", "x" * 129, "a b", "\x1b", LOOKS_LIKE_A_KEY))),
+        *changed("versions", *(version(id=each) for each in (None, 7, "", "x" * 129, "a\nb", "\x1b", LOOKS_LIKE_A_KEY))),
         *changed("versions", *(version(fingerprint=each) for each in (None, 7, "", "0123456789abcdeg", "0" * 17))),
         *changed("shadowed", None, {}, "x", [7], [None], ["not a name"], [LOOKS_LIKE_A_KEY.replace("-", "_")]),
         *changed("last_error", None, 7, ["x"], {"x": "y"}),

@@ -102,7 +102,7 @@ def makes_sense(ref: KeyRef) -> None:
 
 
 @pytest.mark.parametrize("account", [True, False])
-@fuzz(120)
+@fuzz(60)
 @given(data=st.data())
 def test_a_create_gives_a_key_or_an_error_and_is_lost_where_it_cannot_be_read(
     place: Place, account: bool, data: st.DataObject
@@ -120,7 +120,7 @@ def test_a_create_gives_a_key_or_an_error_and_is_lost_where_it_cannot_be_read(
     assert not tells(repr(found), answer.key) or not answer.key
 
 
-@fuzz(150)
+@fuzz(80)
 @given(answers(PAGE))
 def test_a_list_is_of_keys_that_make_sense_or_an_error(place: Place, answer: Answer) -> None:
     found = place.get(lambda openai: openai.list(), answer.key, lambda _: answer)
@@ -133,14 +133,14 @@ def test_a_list_is_of_keys_that_make_sense_or_an_error(place: Place, answer: Ans
             assert isinstance(KeyMaterial(FRESH).fits_hint(ref.hint), bool)
 
 
-@fuzz(80)
+@fuzz(40)
 @given(answers(KEY))
 def test_a_last_use_is_a_time_or_nothing_or_an_error(place: Place, answer: Answer) -> None:
     found = place.get(lambda openai: openai.last_used(REF), answer.key, lambda _: answer)
     assert found is None or isinstance(found, KeyturnError) or found.tzinfo is UTC
 
 
-@fuzz(150)
+@fuzz(80)
 @given(st.sampled_from(["DELETE", "GET"]), st.sampled_from([200, 400, 404]), st.data())
 def test_a_revoke_is_done_where_openai_says_so_and_never_by_nonsense(
     place: Place, where: str, status: int, data: st.DataObject
@@ -164,7 +164,7 @@ def test_a_revoke_is_done_where_openai_says_so_and_never_by_nonsense(
             assert isinstance(answer.document["data"], list), "only a real list may say that the key is gone"
 
 
-@fuzz(200)
+@fuzz(100)
 @given(st.data())
 def test_a_verdict_comes_of_openais_own_words_alone(place: Place, data: st.DataObject) -> None:
     status = data.draw(st.sampled_from([200, 401]))
@@ -191,7 +191,7 @@ def _read(answer: Answer) -> Any:
         return {}
 
 
-@fuzz(60)
+@fuzz(30)
 @given(answers(REFUSED, 401))
 def test_an_address_that_does_not_refuse_strangers_in_openais_words_accepts_nobody(place: Place, answer: Answer) -> None:
     def answered(request: Request) -> Answer:
@@ -202,7 +202,7 @@ def test_an_address_that_does_not_refuse_strangers_in_openais_words_accepts_nobo
         assert answer.status == 401 and (answer.document or _read(answer))["error"]["code"] == "invalid_api_key"
 
 
-@fuzz(60)
+@fuzz(30)
 @given(st.booleans(), answers(PAGE), answers({"object": "organization.project", "id": "proj_1", "status": "active"}))
 def test_findings_quote_nothing(place: Place, account: bool, listed: Answer, project: Answer) -> None:
     def answered(request: Request) -> Answer:

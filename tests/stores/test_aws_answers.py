@@ -33,7 +33,7 @@ def journal(**changes: Any) -> str:
 
 
 def named(value: Any) -> str:
-    return repr(value)[:40]
+    return str(value) if str(value).endswith(("Secret", "Value", "Stage", "Resource")) else "answer"  # keys are random
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ GOLDEN: dict[str, Any] = {
 }
 
 
-@fuzz(500)
+@fuzz(150)
 @given(st.sampled_from(sorted(VERBS)), st.sampled_from([WHOLE, FIELD]), st.sampled_from(sorted(GOLDEN)), st.data())
 def test_a_verb_gives_what_makes_sense_or_an_error_in_our_words(
     server: Server, verb: str, secret: SecretRef, place: str, data: st.DataObject
@@ -167,7 +167,7 @@ def makes_sense(verb: str, found: Any) -> None:
         assert all(isinstance(finding.ok, bool | None) for finding in found)
 
 
-@fuzz(100)
+@fuzz(40)
 @given(answers(NAMED))
 def test_a_promote_is_done_where_aws_says_so(server: Server, answer: Answer) -> None:
     found = server.get("promote", WHOLE, "UpdateSecretVersionStage", answer)
@@ -177,7 +177,7 @@ def test_a_promote_is_done_where_aws_says_so(server: Server, answer: Answer) -> 
             assert answer.document["ARN"]
 
 
-@fuzz(150)
+@fuzz(80)
 @given(changed(json.loads(JOURNAL.text())))
 def test_a_journal_changed_by_hand_is_read_or_none(server: Server, wrong: Any) -> None:
     text = json.dumps(wrong.document) if _can_be_written(wrong.document) else "{}"
@@ -202,7 +202,7 @@ BUNDLES = {
 }
 
 
-@fuzz(150)
+@fuzz(40)
 @given(changed(json.loads(BUNDLE)), st.sampled_from(["changed", "changed", *BUNDLES]))
 def test_whatever_a_bundle_holds_is_a_key_or_an_error(server: Server, wrong: Any, form: str) -> None:
     bundle = BUNDLES.get(form) or (json.dumps(wrong.document) if _can_be_written(wrong.document) else "{}")
@@ -228,7 +228,7 @@ TAGS = st.fixed_dictionaries(
 )
 
 
-@fuzz(200)
+@fuzz(40)
 @given(st.lists(TAGS, max_size=4))
 def test_tags_changed_by_hand_are_notes_or_nothing(server: Server, tags: list[dict[str, str]]) -> None:
     answer = said({**DESCRIBED, "Tags": tags})

@@ -88,7 +88,6 @@ class Server:
 
     def __init__(self, wire: Wire, runner: asyncio.Runner) -> None:
         self.wire, self._runner = wire, runner
-        self.stranger: list[str] = []
 
     def get(self, call: Call, place: str, answer: Answer, *, app_role: bool = False) -> Any:
         """What the call gives where this answer stands at this place, or its error."""
@@ -136,28 +135,26 @@ def wrong(draw: Any) -> tuple[str, str, Answer]:
     return verb, place, draw(answers(golden if golden is not None else {}, 200 if golden is not None else 204))
 
 
-@fuzz(400)
+@fuzz(150)
 @given(wrong())
 def test_a_verb_gives_what_makes_sense_or_an_error_in_our_words(server: Server, asked: tuple[str, str, Answer]) -> None:
     verb, place, answer = asked
     found = server.get(VERBS[verb][0], place, answer, app_role=place == "login")
     if isinstance(found, KeyturnError):
         return
-    assert not answer.key or not tells(repr(found), answer.key) or verb in ("annotations", "stages")
-    if verb in ("current",):
+    assert verb == "annotations" or not answer.key or not tells(repr(found), answer.key)
+    if verb == "current":
         assert isinstance(found, HeldKey)
     if verb == "stages":
         assert Stage.CURRENT in found
         assert all(isinstance(version.id, str) and version.id and version.fingerprint for version in found.values())
-        if place == "beside" and answer.status != 404:
-            assert set(found) >= {Stage.CURRENT} and answer.document is not None
     if verb == "annotations":
         assert all(isinstance(each, str) for pair in found.items() for each in pair)
     if verb == "preflight":
         assert all(isinstance(finding.ok, bool | None) for finding in found)
 
 
-@fuzz(150)
+@fuzz(60)
 @given(st.sampled_from(["write main", "write beside"]), answers(WRITTEN))
 def test_a_write_is_done_where_vault_says_so_with_a_later_number(server: Server, place: str, answer: Answer) -> None:
     """Promoted means: Vault took both documents. Anything else is an error, or another try."""
@@ -168,7 +165,7 @@ def test_a_write_is_done_where_vault_says_so_with_a_later_number(server: Server,
             assert answer.document["data"]["version"] > 3
 
 
-@fuzz(150)
+@fuzz(60)
 @given(answers(BESIDE))
 def test_a_stage_is_empty_where_vault_says_so(server: Server, answer: Answer) -> None:
     """A PENDING or PREVIOUS that seems to be gone is a key that may be revoked."""
@@ -182,7 +179,7 @@ def test_a_stage_is_empty_where_vault_says_so(server: Server, answer: Answer) ->
         assert isinstance(told, dict) or isinstance(answer.document.get("errors"), list)
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("status", [302, 307])  # one keeps the method and the body, one does not
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_no_redirect_is_followed_with_the_token_or_the_key(server: Server, verb: str, status: int) -> None:
     with Wire(lambda request: caught.append(request) or b"") as other:  # type: ignore[func-returns-value]
