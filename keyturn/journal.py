@@ -26,7 +26,6 @@ _COUNTS = ("attempt", "failures")
 _COUNT = re.compile(r"[0-9]{1,9}")
 _TIME = re.compile(r"2[0-2][0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")  # to which any duration can be added
 _NOT_IN_NOTES = re.compile(r"[^A-Za-z0-9 _.:/=+@-]+")
-_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _LONGEST_WORDS = 80  # characters: tags at AWS are few
 
 
@@ -129,8 +128,6 @@ def _text(value: str | int | datetime | None) -> str | None:
 
 
 def _time(text: str) -> datetime | None:
-    if not _TIME.fullmatch(text):
-        return None
     try:
         return datetime.fromisoformat(text) if _TIME.fullmatch(text) else None
     except ValueError:
