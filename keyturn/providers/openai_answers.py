@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from keyturn.json_object import UnreadableError, mapping, plain_id, text
+from keyturn.key_shapes import masked
 from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, KeyRef
 
@@ -53,7 +54,7 @@ def created(document: Mapping[str, Any], account: str | None) -> CreatedKey:
     return CreatedKey(
         KeyRef(
             id=_id(key.get("id")),
-            name=text(document.get("name")),
+            name=masked(text(document.get("name"))),
             owner=_id(document.get("id")) if account is None else account,
             created_at=_time(key.get("created_at")),
             expires_at=_optional_time(key.get("expires_at")),
@@ -68,14 +69,14 @@ def listed(document: Mapping[str, Any]) -> Listed:
     owner = mapping(account) if account is not None else {}
     key = KeyRef(
         id=_id(document.get("id")),
-        name=_optional_text(document.get("name")),
-        hint=_optional_text(document.get("redacted_value")),
+        name=masked(_optional_text(document.get("name"))),
+        hint=_hint(_optional_text(document.get("redacted_value"))),
         owner=_id(owner["id"]) if owner.get("id") is not None else "",
         created_at=_time(document.get("created_at")),
         last_used_at=_optional_time(document.get("last_used_at")),
         expires_at=_optional_time(document.get("expires_at")),
     )
-    return Listed(key, _optional_text(owner.get("name")))
+    return Listed(key, masked(_optional_text(owner.get("name"))))
 
 
 def page(document: Mapping[str, Any]) -> tuple[Sequence[Listed], bool, str]:
@@ -97,6 +98,11 @@ def _id(value: Any) -> str:
     if not ID.fullmatch(found):
         raise UnreadableError
     return found
+
+
+def _hint(value: str) -> str:
+    """A hint leaves something out. What does not, and looks like a key, may be the whole of one."""
+    return value if any(filler in value for filler in ("...", "\u2026", "*")) else masked(value)
 
 
 def _optional_text(value: Any) -> str:

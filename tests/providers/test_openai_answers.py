@@ -92,6 +92,14 @@ def test_a_page_says_what_it_has_and_whether_there_is_more(changes: dict[str, An
         page(with_changes(PAGE, **changes))
 
 
+def test_a_name_or_hint_that_looks_like_a_key_is_masked() -> None:
+    key = "sk-" + "a1B2c3" * 6
+    found = listed(with_changes(KEY, name=f"my {key}", redacted_value=key))
+    assert (found.key.name, found.key.hint) == ("my ***", "***")
+    assert listed(with_changes(KEY, redacted_value=f"{key}...xyz")).key.hint == f"{key}...xyz", "a long one is a hint, too"
+    assert created(with_changes(CREATED, name=key), "svc_acct_1").ref.name == "***"
+
+
 def test_a_users_key_has_no_account() -> None:
     for owner in (None, ..., {}, {"type": "user", "user": {"id": "user_1"}}, {"service_account": None}):
         found = listed(with_changes(KEY, owner=owner))

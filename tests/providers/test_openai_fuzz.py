@@ -131,6 +131,7 @@ def test_a_list_is_of_keys_that_make_sense_or_an_error(place: Place, answer: Ans
         for ref in found:
             makes_sense(ref)
             assert isinstance(KeyMaterial(FRESH).fits_hint(ref.hint), bool)
+        assert not answer.key or not tells(repr(found), answer.key)
 
 
 @fuzz(40)
