@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,7 +45,8 @@ def test_what_stands_inside_is_found_or_none() -> None:
     assert inside(document, "a", "b", "c") == 7
     assert inside(document, "a", "c", "b") is inside(document, "x", "y") is inside([], "a") is None
     assert texts({"a": "b"}) == {"a": "b"}
-    for wrong in (None, [], {"a": 1}, {"a": None}, "ab"):
+    unreadable: tuple[Any, ...] = (None, [], {"a": 1}, {"a": None}, "ab")
+    for wrong in unreadable:
         with pytest.raises(UnreadableError):
             texts(wrong)
 
