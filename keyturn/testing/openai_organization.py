@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import secrets
-import string
 import time
 from bisect import bisect_left, bisect_right
 from collections import deque
@@ -20,8 +19,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from keyturn.material import KeyMaterial
+from keyturn.testing.openai_keys import LONGEST_LITERAL, openai_key
 
-_ALPHABET = string.ascii_letters + string.digits
 _CALLS_KEPT = 200_000
 
 
@@ -38,7 +37,8 @@ class Behaviour(BaseModel):
     account_keys_undeletable: bool = False  # DELETE of a service account's key answers 400, as it did before 2026-11
     max_key_lifetime: int | None = None  # an organization policy: a lifetime is required, and at most this
     models: list[str] = ["gpt-4o-mini"]
-    key_literal: str = ""  # inside every generated key, so that a search for leaks finds any; not for a command line
+    # Inside every generated key, so that a search for leaks finds any; not for a command line.
+    key_literal: str = Field(default="", max_length=LONGEST_LITERAL)
     stream_chunks: int = Field(default=5, ge=1)
     stream_gap: float = Field(default=0.05, ge=0)
 
@@ -177,7 +177,7 @@ class Organization:
     ) -> tuple[Key, KeyMaterial]:
         """A new key and its text. `material`: text given by the caller instead of a generated one."""
         now = self.clock()
-        material = material or self._generate("sk-svcacct-" if account else "sk-proj-")
+        material = material or openai_key("svcacct" if account else "proj", self.behaviour.key_literal)
         text = material.reveal()
         key = Key(
             id=self._id("key_"),
@@ -265,6 +265,3 @@ class Organization:
 
     def _id(self, prefix: str) -> str:
         return f"{prefix}{next(self._numbers):06d}{secrets.token_hex(6)}"  # numbered: ids sort by age, also within a second
-
-    def _generate(self, prefix: str) -> KeyMaterial:
-        return KeyMaterial(prefix + self.behaviour.key_literal + "".join(secrets.choice(_ALPHABET) for _ in range(48)))
