@@ -178,10 +178,10 @@ def strays(parts: Embedded) -> int:
 
 def leaks(parts: Embedded) -> list[Leak]:
     """Key text in Prefect's database and storage, in any log or file, and in any process but the proxies themselves."""
-    needles = Needles([parts.literal, *parts.first_keys.values()])
     proxies = set()
     for name, process in parts.processes.running.items():
         if name.startswith("member-"):
             proxies |= set(descendants(process.pid))
     ours = set(descendants(os.getpid())) | {os.getpid()}
-    return in_folder(needles, parts.folder) + in_processes(needles, sorted(ours - proxies))
+    needles = Needles([parts.literal])
+    return in_folder(Needles(parts.secrets), parts.folder) + in_processes(needles, sorted(ours - proxies))

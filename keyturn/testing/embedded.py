@@ -1,7 +1,8 @@
 """A whole installation on loopback: provider simulator, OpenBao, an AWS double, proxies behind a load balancer, Prefect.
 
 The demo and the end-to-end tests run on it. Everything is a real program with a log file of its own; keys are made when
-it starts, and each bears a literal that a search for leaks can look for.
+it starts, and each bears a literal that a search for leaks can look for: `literal` the providers' keys, `own_literal` what
+keyturn itself logs in with (which stands in the environment of processes, as it would in production).
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 import httpx
@@ -21,14 +22,20 @@ import httpx
 from keyturn.material import KeyMaterial
 from keyturn.stores.vault_kv2 import policy
 from keyturn.testing.litellm import Deployment, command, write_config
+from keyturn.testing.openai_keys import openai_key
 from keyturn.testing.openbao import OpenBao
 from keyturn.testing.processes import Processes, free_port, wait_for_http
+
+if TYPE_CHECKING:
+    from keyturn.testing.postgres import Postgres
 
 PROJECT = "proj_demo"
 ACCOUNT = "svc_acct_litellm"
 BUNDLE = "litellm/providers"
 WHOLE_AWS = "prod/openai/api_key"
 REGION = "us-east-1"
+
+_SECRETS = ("VAULT_SECRET_ID",)  # the others bear the literal
 
 READY_SECONDS = 240  # LiteLLM and Prefect both take most of a minute on a busy machine
 
@@ -59,6 +66,7 @@ class Embedded:
     members: int = 2
     proxy: Literal["litellm", "stand-in"] = "litellm"
     literal: str = field(default_factory=lambda: "kt" + secrets.token_hex(12))
+    own_literal: str = field(default_factory=lambda: "ks" + secrets.token_hex(12))
     environ: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,14 +74,15 @@ class Embedded:
         self.processes = Processes(self.folder / "logs")
         self.config = self.folder / "keyturn.yaml"
         self.first_keys: dict[str, str] = {}
+        self.postgres: Postgres | None = None
         self.proxy_port, self.control_port = free_port(), free_port()
         self.environ |= {
             "KEYTURN_CONFIG": str(self.config),
-            "OPENAI_ADMIN_KEY": "sk-admin-" + secrets.token_hex(16),
-            "LITELLM_MASTER_KEY": "sk-master-" + secrets.token_hex(16),
-            "KEYTURN_CONTROL_TOKEN": secrets.token_hex(16),
+            "OPENAI_ADMIN_KEY": openai_key("admin", self.own_literal).reveal(),
+            "LITELLM_MASTER_KEY": f"sk-{self.own_literal}-master-{secrets.token_hex(8)}",
+            "KEYTURN_CONTROL_TOKEN": f"{self.own_literal}-control-{secrets.token_hex(8)}",
             "AWS_ACCESS_KEY_ID": "embedded",
-            "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16),
+            "AWS_SECRET_ACCESS_KEY": f"{self.own_literal}/aws/{secrets.token_hex(8)}",
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1,127.0.0.2,127.0.0.3,localhost",
             "no_proxy": "127.0.0.1,127.0.0.2,127.0.0.3,localhost",
@@ -99,6 +108,11 @@ class Embedded:
         for each in self.credentials:
             made = self.tell_provider("keys", project=PROJECT, name=f"{each.name} by hand", account=ACCOUNT)
             self.first_keys[each.name] = made["value"]
+
+    @property
+    def secrets(self) -> list[str]:
+        """Texts that stand in no file, log or database: of every provider's key, and of what keyturn itself logs in with."""
+        return [self.literal, self.own_literal, *(self.environ[name] for name in _SECRETS if name in self.environ)]
 
     def tell_provider(self, what: str, **body: Any) -> Any:
         answer = httpx.post(f"{self.provider_url}/_sim/{what}", json=body, timeout=30, trust_env=False)
@@ -203,9 +217,14 @@ class Embedded:
             url = f"http://{self.address(n)}:{self.control_port}/health/readiness"
             wait_for_http(url, seconds=READY_SECONDS, process=process)
 
+    @property
+    def supervisor(self) -> list[str | Path]:
+        """The program that members run under."""
+        return [keyturn_program(), "exec"]
+
     def start_member(self, n: int, config: Path, drain: str) -> Any:
         host = self.address(n)
-        program: list[str | Path] = [keyturn_program(), "exec", "--proxy", "local", "--drain", drain]
+        program: list[str | Path] = [*self.supervisor, "--proxy", "local", "--drain", drain]
         program += ["--control", f"http://{host}:{self.control_port}", "--"]
         environ = dict(self.environ)
         if self.proxy == "litellm":
@@ -214,7 +233,7 @@ class Embedded:
             environ |= {**how.env, "NO_PROXY": self.environ["NO_PROXY"], "no_proxy": self.environ["no_proxy"]}
         else:
             program += [sys.executable, "-m", "keyturn.testing.stand_in", "--config", config]
-            program += ["--host", host, "--port", str(self.proxy_port)]
+            program += ["--host", host, "--port", str(self.proxy_port), "--only", self.folder / "only"]
         return self.processes.start(f"member-{n + 1}", program, env=environ)
 
     def start_balancer(self) -> None:
@@ -240,8 +259,16 @@ class Embedded:
         process = self.processes.start("balancer", program, env={"XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home})
         wait_for_http(f"{self.balancer_url}/health/liveliness", seconds=60, process=process)
 
-    def start_prefect(self, log_level: str = "DEBUG") -> None:
-        """Prefect's server with its UI, its database in this folder."""
+    def start_prefect(
+        self,
+        log_level: str = "DEBUG",
+        database: Literal["sqlite", "postgres"] = "sqlite",
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Prefect's server with its UI. Its database is a file in this folder, or a PostgreSQL (group `dev`).
+
+        `settings`: more PREFECT_ variables, for the server and for everything that talks to it.
+        """
         port = free_port()
         self.prefect_url = f"http://127.0.0.1:{port}"
         self.environ |= {
@@ -254,8 +281,15 @@ class Embedded:
             "PREFECT_RUNNER_POLL_FREQUENCY": "1",
             "PREFECT_API_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
         }
+        if database == "postgres":
+            from keyturn.testing.postgres import Postgres
+
+            self.postgres = Postgres(self.processes)
+            self.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = self.postgres.url
+        more = dict(settings or {})
+        self.environ |= more
         program: list[str | Path] = [beside("prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        process = self.processes.start("prefect", program, env={**self.environ, "PREFECT_LOGGING_LEVEL": "INFO"})
+        process = self.processes.start("prefect", program, env={**self.environ, "PREFECT_LOGGING_LEVEL": "INFO", **more})
         wait_for_http(f"{self.prefect_url}/api/health", seconds=READY_SECONDS, process=process)
 
     def start_worker(self, root: Path) -> None:
@@ -279,9 +313,12 @@ class Embedded:
         return [each for each in self.credentials if each.secret["store"] == store]
 
     def stop(self) -> None:
-        with suppress(KeyError):
-            self.processes.stop("worker", grace=20)  # first: it may be at work with the others
+        for first in ("worker", "prefect"):  # they may be at work with the others
+            with suppress(KeyError):
+                self.processes.stop(first, grace=20)
         self.processes.stop()
+        if self.postgres is not None:
+            self.postgres.remove()
 
 
 def beside(program: str) -> Path:

@@ -1,4 +1,4 @@
-"""Search for key text where it must not be: files, SQLite databases, processes' environments and command lines.
+"""Search for key text where it must not be: files, databases, processes' environments and command lines.
 
 A needle is found raw, in hex, base64 (any alignment, both alphabets), URL- and JSON-escaped, and so is any 12 characters
 of it. What a search of this kind cannot see: text that is compressed or encrypted.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+
+from keyturn.testing.cells import SQLITE_MAGIC, Cell, by_column, sqlite_cells
 
 SLICE = 12
 
@@ -80,26 +81,15 @@ def in_folder(needles: Needles, folder: Path, *, but: Iterable[Path] = ()) -> li
         data = path.read_bytes()
         found.append(Leak(f"file {path.relative_to(folder)}", needles.count(data)))
         found.append(Leak(f"name of file {path.relative_to(folder)}", needles.count(path.name.encode())))
-        if data.startswith(b"SQLite format 3\0"):
-            found += _in_sqlite(needles, path)
+        if data.startswith(SQLITE_MAGIC):
+            found += in_cells(needles, path.name, sqlite_cells(path))
     return [leak for leak in found if leak.bytes_found]
 
 
-def _in_sqlite(needles: Needles, path: Path) -> list[Leak]:
-    found: dict[str, int] = {}
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as database:
-        database.text_factory = bytes
-        tables = [name.decode() for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
-        for table in tables:
-            with suppress(sqlite3.OperationalError):  # a virtual table's shadow may not be readable
-                rows = database.execute(f'select * from "{table}"')
-                columns = [column[0] for column in rows.description]
-                for row in rows:
-                    for column, cell in zip(columns, row, strict=True):
-                        if isinstance(cell, bytes):
-                            place = f"{path.name}: {table}.{column}"
-                            found[place] = found.get(place, 0) + needles.count(cell)
-    return [Leak(place, count) for place, count in found.items()]
+def in_cells(needles: Needles, database: str, cells: Iterable[Cell]) -> list[Leak]:
+    """Every cell of a database, by its table and column."""
+    found = [Leak(f"{database}: {place}", needles.count(data)) for place, data in by_column(cells).items()]
+    return [leak for leak in found if leak.bytes_found]
 
 
 def in_processes(needles: Needles, processes: Iterable[int]) -> list[Leak]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -23,9 +25,17 @@ class Processes:
         logs.mkdir(parents=True, exist_ok=True)
 
     def start(
-        self, name: str, command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        user: str | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start a program; its output is appended to `<logs>/<name>.log`. `env` is added to this process's own."""
+        """Start a program; its output is appended to `<logs>/<name>.log`. `env` is added to this process's own.
+
+        `user`: whom it is to run as, for root.
+        """
         with (self.logs / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [str(word) for word in command],
@@ -34,6 +44,7 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
                 env={**os.environ, **(env or {})},
+                **as_user(user),
             )
         self.running[name] = process
         return process
@@ -57,6 +68,14 @@ class Processes:
         if process.poll() is None:
             with suppress(ProcessLookupError):
                 process.send_signal(number)
+
+
+def as_user(user: str | None) -> dict[str, Any]:
+    """What subprocess is to be told to run a program as somebody else, with nothing of this process's own rights."""
+    if user is None:
+        return {}
+    entry = pwd.getpwnam(user)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
 def free_port() -> int:

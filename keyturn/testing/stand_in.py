@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import secrets
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+from keyturn.material import KeyMaterial
 
 VERSION = "1.106.2"
 ENVIRONMENT = "os.environ/"
@@ -133,9 +136,14 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--only", type=Path, help="a file of fingerprints: it ends at once when it loads any other key")
     chosen = parser.parse_args()
-    app = StandIn(json.loads(chosen.config.read_text())).app()
-    uvicorn.run(app, host=chosen.host, port=chosen.port, log_level="warning", access_log=False)
+    proxy = StandIn(json.loads(chosen.config.read_text()))
+    if chosen.only is not None and chosen.only.exists():
+        loaded = {KeyMaterial(each.api_key).fingerprint() for each in proxy.deployments}
+        if loaded - set(chosen.only.read_text().split()):
+            sys.exit(3)
+    uvicorn.run(proxy.app(), host=chosen.host, port=chosen.port, log_level="warning", access_log=False)
 
 
 if __name__ == "__main__":
