@@ -11,12 +11,14 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from flows.turnstile import one_at_a_time
+from keyturn import faults
 from keyturn.assembly import Assembly, Line, assemble
 from keyturn.config import load
 from keyturn.errors import KeyturnError
 from keyturn.progress import listeners
 from keyturn.quiet import hold_vendor_loggers
 from keyturn.report import markdown
+from tasks.policy import UnexpectedError
 
 
 @asynccontextmanager
@@ -31,7 +33,7 @@ async def at_work(credential: str) -> AsyncIterator[Assembly]:
             listener(line)
 
     failure: KeyturnError | None = None
-    async with one_at_a_time(credential), assemble(load(), credential, listen) as c:
+    async with one_at_a_time(credential), _discreet(), assemble(load(), credential, listen) as c:
         try:
             yield c
         except KeyturnError as error:
@@ -48,6 +50,17 @@ async def keep_page(key: str, page: str, description: str) -> None:
         await acreate_markdown_artifact(key=key, markdown=page, description=description)
     except httpx.HTTPError as error:
         get_run_logger().warning("the page could not be kept as an artifact (%s)", type(error).__name__)
+
+
+@asynccontextmanager
+async def _discreet() -> AsyncIterator[None]:
+    """Between the tasks too, only type and place of a fault of ours are told: Prefect keeps a run's exception in full."""
+    try:
+        yield
+    except KeyturnError as error:
+        raise error from None
+    except Exception as error:
+        raise UnexpectedError(faults.describe(error), remedy="please report it") from None
 
 
 def asked_at() -> datetime:
