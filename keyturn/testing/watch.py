@@ -12,7 +12,7 @@ from typing import Self
 
 from keyturn.testing.leaks import Leak, Needles, descendants
 
-INTERVAL = 0.05  # seconds
+INTERVAL = 0.25  # seconds
 
 
 class Watch:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ class Loud(Installation):
     @contextmanager
     def at_work(self) -> Iterator[Watch]:
         """The zygote, ready for `run`, and the watch over all processes."""
-        # The server's own libraries are spared: at DEBUG they tell every statement to its database, which is searched itself.
+        # Not the server's libraries: at DEBUG they tell each statement to its database, which is searched itself.
         client = {
             "PREFECT_LOGGING_ROOT_LEVEL": "DEBUG",
             "PREFECT_CLIENT_METRICS_ENABLED": "true",
@@ -148,6 +149,21 @@ class Loud(Installation):
                 check=False,
             )
         return Ran(done.returncode, self._printed(output))
+
+    def prefect(self, method: str, path: str, body: Any = None) -> Any:
+        """An answer of Prefect's API."""
+        answer = self.ask_prefect(method, path, body)
+        assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def ask_prefect(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """An answer, a refusal too. 503 is SQLite's "database is locked": Prefect asks to try again."""
+        for _ in range(20):
+            answer = httpx.request(method, f"{self.prefect_url}/api{path}", json=body, timeout=60, trust_env=False)
+            if answer.status_code != 503:
+                break
+            time.sleep(0.5)
+        return answer
 
     @staticmethod
     def _printed(output: Path) -> str:
