@@ -10,7 +10,6 @@ import asyncio
 from prefect import serve
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron, Interval, Schedule
-from prefect.utilities.callables import ParameterSchema
 
 from flows.retire import retire
 from flows.rollback import rollback
@@ -35,15 +34,9 @@ def schedules(config: Config) -> list[Schedule]:
     ]
 
 
-class ClosedSchema(ParameterSchema):
-    """No parameters but the named ones: else Prefect would store a key that is sent under any other name."""
-
-    additionalProperties: bool = False
-
-
 async def deployments(config: Config) -> list[RunnerDeployment]:
     """Every deployment of this configuration."""
-    made = [
+    return [
         await rotate.ato_deployment(
             NAME,
             schedules=schedules(config),
@@ -59,12 +52,6 @@ async def deployments(config: Config) -> list[RunnerDeployment]:
         ),
         await rollback.ato_deployment(NAME, description="Serve the previous key again.", tags=["keyturn"]),
     ]
-    for each in made:
-        # Prefect 3.8.8 has no public way to add to the schema that it makes of a flow's signature.
-        each._parameter_openapi_schema = ClosedSchema(
-            **each._parameter_openapi_schema.model_dump(), additionalProperties=False
-        )
-    return made
 
 
 def main(limit: int = 10) -> None:

@@ -6,8 +6,10 @@ ours can be ahead of that; the run then fails on the same types, and says which 
 """
 
 import logging
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from prefect.utilities import callables
+from prefect.utilities.callables import ParameterSchema
 from pydantic import Field, WithJsonSchema
 
 from keyturn.config import load
@@ -41,6 +43,20 @@ else:
 Overlap = Annotated[
     str, Field(pattern=PATTERN, max_length=12, description="How long the old key lives on, such as 0s, 90m, 24h or 7d")
 ]
+
+
+class ClosedSchema(ParameterSchema):
+    """The schema of a flow's parameters, and no others: else Prefect would store a key that is sent under any other name."""
+
+    additionalProperties: bool
+
+    def __init__(self, **schema: Any) -> None:
+        super().__init__(**{**schema, "additionalProperties": False})
+
+
+# Prefect 3.8.8 has no public way to add to the schema that it makes of a flow's signature. It makes one here, where every
+# flow imports its parameters from before it is made, so that `keyturn serve` and `prefect deploy` both get a closed one.
+callables.ParameterSchema = ClosedSchema  # type: ignore[misc]
 
 
 def _tells_values(record: logging.LogRecord) -> bool:
