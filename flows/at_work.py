@@ -33,7 +33,7 @@ async def at_work(credential: str) -> AsyncIterator[Assembly]:
             listener(line)
 
     failure: KeyturnError | None = None
-    async with one_at_a_time(credential), _discreet(), assemble(load(), credential, listen) as c:
+    async with one_at_a_time(credential), discreet(), assemble(load(), credential, listen) as c:
         try:
             yield c
         except KeyturnError as error:
@@ -53,8 +53,8 @@ async def keep_page(key: str, page: str, description: str) -> None:
 
 
 @asynccontextmanager
-async def _discreet() -> AsyncIterator[None]:
-    """Between the tasks too, only type and place of a fault of ours are told: Prefect keeps a run's exception in full."""
+async def discreet() -> AsyncIterator[None]:
+    """Outside of the tasks too, only type and place of a fault of ours are told: Prefect keeps a run's exception in full."""
     try:
         yield
     except KeyturnError as error:

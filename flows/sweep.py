@@ -7,12 +7,12 @@ from collections import defaultdict
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows.at_work import keep_page
+from flows.at_work import discreet, keep_page
 from flows.late import overtaken
 from flows.sweep_one import sweep_one
 from flows.swept import Swept, page
 from keyturn.assembly import Adapters
-from keyturn.config import load
+from keyturn.config import Config, load
 from keyturn.quiet import hold_vendor_loggers
 from keyturn.settings import CredentialSettings
 
@@ -25,20 +25,8 @@ async def sweep() -> list[Swept]:
     if await overtaken("sweep"):
         logger.info("a later sweep is due by now, and does the same")
         return []
-    config = load()
-    adapters = Adapters(config)
-    # Who shares every part shares these places: no part is asked by a thousand at once, and none waits for a part that
-    # it does not use.
-    places = defaultdict[object, asyncio.Semaphore](lambda: asyncio.Semaphore(config.sweep.at_once))
-
-    async def in_its_place(name: str) -> Swept:
-        async with places[_parts(config.credentials[name])]:
-            return await sweep_one(config, adapters, name)
-
-    try:
-        rows = await asyncio.gather(*(in_its_place(name) for name in config.credentials))
-    finally:
-        await adapters.aclose()
+    async with discreet():
+        rows = await _every_credential(load())
     for row in rows:
         logger.log(
             logging.INFO if row.is_well else logging.WARNING,
@@ -49,6 +37,22 @@ async def sweep() -> list[Swept]:
         )
     await keep_page("sweep", page(rows), "The last sweep: every credential, and what was done")
     return rows
+
+
+async def _every_credential(config: Config) -> list[Swept]:
+    adapters = Adapters(config)
+    # Who shares every part shares these places: no part is asked by a thousand at once, and none waits for a part that
+    # it does not use.
+    places = defaultdict[object, asyncio.Semaphore](lambda: asyncio.Semaphore(config.sweep.at_once))
+
+    async def in_its_place(name: str) -> Swept:
+        async with places[_parts(config.credentials[name])]:
+            return await sweep_one(config, adapters, name)
+
+    try:
+        return await asyncio.gather(*(in_its_place(name) for name in config.credentials))
+    finally:
+        await adapters.aclose()
 
 
 def _parts(settings: CredentialSettings) -> object:
