@@ -233,7 +233,7 @@ class Embedded:
             environ |= {**how.env, "NO_PROXY": self.environ["NO_PROXY"], "no_proxy": self.environ["no_proxy"]}
         else:
             program += [sys.executable, "-m", "keyturn.testing.stand_in", "--config", config]
-            program += ["--host", host, "--port", str(self.proxy_port), "--only", self.folder / "only"]
+            program += ["--host", host, "--port", str(self.proxy_port), "--only", self.folder / f"only-{n + 1}"]
         return self.processes.start(f"member-{n + 1}", program, env=environ)
 
     def start_balancer(self) -> None:

@@ -17,8 +17,9 @@ from keyturn.testing.leaks import Leak, Needles, in_folder
 from keyturn.testing.scanners import Finding, scan
 from keyturn.testing.watch import Watch
 from tests.e2e.conftest import ROOT
+from tests.leaks.causes import provider
 from tests.leaks.evidence import collect, settle
-from tests.leaks.failures import FAILURES, provider
+from tests.leaks.failures import FAILURES
 from tests.leaks.loud import Database, Loud, Ran
 
 DATABASES: tuple[Database, ...] = get_args(Database)
@@ -56,7 +57,7 @@ def search(loud: Loud) -> Searched:
     loud.start()
     ran: dict[str, Ran] = {}
     with loud.at_work() as watch:
-        for failure in FAILURES:
+        for failure in FAILURES[loud.database]:
             ran[failure.name] = failure.happen(loud)
         ran["after all of that"] = loud.run("rotate", VAULT.name)
         with provider("create_key", "status", status=401)(loud):

@@ -1,4 +1,5 @@
-"""What Prefect knows after the runs, as files: its API's own answers, its metrics, every cell of its database."""
+"""What is known after the runs, as files: Prefect's own answers, its metrics, every cell of its database, and what the
+other parts tell of keys without their text: the notes beside the secrets, the provider's list, the members' status."""
 
 from __future__ import annotations
 
@@ -63,7 +64,7 @@ def _is_about_runs(place: str) -> bool:
 def collect(loud: Loud, name: str) -> Path:
     """Into a folder of this name inside the installation's; it is returned."""
     folder = loud.folder / "evidence" / name
-    for kind in ("api", "cells"):
+    for kind in ("api", "cells", "parts"):
         (folder / kind).mkdir(parents=True)
     with httpx.Client(base_url=f"{loud.prefect_url}/api", timeout=60, trust_env=False) as client:
         for each in LISTS:
@@ -76,7 +77,31 @@ def collect(loud: Loud, name: str) -> Path:
     for place, data in by_column(cells(loud)).items():
         if not place.startswith(("pg_catalog.", "information_schema.")) or loud.literal.encode() in data:
             (folder / "cells" / f"{place}.txt").write_bytes(data)
+    for part, facts in _parts(loud).items():
+        _write(folder / "parts" / f"{part}.json", facts)
     return folder
+
+
+def _parts(loud: Loud) -> dict[str, list[Any]]:
+    aws = loud.aws_client()
+    described = aws.list_secrets()["SecretList"]
+    labels = [aws.list_secret_version_ids(SecretId=each["Name"], IncludeDeprecated=True) for each in described]
+    return {
+        "vault": list(_vault_notes(loud, "")),
+        "aws": [*described, *labels],
+        "provider": loud.provider_keys(),
+        "members": [loud.member_status(n) for n in range(loud.members)],
+    }
+
+
+def _vault_notes(loud: Loud, folder: str) -> Iterator[Any]:
+    kv: Any = loud.bao.root.secrets.kv.v2
+    for name in kv.list_secrets(folder, mount_point="secret")["data"]["keys"]:
+        path = f"{folder}{name}"
+        if name.endswith("/"):
+            yield from _vault_notes(loud, path)
+        else:
+            yield {path: kv.read_secret_metadata(path, mount_point="secret")["data"]}
 
 
 def _all(client: httpx.Client, what: str) -> Iterator[Any]:
@@ -111,4 +136,4 @@ def _text(answer: httpx.Response) -> str:
 
 def _write(path: Path, found: Any) -> None:
     # A line for each entry: a scanner tells a line, and takes no file for too long a line.
-    path.write_text("".join(json.dumps(each) + "\n" for each in found))
+    path.write_text("".join(json.dumps(each, default=str) + "\n" for each in found))

@@ -146,6 +146,20 @@ def vaults_adapter_fails_with_its_request() -> None:
 
 
 @_fault
+def vaults_adapter_fails_with_its_answer() -> None:
+    def broken(original: Any) -> Any:
+        async def request(self: VaultClient, *args: Any, **more: Any) -> Any:
+            answer = await original(self, *args, **more)
+            if "sk-svcacct-" in str(answer):
+                raise RuntimeError(f"{args} {answer}")
+            return answer
+
+        return request
+
+    _replace(VaultClient, "request", broken)
+
+
+@_fault
 def awss_library_fails_with_its_request() -> None:
     def broken(original: Any) -> Any:
         def call(self: BaseClient, operation: str, arguments: dict[str, Any]) -> Any:
@@ -156,6 +170,14 @@ def awss_library_fails_with_its_request() -> None:
         return call
 
     _replace(BaseClient, "_make_api_call", broken)
+
+
+@_fault
+def promote_ends_in_a_value_error() -> None:
+    async def promote(*args: Any) -> None:
+        raise ValueError(_keys())
+
+    VaultKV2.promote = promote  # type: ignore[assignment]
 
 
 @_fault

@@ -73,17 +73,25 @@ class Loud(Installation):
                 "PREFECT_LOGGING_EXTRA_LOGGERS": ",".join(LOGGERS),
                 "PREFECT_LOGGING_TO_API_ENABLED": "true",
                 "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+                "PREFECT_LOGGING_LOG_PRINTS": "true",
+                "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "true",
                 "PREFECT_INTERNAL_LOGGING_LEVEL": "DEBUG",
                 "PREFECT_SERVER_LOGGING_LEVEL": "DEBUG",
                 "PREFECT_SERVER_METRICS_ENABLED": "true",
             },
         )
 
+    @property
+    def full_environ(self) -> dict[str, str]:
+        """Of a program that is started here."""
+        return {**os.environ, **self.environ}
+
     def hasten(self) -> None:
         """What has to be waited for in earnest takes a second."""
         settings = json.loads(self.config.read_text())
         for credential in settings["credentials"].values():
             credential["canary"]["propagation"] = PROPAGATION
+        settings["sweep"] = {"backoff": "1s", "longest_backoff": "1s"}
         self.config.write_text(json.dumps(settings, indent=2))
 
     # Runs -----------------------------------------------------------------------------------------------------------

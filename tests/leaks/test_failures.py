@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from keyturn.testing.embedded import VAULT
-from tests.leaks.conftest import Searched
+from tests.leaks.conftest import DATABASES, Searched
 from tests.leaks.failures import DONE, FAILURES, Failure
+from tests.leaks.loud import Database
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 DEBUG = 10
 
 
-@pytest.mark.parametrize("failure", FAILURES, ids=[failure.name for failure in FAILURES])
-def test_it_failed_as_it_was_meant_to(failure: Failure, searched: Searched) -> None:
-    ran = searched.ran[failure.name]
+CASES = [(database, failure) for database in DATABASES for failure in FAILURES[database]]
+
+
+@pytest.mark.parametrize(("database", "failure"), CASES, ids=[f"{database}: {failure.name}" for database, failure in CASES])
+def test_it_failed_as_it_was_meant_to(database: Database, failure: Failure, both: Mapping[Database, Searched]) -> None:
+    ran = both[database].ran[failure.name]
     assert ran.code == failure.code, ran.printed[-2000:]
     assert failure.says in ran.printed
 
@@ -23,8 +29,9 @@ def test_it_failed_as_it_was_meant_to(failure: Failure, searched: Searched) -> N
 def test_every_fault_of_ours_is_in_the_list() -> None:
     from tests.leaks.faults import FAULTS
 
-    assert {failure.fault for failure in FAILURES} - {""} == set(FAULTS)
-    assert len({failure.name for failure in FAILURES}) == len(FAILURES)
+    assert {failure.fault for _, failure in CASES} - {""} == set(FAULTS)
+    for failures in FAILURES.values():
+        assert len({failure.name for failure in failures}) == len(failures)
 
 
 def test_after_all_of_that_a_rotation_succeeds(searched: Searched) -> None:
@@ -43,7 +50,7 @@ def test_the_other_ways_to_start_a_run_failed_too(searched: Searched) -> None:
 
 def test_everything_was_told_at_debug(searched: Searched) -> None:
     """Else there would be little to search."""
-    printed, logs = searched.ran["create: 500"].printed, searched.loud.folder / "logs"
+    printed, logs = searched.ran["after all of that"].printed, searched.loud.folder / "logs"
     assert "| DEBUG   | asyncio - " in printed and "| DEBUG   | prefect.client - " in printed
     assert "DEBUG" in (logs / "prefect.log").read_text() and " DEBUG " in (logs / "member-1.log").read_text()
     assert f'"level": {DEBUG}' in (searched.evidence / "api" / "logs.json").read_text()
@@ -75,7 +82,7 @@ def test_the_second_net_finds_nothing_either(searched: Searched) -> None:
     assert [str(found) for found in searched.findings] == []
 
 
-def test_an_aborted_process_tells_where_it_was_and_not_what_it_held(searched: Searched) -> None:
+def test_an_aborted_process_tells_where_it_was_and_not_what_it_held(both: Mapping[Database, Searched]) -> None:
     """faulthandler shows no local variables. That no text of a key is in it, the search has seen."""
-    printed = searched.ran["aborted after create"].printed
+    printed = both["postgres"].ran["aborted after create"].printed
     assert "Fatal Python error: Aborted" in printed and 'create.py", line' in printed

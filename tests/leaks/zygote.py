@@ -15,27 +15,46 @@ import asyncio
 import json
 import os
 import sys
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import prefect.tasks
 
-from keyturn import cli, progress
+from keyturn import cli, progress, registry
 from keyturn.assembly import Assembly, Line
 from keyturn.commands import flows
-from keyturn.registry import adapter_class, kinds
 from tests.leaks.faults import FAULTS
 
 LONGEST_WAIT = 0.2  # seconds
 
+# What a run would import late: half of the time that it takes.
+LATE = (
+    "anyio._backends._asyncio",
+    "fastapi",
+    "graphviz",
+    "keyturn.commands.deliver",
+    "keyturn.commands.look",
+    "keyturn.commands.rotate",
+    "keyturn.commands.sweep",
+    "prefect.concurrency.v1",
+    "prefect.flow_engine",
+    "prefect.task_engine",
+    "prefect.utilities.visualization",
+)
+
 
 def main() -> None:
     _hurry()
-    for module, name in (("flows.rotate", "rotate"), ("flows.retire", "retire")):
-        flows.load(module, name)
+    for name in ("rotate", "retire", "rollback", "sweep"):
+        flows.load(f"flows.{name}", name)
+    for module in LATE:
+        import_module(module)
     for section in ("providers", "stores", "proxies"):
-        for kind in kinds(section):
-            adapter_class(section, kind)
+        for kind in registry.kinds(section):
+            registry.adapter_class(section, kind)
     _say(1, {"ready": True})
     for line in sys.stdin:
         pid = os.fork()
@@ -45,6 +64,7 @@ def main() -> None:
 
 
 def _hurry() -> None:
+    registry.entry_points = cache(entry_points)  # type: ignore[attr-defined,assignment]
     prefect.tasks.exponential_backoff = lambda first: lambda retries: [0.0] * retries  # type: ignore[assignment]
     made = Assembly.__init__
 
