@@ -71,12 +71,6 @@ class Installation(Embedded):
     def forget_faults(self) -> None:
         httpx.delete(f"{self.provider_url}/_sim/faults", timeout=30, trust_env=False).raise_for_status()
 
-    def plant_in_prefect(self, text: str) -> None:
-        """Do what nobody should: put a key into a Prefect variable."""
-        body = {"name": "planted", "value": text}
-        answer = httpx.post(f"{self.environ['PREFECT_API_URL']}/variables/", json=body, timeout=30, trust_env=False)
-        answer.raise_for_status()
-
     def edited(self, name: str, *edits: tuple[str, str]) -> Path:
         """A copy of keyturn.yaml with texts replaced."""
         text = self.config.read_text()

@@ -15,6 +15,7 @@ from tests.flows.conftest import NAMES, Source
 GOOD: dict[str, dict[str, Any]] = {
     "rotate": {"credential": "openai-prod", "reason": "manual", "overlap": "90m", "dry_run": False},
     "retire": {"credential": "openai-prod", "now": True},
+    "rollback": {"credential": "openai-prod"},
 }
 PLACES = [(flow, name) for flow, parameters in GOOD.items() for name in parameters]
 
@@ -84,11 +85,13 @@ async def test_a_key_is_refused_before_it_is_stored(name: str, place: str, sourc
         validate({**GOOD[name], place: key}, await schema(source, name), raise_on_error=True)
 
 
-@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("name", [*GOOD, "sweep"])
 async def test_a_key_under_another_name_is_refused_before_it_is_stored(name: str, source: Source) -> None:
-    key = "sk-" + secrets.token_hex(24)
-    with pytest.raises(ValidationError):
-        validate({**GOOD[name], "api_key": key}, await schema(source, name), raise_on_error=True)
+    good, key, asked = GOOD.get(name, {}), "sk-" + secrets.token_hex(24), await schema(source, name)
+    validate(good, asked, raise_on_error=True)
+    for wrong in ({"api_key": key}, {key: True}):
+        with pytest.raises(ValidationError):
+            validate({**good, **wrong}, asked, raise_on_error=True)
 
 
 @pytest.mark.parametrize(("name", "place"), PLACES)
