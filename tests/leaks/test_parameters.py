@@ -99,7 +99,8 @@ def test_prefect_deploy_makes_deployments_that_refuse_the_same(searched: Searche
     loud, key = searched.loud, openai_key("svcacct").reveal()
     loud.ask_prefect("POST", "/work_pools/", {"name": "keyturn", "type": "process"})
     before = loud.prefect("GET", "/deployments/name/rotate/keyturn")
-    program: list[str | Path] = [beside("prefect"), "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml"]
+    program: list[str | Path] = [beside("prefect"), "--no-prompt", "deploy", "--all"]
+    program += ["--prefect-file", "deployments/prefect.yaml"]
     made = subprocess.run(
         program,
         cwd=ROOT,
