@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,7 +37,7 @@ LISTS = (
     "work_queues",
 )
 PAGE = 200
-SETTLED_SECONDS = 60
+SETTLED_SECONDS = 120
 
 
 def cells(loud: Loud) -> Iterator[Cell]:
@@ -47,14 +48,21 @@ def cells(loud: Loud) -> Iterator[Cell]:
 
 
 def settle(loud: Loud) -> None:
-    """Wait until Prefect's server has written down what its clients told it: it does so a little later."""
+    """Wait until Prefect's server has written down what its clients told it: events in batches, in the order they came."""
+    last = str(uuid.uuid4())
+    event = {"id": last, "occurred": datetime.now(UTC).isoformat(), "event": "settle"}
+    loud.prefect("POST", "/events", [{**event, "resource": {"prefect.resource.id": last}}])
     deadline, before = time.monotonic() + SETTLED_SECONDS, -1
     while time.monotonic() < deadline:
-        now = sum(len(data) for place, data in by_column(cells(loud)).items() if _is_about_runs(place))
-        if now == before:
+        found = {place: data for place, data in by_column(cells(loud)).items() if _is_about_runs(place)}
+        now = sum(len(data) for data in found.values())
+        if now == before and any(
+            last.encode() in data for place, data in found.items() if place.endswith("events.resource_id")
+        ):
             return
         before = now
-        time.sleep(2)
+        time.sleep(1)
+    raise RuntimeError(f"Prefect's database has not come to rest within {SETTLED_SECONDS} s")
 
 
 def _is_about_runs(place: str) -> bool:

@@ -78,6 +78,7 @@ class Loud(Installation):
                 "PREFECT_INTERNAL_LOGGING_LEVEL": "DEBUG",
                 "PREFECT_SERVER_LOGGING_LEVEL": "DEBUG",
                 "PREFECT_SERVER_METRICS_ENABLED": "true",
+                "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
             },
         )
 
