@@ -113,9 +113,13 @@ class Key:
     accepted_from: float
     expires_at: int | None = None
     refused_from: float = math.inf
-    deleted: bool = False
+    deletions: int = 0
     uses: list[float] = field(default_factory=list)
     completions: list[float] = field(default_factory=list)
+
+    @property
+    def deleted(self) -> bool:
+        return self.deletions > 0
 
     def accepted(self, now: float) -> bool:
         return self.accepted_from <= now < min(self.refused_from, self.expires_at or math.inf)
@@ -194,7 +198,7 @@ class Organization:
         return key, material
 
     def delete_key(self, key: Key) -> None:
-        key.deleted = True
+        key.deletions += 1
         key.refused_from = min(key.refused_from, self.clock() + self.behaviour.refuse_delay)
 
     def delete_account(self, account: ServiceAccount) -> None:

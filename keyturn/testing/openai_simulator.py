@@ -31,7 +31,8 @@ Control, without authentication, since only loopback can reach it (JSON in and o
     POST /_sim/service_accounts  {"project", "name", "id"?, "role"?: member|owner|none}
     POST /_sim/keys              {"project", "name", "account"?, "value"?, "expires_in_seconds"?} -> {..., "value"}: an
                                  existing key, accepted at once; without `value` its text is generated
-    GET  /_sim/keys              every key that ever was: id, name, account, fingerprint, deleted, accepted, created_at, ...
+    GET  /_sim/keys              every key that ever was: id, name, account, fingerprint, deletions (how often it was
+                                 deleted), accepted, created_at, ...; ?project=P and ?fingerprint=F (repeated) choose
     GET  /_sim/behaviour         POST changes the named fields: see openai_organization.Behaviour
     GET  /_sim/faults            POST adds one: see openai_organization.Fault; DELETE clears all
     GET  /_sim/log               {"calls": [...], "keys": {fingerprint: {served, rejected, failed, lost, first_served_at,
@@ -147,8 +148,13 @@ class _Control:
         )
         return {**self._key(key), "value": material.reveal()}
 
-    async def keys(self, _request: Request) -> Any:
-        return [self._key(key) for key in self.organization.keys.values()]
+    async def keys(self, request: Request) -> Any:
+        project, wanted = request.query_params.get("project"), set(request.query_params.getlist("fingerprint"))
+        return [
+            self._key(key)
+            for key in self.organization.keys.values()
+            if project in (None, key.project) and (not wanted or key.fingerprint in wanted)
+        ]
 
     def _key(self, key: Key) -> dict[str, Any]:
         return {
@@ -161,6 +167,7 @@ class _Control:
             "created_at": key.created_at,
             "expires_at": key.expires_at,
             "deleted": key.deleted,
+            "deletions": key.deletions,
             "accepted": key.accepted(self.organization.clock()),
             "last_used_at": key.uses[-1] if key.uses else None,
         }
