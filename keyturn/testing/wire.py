@@ -97,6 +97,7 @@ class Gate:
         self._clients: dict[Client, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._counts: Counter[str] = Counter()
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         for part in self._parts:
@@ -106,6 +107,7 @@ class Gate:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._closed = True
         for part in self._parts:
             self.refuse(part)
         for task in self._tasks:
@@ -116,8 +118,8 @@ class Gate:
         return f"http://{self._host}:{self._ports[part]}"
 
     async def accept(self, part: str) -> None:
-        """Open the part's port: at the beginning, and again after `refuse`."""
-        if part in self._listening:
+        """Open the part's port: at the beginning, and again after `refuse`. Nothing, once the gate is closed."""
+        if part in self._listening or self._closed:
             return
 
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

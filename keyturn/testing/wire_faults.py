@@ -87,19 +87,7 @@ def _body(kind: Hostile) -> bytes:
         case Hostile.HTML:
             return b"<html><body><form action='/login'>Please log in</form></body></html>"
         case Hostile.WRONG_TYPES:
-            names = (
-                "data",
-                "auth",
-                "id",
-                "object",
-                "versions",
-                "VersionIdsToStages",
-                "SecretString",
-                "Tags",
-                "ARN",
-                "state",
-            )
-            return json.dumps({name: [{"": None}] if number % 2 else number for number, name in enumerate(names)}).encode()
+            return json.dumps({name: [{"": None}] if number % 2 else number for number, name in enumerate(_NAMES)}).encode()
         case Hostile.DEEP:
             return b"[" * 200_000
         case Hostile.BINARY:
