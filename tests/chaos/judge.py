@@ -1,0 +1,94 @@
+"""What must be left in the end, whatever was done to the workers: one CURRENT that works, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from keyturn.assembly import Adapters, assemble
+from keyturn.config import load
+from keyturn.lifecycle import Asked, Step, decide
+from keyturn.model import Stage
+from keyturn.references import resolver
+from keyturn.steps.observe import observe_leniently
+from tests.chaos.watch import Watch
+from tests.chaos.world import World
+
+
+@dataclass
+class Left:
+    """What is wrong, in numbers and in sentences. `unfinished`: why it has not converged."""
+
+    orphans: list[str] = field(default_factory=list)
+    outages: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    double_rolls: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+
+    @property
+    def facts(self) -> list[str]:
+        return [*self.unfinished, *self.orphans, *self.outages, *self.lost, *self.double_rolls]
+
+
+async def judge(world: World, watch: Watch, rolls_before: list[int]) -> Left:
+    """After the last run."""
+    await watch.look("the last run")
+    left = Left(outages=list(watch.outages), lost=list(watch.lost))
+    current = await world.current()
+    await _secrets_and_members(world, current, left)
+    for each in world.credentials:
+        await _next_step(world, each.name, left)
+    await _keys(world, current, left)
+    promotions = sum(len(promoted) - 1 for promoted in watch.promoted.values())
+    for n, (before, after) in enumerate(zip(rolls_before, await world.rolls(), strict=True), 1):
+        if after - before > promotions:
+            left.double_rolls.append(f"member {n} was rolled {after - before} times for {promotions} promoted keys")
+    return left
+
+
+async def _secrets_and_members(world: World, current: dict[str, str], left: Left) -> None:
+    held = await world.held()
+    for each in world.credentials:
+        for spot in each.spots[1:]:
+            if held[spot].fingerprint != current[each.name]:
+                left.unfinished.append(f"{spot.store} holds another key of {each.name} than the deciding secret")
+    for n in range(world.shape.members):
+        status = await world.member(n)
+        for name, fingerprint in current.items():
+            if status["versions"].get(name, {}).get("fingerprint") != fingerprint:
+                left.unfinished.append(f"member {n + 1} ({status['state']}) does not serve the current key of {name}")
+
+
+async def _next_step(world: World, name: str, left: Left) -> None:
+    """As `keyturn status` sees it: nothing stands half-way, and what comes next is a new rotation."""
+    config = load(world.config)
+    adapters = Adapters(config, resolver(environ={**world.outside.environ, **world.environ}))
+    try:
+        async with assemble(config, name, adapters=adapters) as c:
+            seen = await observe_leniently(c)
+    finally:
+        await adapters.aclose()
+    left.unfinished += [f"{name}: {problem}" for problem in seen.problems]
+    left.unfinished += [f"{name}: {stage} is still held" for stage in seen.stages if stage is not Stage.CURRENT]
+    # A moment later than the last promotion: the journal's times are whole seconds.
+    decision = decide(seen, Asked(datetime.now(UTC) + timedelta(seconds=2), overlap=c.settings.overlap))
+    if decision.step is not Step.CREATE:
+        left.unfinished.append(f"{name}: the next step is {decision.step} ({decision.check})")
+
+
+async def _keys(world: World, current: dict[str, str], left: Left) -> None:
+    for key in await world.outside.provider_keys(project=world.project):
+        known = f"{key['id']} ({key['name']})"
+        if key["fingerprint"] in world.bystanders:
+            if key["deleted"]:
+                left.unfinished.append(f"{known}, which is another's, was deleted")
+        elif key["fingerprint"] in current.values():
+            if not key["accepted"]:
+                left.unfinished.append(f"{known}, which is current, is refused")
+        elif key["deleted"]:
+            if key["deletions"] != 1:
+                left.unfinished.append(f"{known} was deleted {key['deletions']} times")
+        elif key["fingerprint"] in world.by_hand:
+            left.unfinished.append(f"{known}, which was replaced, still lives")
+        else:
+            left.orphans.append(f"{known} lives, and nothing holds it")

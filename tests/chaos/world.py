@@ -1,0 +1,299 @@
+"""One world: its secrets, its project at the provider, its proxies with real supervisors, and its keyturn.yaml."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keyturn.material import KeyMaterial
+from keyturn.stores.json_bundle import field_text, with_field
+from keyturn.stores.vault_kv2 import policy
+from keyturn.testing.embedded import REGION, keyturn_program
+from keyturn.testing.litellm import Deployment, write_config
+from keyturn.testing.processes import free_port, wait_for_http
+from tests.chaos.hosts import DIRECT, SUFFIX, outside
+from tests.chaos.outside import MODEL, Outside
+from tests.chaos.shapes import FIELD, Kind, Shape
+
+WHOLE = "key"  # the field of a whole secret at Vault
+ACCOUNT = "svc_acct_litellm"
+MARKER = "=the key="
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """One value. `field` None: the whole secret."""
+
+    store: Kind
+    path: str
+    field: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """`spots`: the first decides."""
+
+    name: str
+    variable: str
+    spots: tuple[Spot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a secret tells the proxies to use, and everything that stands beside it, byte for byte."""
+
+    fingerprint: str
+    beside: str
+
+
+class World:
+    """`start` it once; `renew` puts it back to how a person would have set it up."""
+
+    def __init__(self, shape: Shape, outside: Outside, number: int = 0) -> None:
+        self.shape, self.outside = shape, outside
+        self.name = shape.name if not number else f"{shape.name}-{number}"
+        self.folder = outside.folder / "worlds" / self.name
+        self.project = f"proj_{self.name}"
+        self.config = self.folder / "keyturn.yaml"
+        self.credentials = [self._credential(n) for n in range(shape.credentials)]
+        self.proxy_ports = [free_port() for _ in range(shape.members)]
+        self.control_ports = [free_port() for _ in range(shape.members)]
+        self.environ = {"KEYTURN_CONFIG": str(self.config)}
+        self.bystanders: set[str] = set()  # fingerprints of keys that are nobody's of this world
+        self.by_hand: set[str] = set()  # of those that a person put into service
+
+    def _credential(self, n: int) -> Credential:
+        single = self.shape.credentials == 1
+        variable = FIELD if single else f"{FIELD}_{n}"
+        path = f"chaos/{self.name}"
+        spots = tuple(Spot(place.store, path, None if place.whole else variable) for place in self.shape.places)
+        return Credential(self.name if single else f"{self.name}-{n}", variable, spots)
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """Every part of the outside that a worker of this world talks to, and its port."""
+        ports = {"provider": self.outside.provider_port}
+        if self._uses("vault"):
+            ports["vault"] = self.outside.vault_port
+        if self._uses("aws"):
+            ports["aws"] = self.outside.aws_port
+        for n, (proxy, control) in enumerate(zip(self.proxy_ports, self.control_ports, strict=True), 1):
+            ports |= {f"proxy-{n}": proxy, f"supervisor-{n}": control}
+        return ports
+
+    def _uses(self, store: Kind) -> bool:
+        return any(place.store == store for place in self.shape.places)
+
+    async def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        await self.outside.tell_provider("projects", id=self.project)
+        await self.outside.tell_provider("service_accounts", project=self.project, name="litellm", id=self._account)
+        if self._uses("vault"):
+            await self._open_vault()
+        self.config.write_text(json.dumps(self._configuration(), indent=2))  # JSON is YAML
+        for name in ("another team", f"keyturn-{self.credentials[0].name}-ffffff-{secrets.token_hex(6)}"):
+            self.bystanders.add(KeyMaterial(await self._new_key(name)).fingerprint())
+        await self.write_by_hand()
+        await asyncio.to_thread(self._start_members)
+
+    @property
+    def _account(self) -> str:
+        return f"{ACCOUNT}_{self.name.replace('-', '_')}"
+
+    async def _open_vault(self) -> None:
+        """An AppRole mount of this world's own: revoking what was issued by it touches no other world."""
+        mount, vault = self.vault_login, self.outside.vault
+        await vault("POST", f"sys/auth/{mount}", type="approle")
+        await vault("POST", f"sys/policies/acl/{self.name}", policy=policy(f"chaos/{self.name}"))
+        await vault("POST", f"auth/{mount}/role/keyturn", token_policies=[self.name], token_ttl="2h", token_max_ttl="2h")
+        role = await vault("GET", f"auth/{mount}/role/keyturn/role-id")
+        made = await vault("POST", f"auth/{mount}/role/keyturn/secret-id")
+        self.environ |= {"VAULT_ROLE_ID": role["data"]["role_id"], "VAULT_SECRET_ID": made["data"]["secret_id"]}
+
+    @property
+    def vault_login(self) -> str:
+        return f"approle-{self.name}"
+
+    async def expire_vault_tokens(self) -> None:
+        """Every token that a process of this world holds is refused from now on."""
+        await self.outside.vault("PUT", f"sys/leases/revoke-prefix/auth/{self.vault_login}/login")
+
+    def _configuration(self) -> dict[str, Any]:
+        ports = self.parts
+        login = {"method": "approle", "role_id": "env:VAULT_ROLE_ID", "secret_id": "env:VAULT_SECRET_ID"}
+        stores: dict[str, Any] = {}
+        if "vault" in ports:
+            auth = {**login, "mount": self.vault_login}
+            address = outside("vault", ports["vault"])
+            stores["vault"] = {"kind": "vault_kv2", "address": address, "auth": auth, "timeout": "5s"}
+        if "aws" in ports:
+            url = outside("aws", ports["aws"])
+            stores["aws"] = {"kind": "aws_secrets_manager", "region": REGION, "endpoint_url": url, "timeout": "5s"}
+        provider = {
+            "kind": "openai",
+            "admin_key": "env:OPENAI_ADMIN_KEY",
+            "project": self.project,
+            "base_url": outside("provider", ports["provider"]) + "/v1",
+            "usage_lag": "0s",
+            "propagation": "5s",
+            "timeout": "5s",
+        }
+        if self.shape.account:
+            provider["service_account"] = self._account
+        fleet = {
+            "kind": "process",
+            "members": [
+                {
+                    "url": outside(f"proxy-{n}", ports[f"proxy-{n}"]),
+                    "control": outside(f"supervisor-{n}", ports[f"supervisor-{n}"]),
+                }
+                for n in range(1, self.shape.members + 1)
+            ],
+            "control_token": "env:KEYTURN_CONTROL_TOKEN",
+            "master_key": "env:LITELLM_MASTER_KEY",
+            "roll_timeout": "2m",
+        }
+        return {
+            "providers": {"openai": provider},
+            "stores": stores,
+            "proxies": {self.name: fleet},
+            "credentials": {
+                each.name: {
+                    "provider": "openai",
+                    "secrets": [_address(spot) for spot in each.spots],
+                    "env": each.variable,
+                    "canary": {"proxy": self.name, "model": each.name, "timeout": "5s"},
+                    "proxies": [self.name],
+                    "overlap": self.shape.overlap,
+                }
+                for each in self.credentials
+            },
+        }
+
+    def _start_members(self) -> None:
+        """Each is its own process tree, and reads the store by itself: its addresses are the servers' own."""
+        config = self.folder / "members.yaml"
+        config.write_text(re.sub(rf"http://[a-z0-9-]+\{SUFFIX}", f"http://{DIRECT}", self.config.read_text()))
+        deployments = [
+            Deployment(f"{each.name}-1", f"{self.outside.provider_url}/v1", each.name, each.variable, f"openai/{MODEL}")
+            for each in self.credentials
+        ]
+        models = write_config(self.folder / "litellm.json", deployments)
+        environ = {**self.outside.worker_environ(), **self.environ, "KEYTURN_CONFIG": str(config)}
+        started = []
+        for n, (port, control) in enumerate(zip(self.proxy_ports, self.control_ports, strict=True), 1):
+            program: list[str | Path] = [keyturn_program(), "exec", "--proxy", self.name, "--drain", "0s"]
+            program += ["--control", f"http://{DIRECT}:{control}", "--"]
+            program += [keyturn_program().with_name("python"), "-m", "keyturn.testing.stand_in", "--config", models]
+            program += ["--host", DIRECT, "--port", str(port)]
+            started.append((self.outside.processes.start(f"member-{self.name}-{n}", program, env=environ), control))
+        for process, control in started:
+            wait_for_http(f"http://{DIRECT}:{control}/health/readiness", seconds=120, process=process)
+
+    # As a person would --------------------------------------------------------------------------------------------------
+
+    async def write_by_hand(self) -> None:
+        """Every credential has a key made by hand, and no trace of keyturn."""
+        keys = {each.variable: await self._new_key(f"{each.name} by hand") for each in self.credentials}
+        self.by_hand |= {KeyMaterial(key).fingerprint() for key in keys.values()}
+        for spot in {Spot(spot.store, spot.path, None) for each in self.credentials for spot in each.spots}:
+            first = self.credentials[0]
+            whole = any(each.field is None for each in first.spots if each.store == spot.store)
+            if spot.store == "vault":
+                fields = (
+                    {WHOLE: keys[first.variable]} if whole else {**keys, "OTHER": "untouched", "NESTED": {"a": [1, 2.50]}}
+                )
+                await self._clear_vault(spot.path)
+                await self.outside.vault("POST", f"secret/data/{spot.path}", data=fields)
+            else:
+                await self.outside.aws("DeleteSecret", SecretId=spot.path, ForceDeleteWithoutRecovery=True)
+                text = keys[first.variable] if whole else _bundle(keys)
+                await self.outside.aws("CreateSecret", Name=spot.path, SecretString=text)
+
+    async def _clear_vault(self, path: str) -> None:
+        await self.outside.vault("DELETE", f"secret/metadata/{path}")
+        for each in self.credentials:
+            for spot in each.spots:
+                if spot.store == "vault":
+                    await self.outside.vault("DELETE", f"secret/metadata/keyturn/{path}/{spot.field or '_value'}")
+
+    async def _new_key(self, name: str) -> str:
+        made = await self.outside.tell_provider("keys", project=self.project, name=name, account=self._account)
+        return str(made["value"])
+
+    async def renew(self) -> None:
+        """Whatever happened before: keys made by hand are current and served, and every other key of ours is gone."""
+        await self.write_by_hand()
+        wanted = await self.current()
+        for n in range(self.shape.members):
+            await self._roll(n, wanted)
+        for key in await self.outside.provider_keys(project=self.project):
+            if not key["deleted"] and key["fingerprint"] not in {*wanted.values(), *self.bystanders}:
+                await self._delete(key["id"])
+
+    async def _roll(self, n: int, wanted: dict[str, str]) -> None:
+        headers = {"Authorization": f"Bearer {self.outside.environ['KEYTURN_CONTROL_TOKEN']}"}
+        for name, fingerprint in wanted.items():
+            while (await self.member(n))["versions"].get(name, {}).get("fingerprint") != fingerprint:
+                body = {"credential": name, "fingerprint": fingerprint}
+                url = f"http://{DIRECT}:{self.control_ports[n]}/v1/roll"
+                await self.outside.ask.post(url, json=body, headers=headers)
+                await asyncio.sleep(0.3)
+
+    async def _delete(self, key: str) -> None:
+        url = f"{self.outside.provider_url}/v1/organization/projects/{self.project}/api_keys/{key}"
+        headers = {"Authorization": f"Bearer {self.outside.environ['OPENAI_ADMIN_KEY']}"}
+        (await self.outside.ask.delete(url, headers=headers)).raise_for_status()
+
+    # As the driver sees it ----------------------------------------------------------------------------------------------
+
+    async def held(self) -> dict[Spot, Held]:
+        """What is CURRENT at every spot, past every gate; each document is read once."""
+        documents = sorted({(spot.store, spot.path) for each in self.credentials for spot in each.spots})
+        read = await asyncio.gather(*(self._document(*document) for document in documents))
+        return {spot: held for document, found in zip(documents, read, strict=True) for spot, held in found.items()}
+
+    async def _document(self, store: Kind, path: str) -> dict[Spot, Held]:
+        spots = [spot for each in self.credentials for spot in each.spots if (spot.store, spot.path) == (store, path)]
+        if store == "vault":
+            found = await self.outside.vault("GET", f"secret/data/{path}")
+            fields = dict(found["data"]["data"])
+            texts = {spot: str(fields.pop(spot.field or WHOLE)) for spot in spots}
+            beside = json.dumps(fields)
+        else:
+            beside = str((await self.outside.aws("GetSecretValue", SecretId=path))["SecretString"])
+            texts = {}
+            for spot in spots:
+                texts[spot] = beside if spot.field is None else field_text(beside, spot.field) or ""
+                beside = "" if spot.field is None else with_field(beside, spot.field, MARKER)
+        return {spot: Held(KeyMaterial(text).fingerprint(), beside) for spot, text in texts.items()}
+
+    async def current(self) -> dict[str, str]:
+        """What each credential's deciding secret holds: its fingerprint."""
+        held = await self.held()
+        return {each.name: held[each.spots[0]].fingerprint for each in self.credentials}
+
+    async def member(self, n: int) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.outside.environ['KEYTURN_CONTROL_TOKEN']}"}
+        answer = await self.outside.ask.get(f"http://{DIRECT}:{self.control_ports[n]}/v1/status", headers=headers)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def rolls(self) -> list[int]:
+        return [int((await self.member(n))["rolls"]) for n in range(self.shape.members)]
+
+
+def _address(spot: Spot) -> dict[str, str]:
+    return {"store": spot.store, "path": spot.path, **({"field": spot.field} if spot.field else {})}
+
+
+def _bundle(keys: dict[str, str]) -> str:
+    """JSON as a person writes it: what parsing and printing would change must stay as it is."""
+    fields = ",\n  ".join(f'"{name}" :  {json.dumps(value)}' for name, value in keys.items())
+    return '{ "OTHER":"un\\u0074ouched",\n  "NUMBER": 1.50, ' + fields + ',\n\t"LAST": [ ] }\n'
