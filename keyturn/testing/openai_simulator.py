@@ -33,6 +33,7 @@ Control, without authentication, since only loopback can reach it (JSON in and o
                                  existing key, accepted at once; without `value` its text is generated
     GET  /_sim/keys              every key that ever was: id, name, account, fingerprint, deletions (how often it was
                                  deleted), accepted, created_at, ...; ?project=P and ?fingerprint=F (repeated) choose
+    POST /_sim/age               {"project", "seconds"}: its keys were created so much earlier
     GET  /_sim/behaviour         POST changes the named fields: see openai_organization.Behaviour
     GET  /_sim/faults            POST adds one: see openai_organization.Fault; DELETE clears all
     GET  /_sim/log               {"calls": [...], "keys": {fingerprint: {served, rejected, failed, lost, first_served_at,
@@ -90,6 +91,11 @@ class _KeySeed(_Seed):
     expires_in_seconds: int | None = None
 
 
+class _Age(_Seed):
+    project: str
+    seconds: float
+
+
 class _Control:
     """The endpoints under /_sim."""
 
@@ -103,6 +109,7 @@ class _Control:
             ("POST", "service_accounts", self.add_account),
             ("POST", "keys", self.add_key),
             ("GET", "keys", self.keys),
+            ("POST", "age", self.age),
             ("GET", "behaviour", self.behaviour),
             ("POST", "behaviour", self.change_behaviour),
             ("GET", "faults", self.faults),
@@ -155,6 +162,13 @@ class _Control:
             for key in self.organization.keys.values()
             if project in (None, key.project) and (not wanted or key.fingerprint in wanted)
         ]
+
+    async def age(self, request: Request) -> Any:
+        seed = _Age.model_validate(await request.json())
+        for key in self.organization.keys.values():
+            if key.project == seed.project:
+                key.created_at -= seed.seconds
+        return {"ok": True}
 
     def _key(self, key: Key) -> dict[str, Any]:
         return {

@@ -55,7 +55,7 @@ class Exchange:
 
 
 class Keeper(Protocol):
-    """Who stands at the gate. Both are awaited, and as long as they take the exchange is held there."""
+    """Who stands at the gate. All are awaited, and as long as they take the exchange is held there."""
 
     async def before(self, exchange: Exchange) -> Fault | None:
         """The request has arrived, and the server has not heard of it. What it gives is what becomes of it."""
@@ -63,6 +63,10 @@ class Keeper(Protocol):
 
     async def after(self, exchange: Exchange, status: int) -> None:
         """The server has done it and answered; the process does not know yet."""
+        ...
+
+    async def over(self, exchange: Exchange) -> None:
+        """The answer, or what came in its place, is written: the process may read it now, or find its connection cut."""
         ...
 
 
@@ -77,6 +81,9 @@ class Onlooker:
         return None
 
     async def after(self, exchange: Exchange, status: int) -> None:
+        pass
+
+    async def over(self, exchange: Exchange) -> None:
         pass
 
 
@@ -159,6 +166,19 @@ class Gate:
         fault = await self._keeper.before(exchange)
         if client.gone:
             return False
+        upstream = Upstream(*self._parts[part])
+        try:
+            goes_on = await self._answered(exchange, client, request, fault, upstream)
+            await self._keeper.over(exchange)
+            if upstream.switched:
+                await upstream.tunnel(client)
+        finally:
+            upstream.close()
+        return goes_on
+
+    async def _answered(
+        self, exchange: Exchange, client: Client, request: Request, fault: Fault | None, upstream: Upstream
+    ) -> bool:
         match fault:
             case None | Half() | Truncated():
                 pass
@@ -175,19 +195,11 @@ class Gate:
                     return await client.answer(fault.answer)
             case _:
                 assert_never(fault)
-        upstream = Upstream(*self._parts[part])
         try:
-            return await self._forward(exchange, client, request, fault, upstream)
+            answer = await upstream.ask(request)
         except NO_ANSWER:
             client.reset()
             return False
-        finally:
-            upstream.close()
-
-    async def _forward(
-        self, exchange: Exchange, client: Client, request: Request, fault: Fault | None, upstream: Upstream
-    ) -> bool:
-        answer = await upstream.ask(request)
         await self._keeper.after(exchange, answer.status)
         match fault:
             case Half():
@@ -198,9 +210,8 @@ class Gate:
                 return False
             case Instead():
                 return await client.answer(fault.answer)
-        if answer.status == 101:
+        if upstream.switched:
             await client.switch(answer)
-            await upstream.tunnel(client)
             return False
         return await client.answer(answer)
 

@@ -140,6 +140,7 @@ class Upstream:
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._writer: asyncio.StreamWriter | None = None
+        self.switched = False  # the answer was 101: what follows is no HTTP
 
     async def ask(self, request: Request) -> Answer:
         """Its answer. One of NO_ANSWER where there is none."""
@@ -157,6 +158,7 @@ class Upstream:
         while True:
             event = await _next(self._state, self._reader, self._writer)
             if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
+                self.switched = True
                 return Answer(101, event.headers.raw_items(), b"", event.reason)
             if isinstance(event, h11.Response):
                 break

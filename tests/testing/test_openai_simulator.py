@@ -272,6 +272,23 @@ def test_an_existing_key_is_seeded_generated_or_given(control: httpx.Client, sim
     assert "needle" not in listed.text
 
 
+def test_keys_are_chosen_counted_and_aged_by_control(
+    control: httpx.Client, simulator: OpenAISimulator, organization: Organization, admin: OpenAI
+) -> None:
+    control.post("/projects", json={"id": "proj_two"}).raise_for_status()
+    one, two = (
+        control.post("/keys", json={"project": project, "name": project}).json() for project in (PROJECT, "proj_two")
+    )
+    assert [key["id"] for key in control.get("/keys", params={"project": "proj_two"}).json()] == [two["id"]]
+    chosen = control.get("/keys", params={"fingerprint": [one["fingerprint"], two["fingerprint"], "none"]}).json()
+    assert [key["deletions"] for key in chosen] == [0, 0]
+    control.post("/age", json={"project": PROJECT, "seconds": 7200}).raise_for_status()
+    admin.admin.organization.projects.api_keys.delete(one["id"], project_id=PROJECT)
+    aged, other = control.get("/keys").json()
+    assert aged["created_at"] == one["created_at"] - 7200 and other["created_at"] == two["created_at"]
+    assert (aged["deletions"], aged["deleted"], other["deletions"]) == (1, True, 0)
+
+
 def test_projects_and_accounts_are_seeded(control: httpx.Client, admin: OpenAI) -> None:
     control.post("/projects", json={"id": "proj_two"}).raise_for_status()
     seed = {"project": "proj_two", "name": "litellm", "id": "svc_acct_two"}

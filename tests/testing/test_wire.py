@@ -74,6 +74,7 @@ class Sentry(Onlooker):
         self.faults: dict[str, Fault] = dict(faults)
         self.holds: Callable[[str], Awaitable[None]] | None = None
         self.done: list[str] = []
+        self.ended: list[str] = []
         self.arrived, self.finished = asyncio.Event(), asyncio.Event()
 
     async def before(self, exchange: Exchange) -> Fault | None:
@@ -88,6 +89,11 @@ class Sentry(Onlooker):
             await self.holds(f"after {exchange}")
         self.done.append(f"{exchange} {status}")
         self.finished.set()
+
+    async def over(self, exchange: Exchange) -> None:
+        if self.holds:
+            await self.holds(f"over {exchange}")
+        self.ended.append(str(exchange))
 
     @property
     def names(self) -> list[str]:
@@ -210,6 +216,26 @@ async def test_what_is_slow_arrives_after_the_client_has_given_up(gate: Opened, 
     assert DONE == []
     await sentry.finished.wait()
     assert DONE == ["/x"]
+
+
+@pytest.mark.parametrize("fault", [None, refused(500, {})], ids=["its answer", "another"])
+async def test_an_exchange_is_over_when_its_answer_can_be_read(
+    fault: Fault | None, gate: Opened, client: httpx.AsyncClient
+) -> None:
+    opened, sentry = gate
+    told = asyncio.Event()
+
+    async def hold(where: str) -> None:
+        if where.startswith("over"):
+            await told.wait()
+
+    sentry.holds = hold
+    sentry.faults = {"part POST /x #1": fault} if fault else {}
+    answer = await client.post(f"{opened.url('part')}/x")
+    assert answer.status_code == (500 if fault else 200) and sentry.ended == []
+    told.set()
+    await client.post(f"{opened.url('part')}/x")
+    assert sentry.ended[0] == "part POST /x #1"
 
 
 async def test_another_answer_instead_of_the_servers(gate: Opened, client: httpx.AsyncClient) -> None:
@@ -343,6 +369,7 @@ async def test_a_websocket_is_one_exchange_and_then_a_tunnel() -> None:
                 for message in ("one", "two"):
                     await connection.send(message)
                     assert await connection.recv() == f"heard {message!r}"
+                assert sentry.ended == ["prefect GET /api/events/in #1"], "the exchange is over, the tunnel is not"
             sentry.faults["prefect GET /api/events/in #2"] = Reset()
             with pytest.raises((OSError, websockets.InvalidHandshake, websockets.ConnectionClosed)):
                 async with websockets.connect(address, proxy=None):
