@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from tests.chaos.scene import Case, Scene
+from tests.chaos.scene import STRAY_AGE, Case, Scene
 from tests.chaos.troubles import Kill, Point, Side, Stall
 from tests.chaos.worker import Where
 
@@ -13,32 +11,40 @@ def killed(point: Point, side: Side, then: Where | None = None) -> Case:
     async def play(scene: Scene) -> bool:
         strike = Kill(point, side)
         await scene.run(scene.worker(trouble=strike))
-        await scene.finish(first=then)
+        await scene.finish(then)
         return strike.reached
 
-    return Case(f"kill {side} {point}" + (f", then {then}" if then else ""), "crash", play)
+    return Case(f"kill {side} {point}{_then(then)}", "crash", play, waits=then is Where.BESIDE)
 
 
 def stalled(point: Point, side: Side, then: Where = Where.ELSEWHERE) -> Case:
-    """The second worker finishes everything while the first sleeps; then the first wakes, and one more run comes after it."""
+    """Another worker finishes everything while this one sleeps; then it wakes."""
 
     async def play(scene: Scene) -> bool:
         async def meanwhile() -> None:
-            await scene.finish(first=then)
+            await scene.finish(then)
 
         strike = Stall(point, side, meanwhile)
         await scene.run(scene.worker(trouble=strike))
-        await scene.finish()
         return strike.reached
 
-    return Case(f"stall {side} {point}" + (f", then {then}" if then is not Where.ELSEWHERE else ""), "stall", play)
+    return Case(f"stall {side} {point}{_then(then)}", "stall", play, waits=then is Where.BESIDE)
 
 
-def matrix(points: Sequence[Point]) -> list[Case]:
-    """Every point, both sides, both ways."""
-    return [make(point, side) for point in points for side in Side for make in (killed, stalled)]
+def overslept(point: Point, side: Side) -> Case:
+    """It sleeps for hours: a sweep comes by and takes what it has made for a stray, and then it wakes."""
+
+    async def play(scene: Scene) -> bool:
+        async def meanwhile() -> None:
+            await scene.world.grow_old(STRAY_AGE)
+            await scene.run(scene.worker(Where.ELSEWHERE), sweep=True)
+
+        strike = Stall(point, side, meanwhile)
+        await scene.run(scene.worker(trouble=strike))
+        return strike.reached
+
+    return Case(f"oversleep {side} {point}", "stall", play)
 
 
-def leases(points: Sequence[Point]) -> list[Case]:
-    """The same Prefect and another home: whoever comes second waits for the lease of the one who died, or sleeps."""
-    return [make(point, Side.AFTER, Where.BESIDE) for point in points for make in (killed, stalled)]
+def _then(where: Where | None) -> str:
+    return f", then {where}" if where is Where.BESIDE else ""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from keyturn.assembly import Adapters, assemble
-from keyturn.config import load
 from keyturn.lifecycle import Asked, Step, decide
 from keyturn.model import Stage
-from keyturn.references import resolver
 from keyturn.steps.observe import observe_leniently
+from tests.chaos.fleet import Member
+from tests.chaos.inside import assembled
 from tests.chaos.watch import Watch
 from tests.chaos.world import World
 
 
 @dataclass
 class Left:
-    """What is wrong, in numbers and in sentences. `unfinished`: why it has not converged."""
+    """What is wrong, in sentences. `unfinished`: why it has not converged."""
 
     orphans: list[str] = field(default_factory=list)
     outages: list[str] = field(default_factory=list)
@@ -30,8 +30,8 @@ class Left:
         return [*self.unfinished, *self.orphans, *self.outages, *self.lost, *self.double_rolls]
 
 
-async def judge(world: World, watch: Watch, rolls_before: list[int]) -> Left:
-    """After the last run."""
+async def judge(world: World, watch: Watch, rolls_before: Mapping[Member, int]) -> Left:
+    """As things stand now."""
     await watch.look("the last run")
     left = Left(outages=list(watch.outages), lost=list(watch.lost))
     current = await world.current()
@@ -40,9 +40,10 @@ async def judge(world: World, watch: Watch, rolls_before: list[int]) -> Left:
         await _next_step(world, each.name, left)
     await _keys(world, current, left)
     promotions = sum(len(promoted) - 1 for promoted in watch.promoted.values())
-    for n, (before, after) in enumerate(zip(rolls_before, await world.rolls(), strict=True), 1):
-        if after - before > promotions:
-            left.double_rolls.append(f"member {n} was rolled {after - before} times for {promotions} promoted keys")
+    for member, after in (await world.fleet.rolls()).items():
+        rolled = after - rolls_before.get(member, 0)
+        if rolled > promotions:
+            left.double_rolls.append(f"{member.name} was rolled {rolled} times for {promotions} promoted keys")
     return left
 
 
@@ -52,24 +53,21 @@ async def _secrets_and_members(world: World, current: dict[str, str], left: Left
         for spot in each.spots[1:]:
             if held[spot].fingerprint != current[each.name]:
                 left.unfinished.append(f"{spot.store} holds another key of {each.name} than the deciding secret")
-    for n in range(world.shape.members):
-        status = await world.member(n)
+    for member, status in (await world.fleet.statuses()).items():
         for name, fingerprint in current.items():
-            if status["versions"].get(name, {}).get("fingerprint") != fingerprint:
-                left.unfinished.append(f"member {n + 1} ({status['state']}) does not serve the current key of {name}")
+            if status is None or status["versions"].get(name, {}).get("fingerprint") != fingerprint:
+                state = status["state"] if status else "gone"
+                left.unfinished.append(f"{member.name} ({state}) does not serve the current key of {name}")
 
 
 async def _next_step(world: World, name: str, left: Left) -> None:
     """As `keyturn status` sees it: nothing stands half-way, and what comes next is a new rotation."""
-    config = load(world.config)
-    adapters = Adapters(config, resolver(environ={**world.outside.environ, **world.environ}))
-    try:
-        async with assemble(config, name, adapters=adapters) as c:
-            seen = await observe_leniently(c)
-    finally:
-        await adapters.aclose()
+    async with assembled(world, name) as c:
+        seen = await observe_leniently(c)
+        for secret, store in c.secrets:
+            held = [stage for stage in await store.stages(secret) if stage is not Stage.CURRENT]
+            left.unfinished += [f"{name}: {secret} still holds a {stage} value" for stage in held]
     left.unfinished += [f"{name}: {problem}" for problem in seen.problems]
-    left.unfinished += [f"{name}: {stage} is still held" for stage in seen.stages if stage is not Stage.CURRENT]
     # A moment later than the last promotion: the journal's times are whole seconds.
     decision = decide(seen, Asked(datetime.now(UTC) + timedelta(seconds=2), overlap=c.settings.overlap))
     if decision.step is not Step.CREATE:

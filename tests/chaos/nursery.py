@@ -17,7 +17,7 @@ import select
 import sys
 import threading
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import prefect.context
 import prefect.logging.configuration
@@ -31,6 +31,7 @@ PRELOADED = (
     "keyturn.stores.aws_secrets_manager",
     "keyturn.fleets.process",
 )
+_STDIN, _STDOUT = 0, 1
 
 
 def main() -> None:
@@ -39,39 +40,43 @@ def main() -> None:
     gc.freeze()
     if threading.active_count() != 1:
         raise RuntimeError("a thread was started by an import: it would not be there in a child")
-    serve(sys.stdin, sys.stdout)
+    _tell({"ready": True})
+    serve()
 
 
-def serve(asked: TextIO, told: TextIO) -> None:
+def serve() -> None:
     """Until nobody asks any more; children that still run are left to whoever started them."""
     ends: dict[int, tuple[int, int]] = {}  # pidfd -> id, pid
-    told.write('{"ready": true}\n')
-    told.flush()
+    heard = b""
     while True:
-        readable, _, _ = select.select([asked, *ends], [], [])
-        for each in readable:
-            if isinstance(each, int):
-                number, pid = ends.pop(each)
-                os.close(each)
-                answer = {"id": number, "code": os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}
-            else:
-                line = asked.readline()
-                if not line:
-                    return
-                order = json.loads(line)
-                pid = os.fork()
-                if pid == 0:
-                    for end in ends:
-                        os.close(end)
-                    become(order)
-                ends[os.pidfd_open(pid)] = (order["id"], pid)
-                answer = {"id": order["id"], "pid": pid}
-            told.write(json.dumps(answer) + "\n")
-            told.flush()
+        readable, _, _ = select.select([_STDIN, *ends], [], [])
+        for end in ends.keys() & set(readable):
+            number, pid = ends.pop(end)
+            os.close(end)
+            _tell({"id": number, "code": os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])})
+        if _STDIN not in readable:
+            continue
+        # Read bare: a reader with a buffer of its own would keep a second line from `select`.
+        data = os.read(_STDIN, 65536)
+        if not data:
+            return
+        *lines, heard = (heard + data).split(b"\n")
+        for order in map(json.loads, lines):
+            pid = os.fork()
+            if pid == 0:
+                become(order, ends)
+            ends[os.pidfd_open(pid)] = (order["id"], pid)
+            _tell({"id": order["id"], "pid": pid})
 
 
-def become(order: dict[str, Any]) -> None:
+def _tell(fact: dict[str, Any]) -> None:
+    os.write(_STDOUT, json.dumps(fact).encode() + b"\n")
+
+
+def become(order: dict[str, Any], siblings: dict[int, tuple[int, int]]) -> None:
     """In the child: what a fresh process would be, and then the run. Ends the process as a program ends."""
+    for end in siblings:
+        os.close(end)
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):

@@ -1,4 +1,4 @@
-"""One run of a worker: the flow, as `keyturn rotate --wait` runs it, and what it came to in a file."""
+"""One run of a worker: a flow, as `keyturn rotate` or `keyturn sweep` runs it, and what it came to in a file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 # Imported in the nursery, where there is no keyturn.yaml: a credential's name is any name then (flows/parameters.py).
 from flows.retire import retire
 from flows.rotate import rotate
+from flows.sweep import sweep
 from keyturn import progress
 from keyturn.assembly import Line
 from keyturn.commands import flows
@@ -24,21 +25,31 @@ def preload(modules: Iterable[str]) -> None:
 
 
 def run(asked: dict[str, Any], told: Path) -> int:
-    """Rotate, wait for the end of the overlap, retire. `asked`: the parameters of the flow. The exit code: 0 or 1."""
+    """`asked`: `credential`, `sweep`: whether that instead of a rotation, `wait`: for the end of an overlap. Gives the exit
+    code: 0, or 1 where the run raised what stands in the file."""
     lines: list[str] = []
 
     def listen(line: Line) -> None:
         lines.append(f"{line.step}: {line.sentence}")
 
     progress.listeners.append(listen)
-    code, outcome = 0, {}
+    code = 0
     try:
-        found = flows.run(rotate, **asked)
-        if found.retire_after is not None:
-            time.sleep(max(0.0, (found.retire_after - datetime.now(UTC)).total_seconds()) + 1)
-            found = flows.run(retire, credential=asked["credential"], now=False)
-        outcome = {"result": str(found.result), "sentence": found.sentence}
+        facts = _sweep(asked["credential"]) if asked["sweep"] else _rotate(asked["credential"], asked["wait"])
     except Exception as error:
-        code, outcome = 1, {"error": type(error).__name__, "sentence": str(error)}
-    told.write_text(json.dumps({**outcome, "timeline": lines}))
+        code, facts = 1, {"error": type(error).__name__, "sentence": str(error)}
+    told.write_text(json.dumps({**facts, "timeline": lines}))
     return code
+
+
+def _rotate(credential: str, wait: bool) -> dict[str, str]:
+    found = flows.run(rotate, credential=credential)
+    if wait and found.retire_after is not None:
+        time.sleep(max(0.0, (found.retire_after - datetime.now(UTC)).total_seconds()) + 1)
+        found = flows.run(retire, credential=credential, now=False)
+    return {"result": str(found.result), "sentence": found.sentence}
+
+
+def _sweep(credential: str) -> dict[str, str]:
+    row = next(row for row in flows.run(sweep) if row.credential == credential)
+    return {"result": str(row.state), "sentence": "; ".join((row.sentence, *row.drift))}

@@ -6,36 +6,44 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
+from tests.chaos.births import Nursery
+from tests.chaos.fleet import Member
 from tests.chaos.judge import Left, judge
 from tests.chaos.watch import Watch
-from tests.chaos.worker import Nursery, Outcome, Peace, Trouble, Where, Worker
+from tests.chaos.worker import Outcome, Peace, Trouble, Where, Worker
 from tests.chaos.world import World
 
 MOST_RUNS = 5
+STRAY_AGE = 7200  # seconds: twice what a sweep lets pass
+_SWEEPS = 0.2  # of the runs that follow are sweeps
 
 
 @dataclass(frozen=True)
 class Case:
-    """`id` names it in a report and for a replay. `play` does it, and tells whether its fault was met."""
+    """`id` names it in a report and for a replay. `play` does it, and tells whether its fault was met.
+
+    `waits`: it sleeps most of its time, and takes no place from others.
+    """
 
     id: str
     family: str
     play: Callable[[Scene], Awaitable[bool]]
-    counts_as_fault: bool = True
+    waits: bool = False
 
 
 @dataclass
 class Result:
-    """What a case came to. `runs`: those that were needed after the troubled one. `told`: each run in a sentence."""
+    """What a case came to. `runs`: all of them, `swept`: whether a stray had to grow old. `told`: each run in a sentence."""
 
-    case: Case
+    case: str
+    family: str
     world: str
     met: bool
-    rotations: int
     runs: int
+    swept: bool
     left: Left
+    unexpected: list[str]
     seconds: float
     told: list[str]
 
@@ -52,42 +60,61 @@ class Scene:
     nursery: Nursery
     watch: Watch
     chance: Random
+    rolls: dict[Member, int]
     told: list[str] = field(default_factory=list)
-    rotations: int = 0
+    unexpected: list[str] = field(default_factory=list)
     runs: int = 0
-    gave_up: list[str] = field(default_factory=list)
 
     def worker(self, where: Where = Where.HERE, trouble: Trouble | None = None) -> Worker:
         return Worker(self.world, self.nursery, where, trouble or Peace(), self.watch.look)
 
-    async def run(self, worker: Worker, **parameters: Any) -> Outcome:
-        self.rotations += 1
-        outcome = await worker.run(**parameters)
-        self.told.append(f"{worker.where}: {outcome}")
+    async def run(self, worker: Worker, credential: str | None = None, *, sweep: bool = False) -> Outcome:
+        self.runs += 1
+        outcome = await worker.run(credential, sweep=sweep)
+        sentence = f"{worker.where}{', a sweep' if sweep else ''}: {outcome}"
+        self.told.append(sentence)
+        if outcome.unexpected:
+            self.unexpected.append(sentence)
         return outcome
 
-    async def finish(self, *, first: Where | None = None, credential: str | None = None) -> None:
+    async def finish(self, first: Where | None = None, credential: str | None = None) -> None:
         """Run again, here and as another worker by turns, until a run says that all is done."""
         where = first or self.chance.choice([Where.HERE, Where.ELSEWHERE])
         for _ in range(MOST_RUNS):
-            self.runs += 1
-            outcome = await self.run(self.worker(where), credential=credential)
-            if outcome.done:
+            sweep = first is None and self.chance.random() < _SWEEPS
+            if (await self.run(self.worker(where), credential, sweep=sweep)).done:
                 return
-            where = Where.HERE if where is Where.ELSEWHERE else Where.ELSEWHERE
-        self.gave_up.append(f"{MOST_RUNS} runs did not end it; the last: {outcome}")
+            first, where = None, Where.HERE if where is not Where.HERE else Where.ELSEWHERE
+
+    async def settle(self) -> tuple[Left, bool]:
+        """Judge; and where something is left to do, first have it done: by a run, and a stray by a sweep that comes later.
+
+        Gives what is left after all, and whether a stray had to grow old.
+        """
+        left, swept = await judge(self.world, self.watch, self.rolls), False
+        if left.unfinished:
+            for each in self.world.credentials:
+                if any(each.name in fact for fact in left.unfinished):
+                    await self.finish(credential=each.name)
+            left = await judge(self.world, self.watch, self.rolls)
+        if left.orphans and not left.unfinished:
+            swept = True
+            await self.world.grow_old(STRAY_AGE)
+            await self.run(self.worker(self.chance.choice([Where.HERE, Where.ELSEWHERE])), sweep=True)
+            left = await judge(self.world, self.watch, self.rolls)
+        return left, swept
 
 
 async def play(case: Case, world: World, nursery: Nursery, watch: Watch, chance: Random) -> Result:
     """From a world where all is well to the verdict. After a bad end the world is put back."""
     begun = time.monotonic()
     await watch.begin()
-    rolls = await world.rolls()
-    scene = Scene(world, nursery, watch, chance)
+    scene = Scene(world, nursery, watch, chance, await world.fleet.rolls())
     met = await case.play(scene)
-    left = await judge(world, watch, rolls)
-    left.unfinished += scene.gave_up
+    left, swept = await scene.settle()
     if left.facts:
         await world.renew()
     seconds = time.monotonic() - begun
-    return Result(case, world.name, met, scene.rotations, scene.runs, left, seconds, scene.told)
+    return Result(
+        case.id, case.family, world.name, met, scene.runs, swept, left, scene.unexpected, round(seconds, 1), scene.told
+    )

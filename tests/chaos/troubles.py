@@ -37,8 +37,16 @@ class Point:
     def part(self) -> str:
         return self.name.split(" ")[0]
 
+    @property
+    def kind(self) -> str:
+        """The part without its number: one of several members."""
+        return self.part.split("-")[0]
+
     def __str__(self) -> str:
         return f"{self.name} #{self.nth}"
+
+
+ASKED = Point("prefect POST /api/flow_runs/", 1)
 
 
 class Strike:
@@ -62,6 +70,9 @@ class Strike:
             self.reached = True
             await self.strike_after(worker)
 
+    async def over(self, worker: Worker, exchange: Exchange) -> None:
+        pass
+
     async def strike_before(self, worker: Worker) -> Fault | None:
         raise NotImplementedError
 
@@ -81,29 +92,24 @@ class Kill(Strike):
 
 
 class Stall(Strike):
-    """SIGSTOP; others do what they do; then the call that was held is delivered late, or its answer is, and SIGCONT."""
+    """SIGSTOP; others do what they do; then the call that was held is delivered, or its answer is, and SIGCONT: so what it
+    wakes up with is the answer from before, or the answer to a call that came too late."""
 
     def __init__(self, point: Point, side: Side, meanwhile: Callable[[], Awaitable[None]]) -> None:
         super().__init__(point, side)
         self._meanwhile = meanwhile
-        self._asleep = False
 
     async def strike_before(self, worker: Worker) -> Fault | None:
-        worker.send(signal.SIGSTOP)
-        self._asleep = True
-        await self._meanwhile()
+        await self.strike_after(worker)
         return None
-
-    async def after(self, worker: Worker, exchange: Exchange, status: int) -> None:
-        await super().after(worker, exchange, status)
-        if self._asleep and (exchange.name, exchange.nth) == (self.point.name, self.point.nth):
-            self._asleep = False
-            worker.send(signal.SIGCONT)
 
     async def strike_after(self, worker: Worker) -> None:
         worker.send(signal.SIGSTOP)
         await self._meanwhile()
-        worker.send(signal.SIGCONT)
+
+    async def over(self, worker: Worker, exchange: Exchange) -> None:
+        if self.reached and Point.of(exchange) == self.point:
+            worker.send(signal.SIGCONT)
 
 
 class Wire(Strike):
@@ -163,15 +169,21 @@ class Do(Strike):
         await self._what()
 
 
-class Jitter:
-    """Every call takes a little longer, by chance: so two workers meet in another order in each run."""
+class Race:
+    """Every call takes a little longer, by chance, so that two workers meet in another order in each run. `start`: where all
+    of them wait for one another, when Prefect has written down since when each has been asked for."""
 
-    def __init__(self, chance: Random, most_seconds: float = 0.1) -> None:
-        self._chance, self._most = chance, most_seconds
+    def __init__(self, chance: Random, start: asyncio.Barrier, most_seconds: float = 0.1) -> None:
+        self._chance, self._start, self._most = chance, start, most_seconds
 
     async def before(self, worker: Worker, exchange: Exchange) -> Fault | None:
         await asyncio.sleep(self._chance.random() * self._most)
         return None
 
     async def after(self, worker: Worker, exchange: Exchange, status: int) -> None:
+        if Point.of(exchange) == ASKED:
+            await self._start.wait()
         await asyncio.sleep(self._chance.random() * self._most)
+
+    async def over(self, worker: Worker, exchange: Exchange) -> None:
+        pass

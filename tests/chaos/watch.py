@@ -7,15 +7,16 @@ from collections.abc import Iterable
 
 import httpx
 
+from tests.chaos.inside import journal
 from tests.chaos.world import Spot, World
 
 
 class Watch:
     """Eyes on one world. Facts are sentences with fingerprints, never keys.
 
-    `outages`: moments at which what a secret or a member held was refused by the provider. `lost`: what stood beside a
-    key was changed, or a promoted key was overwritten by the one before. `promoted`: credential -> its keys, as they
-    became CURRENT one after the other.
+    `outages`: moments at which what a secret or a member held was refused by the provider, or a member had no supervisor.
+    `lost`: what stood beside a key was changed, or a promoted key was overwritten by one that it had replaced, without a
+    rollback. `promoted`: credential -> its keys, as they became CURRENT one after the other.
     """
 
     def __init__(self, world: World) -> None:
@@ -24,54 +25,64 @@ class Watch:
         self.outages: list[str] = []
         self.lost: list[str] = []
         self.promoted: dict[str, list[str]] = {}
+        self._taken_back: set[str] = set()
         self._beside: dict[Spot, str] = {}
+        self._looking = asyncio.Lock()  # two looks at once would tell an older state after a newer one
 
     async def begin(self) -> None:
         """From here on: what is there now is how it should be."""
-        self.outages, self.lost = [], []
+        self.looks = 0
+        self.outages, self.lost, self._taken_back = [], [], set()
         held = await self.world.held()
         self._beside = {spot: each.beside for spot, each in held.items()}
         self.promoted = {each.name: [held[each.spots[0]].fingerprint] for each in self.world.credentials}
 
     async def look(self, after: str) -> None:
         """Now. A store that cannot be asked (sealed, say) tells nothing, and is no outage."""
-        self.looks += 1
-        try:
-            served = await self._served()
-        except httpx.HTTPStatusError:
-            return
-        refused = await self._refused(served.values())
-        # Between the two questions others may have gone on: only what is held before and after was refused while held.
-        if refused:
-            again = await self._served()
-            for place, fingerprint in served.items():
-                if fingerprint in refused and again.get(place) == fingerprint:
-                    self._complain(self.outages, f"{place} holds {fingerprint}, which the provider refuses, after {after}")
+        async with self._looking:
+            self.looks += 1
+            try:
+                served = await self._served(after)
+                refused = await self._refused(served.values())
+                # Between the two questions others may have gone on: what is held before and after was refused while held.
+                again = await self._served(after) if refused else {}
+            except httpx.HTTPStatusError:
+                return
+        for place, fingerprint in served.items():
+            if fingerprint in refused and again.get(place) == fingerprint:
+                _complain(self.outages, f"{place} holds {fingerprint}, which the provider refuses, after {after}")
 
-    async def _served(self) -> dict[str, str]:
+    async def _served(self, after: str) -> dict[str, str]:
         """Place -> the fingerprint there: every secret, and every member that has loaded a key."""
-        held, members = await asyncio.gather(
-            self.world.held(), asyncio.gather(*(self.world.member(n) for n in range(self.world.shape.members)))
-        )
+        held, members = await asyncio.gather(self.world.held(), self.world.fleet.statuses())
         for each in self.world.credentials:
-            self._follow(each.name, held[each.spots[0]].fingerprint)
+            await self._follow(each.name, held[each.spots[0]].fingerprint, after)
         for spot, found in held.items():
             if found.beside != self._beside[spot]:
-                self._complain(self.lost, f"what stands beside {spot.field or 'the key'} in {spot.store} was changed")
+                _complain(self.lost, f"what stands beside {spot.field or 'the key'} in {spot.store} was changed")
         served = {f"{spot.store}:{spot.path}#{spot.field or ''}": found.fingerprint for spot, found in held.items()}
-        for n, status in enumerate(members, 1):
+        for member, status in members.items():
+            if status is None:
+                _complain(self.outages, f"the supervisor of {member.name} has ended, after {after}")
+                continue
             for name, version in status["versions"].items():
-                served[f"member {n}, {name}, process {status['pid']}"] = version["fingerprint"]
+                served[f"{member.name}, {name}, process {status['pid']}"] = version["fingerprint"]
         return served
 
-    def _follow(self, credential: str, fingerprint: str) -> None:
+    async def _follow(self, credential: str, fingerprint: str, after: str) -> None:
+        """A key that has been CURRENT before comes back by a rollback, or because one of those is tried again."""
         promoted = self.promoted[credential]
-        if fingerprint == promoted[-1]:
+        was = promoted[-1]
+        if fingerprint == was:
             return
-        if fingerprint in promoted:
-            self._complain(
-                self.lost, f"{credential}: {promoted[-1]} was overwritten by {fingerprint}, which it had replaced"
-            )
+        if fingerprint in self._taken_back:
+            self._taken_back.discard(fingerprint)
+        elif fingerprint in promoted:
+            if (await journal(self.world, credential)).back_from == was:
+                self._taken_back.add(was)
+            else:
+                sentence = f"{credential}: {was} was overwritten by {fingerprint}, which it had replaced, after {after}"
+                _complain(self.lost, sentence)
         promoted.append(fingerprint)
 
     async def _refused(self, fingerprints: Iterable[str]) -> set[str]:
@@ -79,7 +90,7 @@ class Watch:
         found = await self.world.outside.provider_keys(fingerprint=sorted(wanted))
         return wanted - {key["fingerprint"] for key in found if key["accepted"]}
 
-    @staticmethod
-    def _complain(list_: list[str], fact: str) -> None:
-        if fact not in list_:
-            list_.append(fact)
+
+def _complain(list_: list[str], fact: str) -> None:
+    if fact not in list_:
+        list_.append(fact)

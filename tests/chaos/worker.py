@@ -7,22 +7,23 @@ import itertools
 import json
 import os
 import signal
-import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from flows.outcome import Result
+from flows.swept import State
 from keyturn.testing.wire import Exchange, Gate
 from keyturn.testing.wire_faults import Fault
+from tests.chaos.births import Nursery
 from tests.chaos.hosts import DIRECT, VARIABLE
-from tests.chaos.outside import Outside
 from tests.chaos.world import World
 
 MOST_SECONDS = 400  # of one run; the longest that is waited out on purpose is a lease and a lost roll
-DONE = ("rotated, old key refused", "nothing to do", "rotated")
+DONE = (Result.RETIRED, Result.NOTHING, Result.ROTATED, State.QUIET)
 
 
 class Where(StrEnum):
@@ -47,8 +48,13 @@ class Outcome:
     def done(self) -> bool:
         return self.result in DONE
 
+    @property
+    def unexpected(self) -> bool:
+        """It neither ended with a result, nor with an error of keyturn's own, nor by our signal."""
+        return self.error in ("UnexpectedError", "StillRunning") or self.code not in (0, 1, -signal.SIGKILL)
+
     def __str__(self) -> str:
-        return f"{self.result or self.error or f'ended with {self.code}'}: {self.sentence[:200]}"
+        return f"{self.result or self.error or f'ended with {self.code}'}: {self.sentence[:300]}"
 
 
 class Trouble(Protocol):
@@ -57,6 +63,8 @@ class Trouble(Protocol):
     async def before(self, worker: Worker, exchange: Exchange) -> Fault | None: ...
 
     async def after(self, worker: Worker, exchange: Exchange, status: int) -> None: ...
+
+    async def over(self, worker: Worker, exchange: Exchange) -> None: ...
 
 
 class Peace:
@@ -68,69 +76,15 @@ class Peace:
     async def after(self, worker: Worker, exchange: Exchange, status: int) -> None:
         pass
 
-
-class Nursery:
-    """The driver's side of tests.chaos.nursery."""
-
-    def __init__(self, outside: Outside) -> None:
-        self._outside = outside
-        self._pids: dict[int, asyncio.Future[int]] = {}
-        self._codes: dict[int, asyncio.Future[int]] = {}
-        self._numbers = itertools.count(1)
-        self._ready = asyncio.Event()
-
-    async def start(self) -> None:
-        home = self._outside.folder / "nursery"
-        home.mkdir(parents=True)
-        quiet = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL", "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL"}
-        with (self._outside.folder / "logs" / "nursery.log").open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.chaos.nursery"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env={**os.environ, **quiet, "PREFECT_HOME": str(home), "KEYTURN_CONFIG": str(home / "none.yaml")},
-            )
-        self._listening = asyncio.create_task(self._listen())
-        await asyncio.wait_for(self._ready.wait(), 60)
-
-    async def _listen(self) -> None:
-        assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            told = json.loads(line)
-            if "ready" in told:
-                self._ready.set()
-            elif "pid" in told:
-                self._pids.pop(told["id"]).set_result(told["pid"])
-            else:
-                self._codes.pop(told["id"]).set_result(told["code"])
-
-    async def bear(
-        self, environ: dict[str, str], run: dict[str, Any], log: Path, told: Path
-    ) -> tuple[int, asyncio.Future[int]]:
-        """A child's process id, and its exit code when it has ended."""
-        number = next(self._numbers)
-        loop = asyncio.get_running_loop()
-        self._pids[number], self._codes[number] = loop.create_future(), loop.create_future()
-        pid, code = self._pids[number], self._codes[number]
-        order = {"id": number, "environ": environ, "run": run, "log": str(log), "told": str(told)}
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        return await pid, code
-
-    async def stop(self) -> None:
-        self._listening.cancel()
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        await self._process.wait()
+    async def over(self, worker: Worker, exchange: Exchange) -> None:
+        pass
 
 
 _NUMBERS = itertools.count(1)
 
 
-def _next_address() -> str:
+def _address(number: int) -> str:
     """A loopback address for the gate of each worker: its ports are the servers' own."""
-    number = next(_NUMBERS)
     return f"127.{64 + number // 62500 % 64}.{number // 250 % 250}.{number % 250 + 1}"
 
 
@@ -140,11 +94,11 @@ class Worker:
 
     world: World
     nursery: Nursery
-    where: Where = Where.HERE
-    trouble: Trouble = field(default_factory=Peace)
-    look: Callable[[str], Any] | None = None
+    where: Where
+    trouble: Trouble
+    look: Callable[[str], Awaitable[None]]
     seen: list[Exchange] = field(default_factory=list)
-    broken: list[BaseException] = field(default_factory=list)  # faults of the driver itself
+    broken: list[Exception] = field(default_factory=list)  # faults of the driver itself
     pid: int = 0
 
     def __post_init__(self) -> None:
@@ -155,30 +109,18 @@ class Worker:
 
     @property
     def _home(self) -> Path:
-        if self.where is Where.HERE:
-            return self.world.folder / "home"
-        return self.folder / f"home-{self.number}"
+        return self.world.folder / "home" if self.where is Where.HERE else self.folder / f"home-{self.number}"
 
-    async def run(self, credential: str | None = None, **parameters: Any) -> Outcome:
+    async def run(self, credential: str | None = None, *, sweep: bool = False) -> Outcome:
         """From start to end, whatever that is."""
-        host = _next_address()
+        host = _address(self.number)
         parts = {part: f"http://{DIRECT}:{port}" for part, port in self.world.parts.items()}
         async with Gate({**parts, "prefect": self._server.url}, self, host=host, ports=self.world.parts) as self.gate:
             self._home.mkdir(exist_ok=True)
-            environ = {
-                "PATH": os.environ["PATH"],
-                "HOME": str(self._home),
-                **self.world.outside.worker_environ(),
-                **self.world.environ,
-                **self._server.environ,
-                "PREFECT_HOME": str(self._home),
-                "PREFECT_API_URL": f"{self.gate.url('prefect')}/api",
-                "PREFECT_API_REQUEST_TIMEOUT": "5",
-                VARIABLE: host,
-            }
             told = self.folder / f"{self.number}.json"
-            asked = {"credential": credential or self.world.credentials[0].name, **parameters}
-            self.pid, ended = await self.nursery.bear(environ, asked, self.folder / "run.log", told)
+            name = credential or self.world.credentials[0].name
+            asked = {"credential": name, "sweep": sweep, "wait": self.world.shape.overlap != "0s"}
+            self.pid, ended = await self.nursery.bear(self._environ(host), asked, self.folder / "run.log", told)
             try:
                 code = await asyncio.wait_for(asyncio.shield(ended), MOST_SECONDS)
             except TimeoutError:
@@ -188,11 +130,24 @@ class Worker:
                 if not ended.done():
                     self.send(signal.SIGKILL)
         if self.broken:
-            raise RuntimeError("the driver failed at a gate") from self.broken[0]
+            raise RuntimeError(f"the driver failed at a gate: {self.broken[0]!r}") from self.broken[0]
         if not told.exists():
             return Outcome(code)
         facts = json.loads(told.read_text())
         return Outcome(code, **{**facts, "timeline": tuple(facts["timeline"])})
+
+    def _environ(self, host: str) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self._home),
+            **self.world.outside.worker_environ(),
+            **self.world.environ,
+            **self._server.environ,
+            "PREFECT_HOME": str(self._home),
+            "PREFECT_API_URL": f"{self.gate.url('prefect')}/api",
+            "PREFECT_API_REQUEST_TIMEOUT": "5",
+            VARIABLE: host,
+        }
 
     def send(self, number: signal.Signals) -> None:
         if self.pid:
@@ -203,29 +158,25 @@ class Worker:
 
     async def before(self, exchange: Exchange) -> Fault | None:
         self.seen.append(exchange)
-        with self._told():
+        with self._remembered():
             return await self.trouble.before(self, exchange)
-        return None
 
     async def after(self, exchange: Exchange, status: int) -> None:
-        with self._told():
-            if self.look is not None and not exchange.reads and not exchange.part.startswith(("prefect", "proxy")):
+        with self._remembered():
+            if not exchange.reads and not exchange.part.startswith(("prefect", "proxy")):
                 await self.look(f"{self.where} {exchange}")
             await self.trouble.after(self, exchange, status)
 
-    def _told(self) -> _Told:
-        return _Told(self.broken)
+    async def over(self, exchange: Exchange) -> None:
+        with self._remembered():
+            await self.trouble.over(self, exchange)
 
-
-class _Told:
-    """An error of the driver's at a gate ends the case, instead of a connection of the worker."""
-
-    def __init__(self, broken: list[BaseException]) -> None:
-        self._broken = broken
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception):
-            self._broken.append(error)
+    @contextmanager
+    def _remembered(self) -> Iterator[None]:
+        """An error of the driver's at a gate ends the case, and not a connection of the worker alone."""
+        try:
+            yield
+        except Exception as error:
+            self.broken.append(error)
+            self.send(signal.SIGKILL)  # it may be asleep
+            raise

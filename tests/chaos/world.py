@@ -7,15 +7,14 @@ import json
 import re
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from keyturn.material import KeyMaterial
 from keyturn.stores.json_bundle import field_text, with_field
 from keyturn.stores.vault_kv2 import policy
-from keyturn.testing.embedded import REGION, keyturn_program
+from keyturn.testing.embedded import REGION
 from keyturn.testing.litellm import Deployment, write_config
-from keyturn.testing.processes import free_port, wait_for_http
+from tests.chaos.fleet import Fleet
 from tests.chaos.hosts import DIRECT, SUFFIX, outside
 from tests.chaos.outside import MODEL, Outside
 from tests.chaos.shapes import FIELD, Kind, Shape
@@ -61,9 +60,8 @@ class World:
         self.project = f"proj_{self.name}"
         self.config = self.folder / "keyturn.yaml"
         self.credentials = [self._credential(n) for n in range(shape.credentials)]
-        self.proxy_ports = [free_port() for _ in range(shape.members)]
-        self.control_ports = [free_port() for _ in range(shape.members)]
         self.environ = {"KEYTURN_CONFIG": str(self.config)}
+        self.fleet = Fleet(self.name, shape.members, outside)
         self.bystanders: set[str] = set()  # fingerprints of keys that are nobody's of this world
         self.by_hand: set[str] = set()  # of those that a person put into service
 
@@ -78,22 +76,22 @@ class World:
     def parts(self) -> dict[str, int]:
         """Every part of the outside that a worker of this world talks to, and its port."""
         ports = {"provider": self.outside.provider_port}
-        if self._uses("vault"):
+        if self.uses("vault"):
             ports["vault"] = self.outside.vault_port
-        if self._uses("aws"):
+        if self.uses("aws"):
             ports["aws"] = self.outside.aws_port
-        for n, (proxy, control) in enumerate(zip(self.proxy_ports, self.control_ports, strict=True), 1):
-            ports |= {f"proxy-{n}": proxy, f"supervisor-{n}": control}
+        for n, member in enumerate(self.fleet.members, 1):
+            ports |= {f"proxy-{n}": member.port, f"supervisor-{n}": member.control}
         return ports
 
-    def _uses(self, store: Kind) -> bool:
+    def uses(self, store: Kind) -> bool:
         return any(place.store == store for place in self.shape.places)
 
     async def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         await self.outside.tell_provider("projects", id=self.project)
         await self.outside.tell_provider("service_accounts", project=self.project, name="litellm", id=self._account)
-        if self._uses("vault"):
+        if self.uses("vault"):
             await self._open_vault()
         self.config.write_text(json.dumps(self._configuration(), indent=2))  # JSON is YAML
         for name in ("another team", f"keyturn-{self.credentials[0].name}-ffffff-{secrets.token_hex(6)}"):
@@ -133,7 +131,8 @@ class World:
             stores["vault"] = {"kind": "vault_kv2", "address": address, "auth": auth, "timeout": "5s"}
         if "aws" in ports:
             url = outside("aws", ports["aws"])
-            stores["aws"] = {"kind": "aws_secrets_manager", "region": REGION, "endpoint_url": url, "timeout": "5s"}
+            keys = {"access_key_id": "env:AWS_ACCESS_KEY_ID", "secret_access_key": "env:AWS_SECRET_ACCESS_KEY"}
+            stores["aws"] = {"kind": "aws_secrets_manager", "region": REGION, "endpoint_url": url, **keys, "timeout": "5s"}
         provider = {
             "kind": "openai",
             "admin_key": "env:OPENAI_ADMIN_KEY",
@@ -173,10 +172,11 @@ class World:
                 }
                 for each in self.credentials
             },
+            "sweep": {"backoff": "1s", "longest_backoff": "1s", "park_after": 100},
         }
 
     def _start_members(self) -> None:
-        """Each is its own process tree, and reads the store by itself: its addresses are the servers' own."""
+        """They read the store by themselves: their addresses are the servers' own."""
         config = self.folder / "members.yaml"
         config.write_text(re.sub(rf"http://[a-z0-9-]+\{SUFFIX}", f"http://{DIRECT}", self.config.read_text()))
         deployments = [
@@ -184,16 +184,7 @@ class World:
             for each in self.credentials
         ]
         models = write_config(self.folder / "litellm.json", deployments)
-        environ = {**self.outside.worker_environ(), **self.environ, "KEYTURN_CONFIG": str(config)}
-        started = []
-        for n, (port, control) in enumerate(zip(self.proxy_ports, self.control_ports, strict=True), 1):
-            program: list[str | Path] = [keyturn_program(), "exec", "--proxy", self.name, "--drain", "0s"]
-            program += ["--control", f"http://{DIRECT}:{control}", "--"]
-            program += [keyturn_program().with_name("python"), "-m", "keyturn.testing.stand_in", "--config", models]
-            program += ["--host", DIRECT, "--port", str(port)]
-            started.append((self.outside.processes.start(f"member-{self.name}-{n}", program, env=environ), control))
-        for process, control in started:
-            wait_for_http(f"http://{DIRECT}:{control}/health/readiness", seconds=120, process=process)
+        self.fleet.start(models, {**self.environ, "KEYTURN_CONFIG": str(config)})
 
     # As a person would --------------------------------------------------------------------------------------------------
 
@@ -226,24 +217,18 @@ class World:
         made = await self.outside.tell_provider("keys", project=self.project, name=name, account=self._account)
         return str(made["value"])
 
+    async def grow_old(self, seconds: float) -> None:
+        """Every key of this world was made so much earlier."""
+        await self.outside.tell_provider("age", project=self.project, seconds=seconds)
+
     async def renew(self) -> None:
         """Whatever happened before: keys made by hand are current and served, and every other key of ours is gone."""
         await self.write_by_hand()
         wanted = await self.current()
-        for n in range(self.shape.members):
-            await self._roll(n, wanted)
+        await self.fleet.renew(wanted)
         for key in await self.outside.provider_keys(project=self.project):
             if not key["deleted"] and key["fingerprint"] not in {*wanted.values(), *self.bystanders}:
                 await self._delete(key["id"])
-
-    async def _roll(self, n: int, wanted: dict[str, str]) -> None:
-        headers = {"Authorization": f"Bearer {self.outside.environ['KEYTURN_CONTROL_TOKEN']}"}
-        for name, fingerprint in wanted.items():
-            while (await self.member(n))["versions"].get(name, {}).get("fingerprint") != fingerprint:
-                body = {"credential": name, "fingerprint": fingerprint}
-                url = f"http://{DIRECT}:{self.control_ports[n]}/v1/roll"
-                await self.outside.ask.post(url, json=body, headers=headers)
-                await asyncio.sleep(0.3)
 
     async def _delete(self, key: str) -> None:
         url = f"{self.outside.provider_url}/v1/organization/projects/{self.project}/api_keys/{key}"
@@ -277,16 +262,6 @@ class World:
         """What each credential's deciding secret holds: its fingerprint."""
         held = await self.held()
         return {each.name: held[each.spots[0]].fingerprint for each in self.credentials}
-
-    async def member(self, n: int) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self.outside.environ['KEYTURN_CONTROL_TOKEN']}"}
-        answer = await self.outside.ask.get(f"http://{DIRECT}:{self.control_ports[n]}/v1/status", headers=headers)
-        answer.raise_for_status()
-        found: dict[str, Any] = answer.json()
-        return found
-
-    async def rolls(self) -> list[int]:
-        return [int((await self.member(n))["rolls"]) for n in range(self.shape.members)]
 
 
 def _address(spot: Spot) -> dict[str, str]:

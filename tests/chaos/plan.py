@@ -1,0 +1,119 @@
+"""Which cases are played in which world: everything that one seed decides."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from tests.chaos.crashes import killed, overslept, stalled
+from tests.chaos.races import all_at_once, one_of_two_killed, two_at_once
+from tests.chaos.scene import Case
+from tests.chaos.shapes import BUNDLES, OVERLAPPING, SHAPES, STORES, Shape
+from tests.chaos.troubles import Point, Side
+from tests.chaos.wires import faults_of, on_the_wire
+from tests.chaos.worker import Where
+
+_ASIDE = ("prefect", "proxy")  # kinds of parts whose calls change no key, no secret and no member
+_TIMES = (1, 1, 3, 20)  # how many calls meet a fault on the wire
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """`whole`: the crash matrix of every effect; else `crashes` of them in each world, killed and stalled. The rest: how
+    many of each kind in each world, of `bundles` and `outages` in all."""
+
+    name: str
+    whole: bool
+    crashes: int
+    reads: int
+    overslept: int
+    leases: int
+    wire: int
+    races: int
+    bundles: int
+    outages: int  # worlds that have a run under way when a shared part goes down
+
+
+SIZES = {
+    size.name: size
+    for size in (
+        Size("ci", False, crashes=1, reads=0, overslept=0, leases=0, wire=1, races=0, bundles=1, outages=3),
+        Size("full", True, crashes=0, reads=8, overslept=3, leases=1, wire=16, races=3, bundles=3, outages=99),
+    )
+}
+
+
+class Plan:
+    """`seed` decides everything."""
+
+    def __init__(self, size: Size, seed: int) -> None:
+        self.size, self.seed = size, seed
+        self._played: Counter[tuple[str, str]] = Counter()
+
+    def chance(self, what: str) -> Random:
+        """The same for the same seed and words, whatever else was drawn."""
+        return Random(f"{self.seed}/{what}")
+
+    def shapes(self) -> list[Shape]:
+        """Full: all. Else each shape of store once."""
+        if self.size.whole:
+            return [*SHAPES, *OVERLAPPING]
+        chance = self.chance("shapes")
+        chosen = [
+            chance.choice([shape for shape in SHAPES if shape.name.startswith(f"{store}-") and shape.places == places])
+            for store, places in STORES.items()
+        ]
+        return [*chosen, chance.choice(OVERLAPPING)]
+
+    def bundles(self) -> list[tuple[Shape, list[Case]]]:
+        chance = self.chance("bundles")
+        shapes = BUNDLES if self.size.whole else (chance.choice(BUNDLES),)
+        return [(shape, [all_at_once(n + 1) for n in range(self.size.bundles)]) for shape in shapes]
+
+    def cases(self, world: str, number: int, worlds: int, points: Sequence[Point]) -> list[Case]:
+        """`number`: of this one among all the `worlds`. `points`: as they were met in an undisturbed run of it."""
+        chance = self.chance(world)
+        effects = [point for point in points if not point.reads]
+        core = [point for point in effects if point.kind not in _ASIDE]
+        aside = [point for point in effects if point.kind in _ASIDE]
+        if self.size.whole:
+            # The calls to Prefect are the same in all worlds, so they share them.
+            chosen = [*core, *(point for n, point in enumerate(aside) if n % worlds == number)]
+            cases = [make(point, side) for point in chosen for side in Side for make in (killed, stalled)]
+        else:
+            cases = []
+            for make in (killed, stalled):
+                chosen = [*chance.sample(core, self.size.crashes), chance.choice(aside)]
+                cases += [make(point, chance.choice(list(Side))) for point in chosen]
+        reads = [point for point in points if point.reads and point.kind not in _ASIDE]
+        cases += [stalled(point, Side.AFTER) for point in chance.sample(reads, self.size.reads)]
+        cases += [overslept(point, chance.choice(list(Side))) for point in chance.sample(core, self.size.overslept)]
+        for make in (killed, stalled):
+            cases += [make(point, Side.AFTER, Where.BESIDE) for point in chance.sample(core, self.size.leases)]
+        cases += self._wire(chance, points)
+        for n in range(self.size.races):
+            cases.append(two_at_once(list(Where)[n % len(Where)], n + 1))
+            cases.append(one_of_two_killed(chance.choice(effects), chance.choice(list(Side))))
+        chance.shuffle(cases)
+        return cases
+
+    def held(self, world: str, points: Sequence[Point]) -> tuple[Point, Side]:
+        """Where a run of this world is held when a shared part goes down."""
+        chance = self.chance(f"{world}, outage")
+        return chance.choice(points), chance.choice(list(Side))
+
+    def _wire(self, chance: Random, points: Sequence[Point]) -> list[Case]:
+        """Those that were played least in all worlds so far."""
+        pairs = sorted({(point.kind, fault) for point in points for fault in faults_of(point)})
+        chance.shuffle(pairs)
+        pairs.sort(key=self._played.__getitem__)
+        cases = []
+        for kind, fault in pairs[: self.size.wire]:
+            self._played[kind, fault] += 1
+            fitting = [point for point in points if point.kind == kind and fault in faults_of(point)]
+            effects = [point for point in fitting if not point.reads]
+            point = chance.choice(effects if effects and chance.random() < 0.6 else fitting)
+            cases.append(on_the_wire(point, fault, chance.choice(_TIMES)))
+        return cases
