@@ -2,16 +2,21 @@
 
 On one machine a file lock decides, which the system drops the moment its holder dies. Between machines it is a Prefect
 concurrency slot, which is a lease: after a hard crash it stays held for a minute or so.
+
+Prefect's server keeps leases in its memory and slots in its database (unless it is told otherwise: docs/compose.md). One
+that dies forgets who holds a slot, and counts it as held for ever. So a run goes on when its lease is lost, and a slot of
+which nobody has heard for an hour is freed.
 """
 
 import asyncio
 import fcntl
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TextIO
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.concurrency.asyncio import concurrency
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
@@ -24,25 +29,30 @@ POLL_SECONDS = 0.5
 
 @asynccontextmanager
 async def one_at_a_time(name: str) -> AsyncIterator[None]:
-    """Wait until no other run works under this name, a credential's. TimeoutError after an hour."""
+    """Wait until no other run works under this name, a credential's. After an hour its slot is freed, once."""
     slot = _slot(name)
-    with _path(name).open("a+") as file:
+    async with AsyncExitStack() as stack:
+        file = stack.enter_context(_path(name).open("a+"))
         await _lock(file)
         async with get_client() as client:
             if _text(file):
                 # A mark left behind says that a run of this machine died holding the slot. It holds the file no longer,
                 # so it is dead for sure: its lease goes with the limit, instead of being waited for.
                 get_run_logger().info("an earlier run of this machine died holding the slot: it is freed")
-                with suppress(ObjectNotFound):
-                    await client.delete_global_concurrency_limit_by_name(slot)
+                await _free(client, slot)
             await client.upsert_global_concurrency_limit_by_name(slot, 1)
+        # Also after a failure: the mark is for the dead. Taken for one, the slot is freed under another machine.
+        stack.callback(_write, file, "")
         try:
-            async with concurrency(slot, occupy=1, timeout_seconds=WAIT_SECONDS, lease_duration=LEASE_SECONDS, strict=True):
-                _write(file, "held")
-                yield
-        finally:
-            # Also after a failure: the mark is for the dead. Taken for one, the slot is freed under another machine.
-            _write(file, "")
+            await stack.enter_async_context(_held(slot))
+        except TimeoutError:
+            get_run_logger().warning("nobody has released the slot for an hour: it is freed")
+            async with get_client() as client:
+                await _free(client, slot)
+                await client.upsert_global_concurrency_limit_by_name(slot, 1)
+            await stack.enter_async_context(_held(slot))
+        _write(file, "held")
+        yield
 
 
 async def is_taken(name: str) -> bool:
@@ -56,9 +66,13 @@ async def is_taken(name: str) -> bool:
             return False  # the dead of this machine: see `one_at_a_time`
     async with get_client() as client:
         try:
-            return (await client.read_global_concurrency_limit_by_name(_slot(name))).active_slots > 0
+            limit = await client.read_global_concurrency_limit_by_name(_slot(name))
         except ObjectNotFound:
             return False
+        if limit.active_slots and limit.updated and datetime.now(UTC) - limit.updated > timedelta(seconds=WAIT_SECONDS):
+            await _free(client, _slot(name))
+            return False
+        return limit.active_slots > 0
 
 
 @asynccontextmanager
@@ -69,6 +83,23 @@ async def alone_on(fleets: Iterable[str]) -> AsyncIterator[None]:
         for fleet in sorted(fleets):
             await stack.enter_async_context(one_at_a_time(f"fleet.{fleet}"))
         yield
+
+
+def _held(slot: str) -> AbstractAsyncContextManager[None]:
+    return concurrency(
+        slot,
+        occupy=1,
+        timeout_seconds=WAIT_SECONDS,
+        lease_duration=LEASE_SECONDS,
+        strict=True,
+        raise_on_lease_renewal_failure=False,
+    )
+
+
+async def _free(client: PrefectClient, slot: str) -> None:
+    """Whoever holds it: its lease goes with the limit."""
+    with suppress(ObjectNotFound):
+        await client.delete_global_concurrency_limit_by_name(slot)
 
 
 def _path(name: str) -> Path:

@@ -137,6 +137,8 @@ class Gate:
             self._tasks.add(task)
             try:
                 await self._serve(part, client)
+            except asyncio.CancelledError:
+                pass  # the gate closes: nobody waits for this task but the gate
             finally:
                 self._tasks.discard(task)
                 del self._clients[client]

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import secrets
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -26,6 +27,9 @@ def main() -> int:
     sys.stderr.write(f"chaos, size {asked.size}: --seed {seed}\n")
     shutil.rmtree(asked.folder, ignore_errors=True)
     asked.folder.mkdir(parents=True)
+    # As for Ctrl-C: what was started is stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     report = asyncio.run(Campaign(Plan(SIZES[asked.size], seed), asked.folder.resolve(), asked.only).run())
     report.show(Console(width=None if sys.stdout.isatty() else 200))
     sys.stdout.write(f"{report.write(asked.folder)}\n")

@@ -72,7 +72,9 @@ class Outside:
         }
         self.here = PrefectServer(self.processes, folder, "here")
         self.elsewhere = PrefectServer(self.processes, folder, "elsewhere")
-        self.ask = httpx.AsyncClient(timeout=30, trust_env=False)
+        # No connection is kept: the double's server may close one just as it is used again.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        self.ask = httpx.AsyncClient(timeout=30, trust_env=False, limits=limits)
 
     async def start(self) -> None:
         """All at once: most of it is waiting for the two Prefects."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -301,6 +301,10 @@ class Limits:
 
     def __init__(self) -> None:
         self.freed: list[str] = []
+        self.taken_at: datetime | None = None
+
+    async def read_global_concurrency_limit_by_name(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(active_slots=int(self.taken_at is not None), updated=self.taken_at)
 
     async def delete_global_concurrency_limit_by_name(self, name: str) -> None:
         self.freed.append(name)
@@ -309,16 +313,22 @@ class Limits:
         assert limit == 1
 
 
-async def test_a_run_that_failed_is_not_taken_for_one_that_died(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Limits:
+    """The turnstile with stubs for all that it has of Prefect."""
     limits = Limits()
     context: AbstractAsyncContextManager[Limits] = nullcontext(limits)
     for name, stub in {
         "get_client": lambda: context,
         "concurrency": lambda *_, **__: nullcontext(),
         "get_current_settings": lambda: SimpleNamespace(home=tmp_path),
-        "get_run_logger": lambda: SimpleNamespace(info=print),
+        "get_run_logger": lambda: SimpleNamespace(info=print, warning=print),
     }.items():
         monkeypatch.setattr(flows.turnstile, name, stub)
+    return limits
+
+
+async def test_a_run_that_failed_is_not_taken_for_one_that_died(limits: Limits, tmp_path: Path) -> None:
     with pytest.raises(UnavailableError):
         async with flows.turnstile.one_at_a_time("openai-prod"):
             raise UnavailableError("503")
@@ -327,3 +337,26 @@ async def test_a_run_that_failed_is_not_taken_for_one_that_died(monkeypatch: pyt
     (tmp_path / "keyturn" / "openai-prod.lock").write_text("held")
     async with flows.turnstile.one_at_a_time("openai-prod"):
         assert limits.freed == ["keyturn-openai-prod"]
+
+
+async def test_a_slot_that_a_dead_server_has_forgotten_is_freed(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect's server was killed: it has forgotten whose slot it is, and counts it as taken for ever."""
+
+    @asynccontextmanager
+    async def concurrency(*_: object, **__: object) -> AsyncIterator[None]:
+        if not limits.freed:
+            raise TimeoutError
+        yield
+
+    monkeypatch.setattr(flows.turnstile, "concurrency", concurrency)
+    async with flows.turnstile.one_at_a_time("openai-prod"):
+        assert limits.freed == ["keyturn-openai-prod"]
+
+
+@pytest.mark.parametrize(("minutes", "taken"), [(59, True), (61, False)])
+async def test_whoever_looks_takes_a_slot_for_free_that_nobody_has_touched_for_an_hour(
+    minutes: int, taken: bool, limits: Limits
+) -> None:
+    limits.taken_at = datetime.now(UTC) - timedelta(minutes=minutes)
+    assert await flows.turnstile.is_taken("openai-prod") is taken
+    assert limits.freed == ([] if taken else ["keyturn-openai-prod"])
