@@ -254,7 +254,7 @@ def _not_ours(secret: SecretRef, label: str) -> MisconfiguredError:
 def _key(secret: SecretRef, answer: Mapping[str, Any]) -> HeldKey:
     """The key in an answer of GetSecretValue."""
     text, fault, material = answer.get("SecretString"), "", None
-    if text is None:
+    if not isinstance(text, str):
         raise MisconfiguredError(f"{secret} holds no text", remedy="write the key as SecretString")
     try:
         value = text if secret.field is None else field_text(text, secret.field)
