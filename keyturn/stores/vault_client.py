@@ -74,6 +74,10 @@ class ConnectionSettings(_Section):
     timeout: Duration = timedelta(seconds=15)
 
 
+class NotVaultError(MisconfiguredError):
+    """Something else answers in its place: what became of the request is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a request gave. `body`: the JSON object in it, empty where it has none that can be read."""
@@ -124,8 +128,8 @@ class VaultClient:
             answer = await self._send(method, path, body, headers, token)
         return self._judge(answer, method, path)
 
-    def not_vault(self) -> KeyturnError:
-        return MisconfiguredError(
+    def not_vault(self) -> NotVaultError:
+        return NotVaultError(
             f"what answers at {self._settings.address} does not speak Vault's API",
             remedy="check the address, and proxies and login pages in between",
         )
@@ -213,7 +217,7 @@ class VaultClient:
         match answer.status:
             case 204:
                 return answer
-            case 200 if answer.body and not answer.body.get("errors"):
+            case 200 if answer.body and not answer.body.get("errors") and isinstance(answer.body.get("data"), dict | None):
                 return answer
             case 404 if method != "GET" or isinstance(answer.body.get("errors"), list) or answer.data:
                 return answer

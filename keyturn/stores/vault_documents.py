@@ -35,7 +35,7 @@ from keyturn.json_object import UnreadableError, inside, mapping
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, SecretRef, Stage, VersionRef
 from keyturn.stores.vault_answers import custom_metadata, held_key, names, number_of, pairs
-from keyturn.stores.vault_client import Answer, VaultClient
+from keyturn.stores.vault_client import Answer, NotVaultError, VaultClient
 
 TRIES = 40  # against other writers of the same bundle: one of them succeeds in each round
 _REMEMBERED = 50  # tokens
@@ -207,6 +207,8 @@ class Documents:
             try:
                 await self._patch_notes(secret, encoded)
                 return
+            except NotVaultError:
+                raise
             except (DeniedError, MisconfiguredError):  # not granted, or something in between lets no PATCH through (405)
                 self._may_patch = False
         merged = {**await self._custom_metadata(secret), **encoded}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 
-from keyturn.testing.wire_faults import Blackhole, Fault, Half, Hostile, Reset, Slow, Truncated, hostile, refused
+from keyturn.testing.wire_faults import Blackhole, Fault, Half, Hostile, Instead, Reset, Slow, Truncated, hostile, refused
 from tests.chaos.scene import Case, Scene
 from tests.chaos.troubles import Do, Point, Refuse, Side, Strike, Wire
 
@@ -21,6 +21,7 @@ _ON_ANY_PART: Mapping[str, Callable[[], Fault]] = MappingProxyType(
         "truncated": Truncated,
         "blackhole": Blackhole,
         "slow": partial(Slow, _SOON),
+        "a page for a 404": partial(Instead, 404, {"Content-Type": "text/html"}, b"<html>not found</html>"),
         **{f"hostile {kind}": partial(hostile, kind) for kind in Hostile},
         **{f"hostile {kind}, done": partial(hostile, kind, done=True) for kind in Hostile},
     }
