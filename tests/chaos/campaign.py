@@ -23,7 +23,7 @@ from tests.chaos.troubles import Point
 from tests.chaos.watch import Watch
 from tests.chaos.world import World
 
-AT_ONCE = 6  # cases; more would make two cores slower than the time limits of the clients allow
+AT_ONCE = 8  # cases that do not wait; more would make two cores slower than the time limits of the clients allow
 _FRESH_AFTER = 10  # cases; then a person puts a new key into the secret
 
 

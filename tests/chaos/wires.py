@@ -90,4 +90,4 @@ def on_the_wire(point: Point, fault: str, times: int) -> Case:
         await scene.finish()
         return trouble.reached
 
-    return Case(f"{fault} x{times} at {point}", "wire", play)
+    return Case(f"{fault} x{times} at {point}", "wire", play, waits=True)
