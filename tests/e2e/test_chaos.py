@@ -1,0 +1,27 @@
+"""The small chaos run: whatever is done to a rotation, nothing is left over, lost or leaked. See docs/testing.md."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import ROOT
+
+pytestmark = pytest.mark.real
+
+
+@pytest.mark.timeout(1500)
+def test_every_fault_ends_with_one_key_that_works(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "tests.chaos", "--size", "ci", "--folder", str(tmp_path / "chaos")]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=1400, check=False)
+    told = done.stdout + done.stderr[-20_000:]
+    assert done.returncode == 0, told
+    report = json.loads((tmp_path / "chaos" / "report.json").read_text())
+    assert report["faulted_rotations"] >= 20, told
+    assert report["converged"] == report["faulted_rotations"]
+    for never in ("orphans", "outages", "lost_fields", "double_rolls", "leaked_bytes", "unexpected_errors"):
+        assert report[never] == 0, told
