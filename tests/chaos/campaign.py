@@ -12,6 +12,7 @@ from pathlib import Path
 from keyturn.testing.leaks import Leak, Needles, descendants, in_folder, in_processes
 from tests.chaos import hosts
 from tests.chaos.births import Nursery
+from tests.chaos.histories import played
 from tests.chaos.judge import Left
 from tests.chaos.outside import Outside
 from tests.chaos.plan import Plan
@@ -42,7 +43,7 @@ class Campaign:
         hosts.lead_to(hosts.DIRECT)
         try:
             await asyncio.gather(self.outside.start(), self.nursery.start())
-            await self._play_all()
+            await asyncio.gather(self._play_all(), self._play_histories())
             self._look_for_leaks()
         finally:
             await self.nursery.stop()
@@ -63,6 +64,15 @@ class Campaign:
         await asyncio.gather(*(self._play_in(world, self._chosen(world, cases)) for world, cases in (*bundles, *every)))
         await self._disaster(prefect_killed(self.outside), found)
         await self._disaster(vault_sealed(self.outside), {w: points for w, points in found.items() if w.uses("vault")})
+
+    async def _play_histories(self) -> None:
+        if not self.plan.size.examples or self.only:
+            return
+        try:
+            self.report.model_examples = await played(self.plan.size.examples, self.plan.seed)
+        except Exception as error:
+            self.report.model_fault = str(error)
+        self._say(f"histories of the model: {self.report.model_examples or self.report.model_fault}")
 
     def _wanted(self, shape: Shape) -> bool:
         return "@ " not in self.only or self.only.endswith(f"@ {shape.name}")

@@ -34,13 +34,16 @@ class Size:
     races: int
     bundles: int
     outages: int  # worlds that have a run under way when a shared part goes down
+    examples: int  # histories of the model; `make model` plays as many
 
 
 SIZES = {
     size.name: size
     for size in (
-        Size("ci", False, crashes=1, reads=0, overslept=0, leases=0, wire=1, races=0, bundles=1, outages=3),
-        Size("full", True, crashes=0, reads=8, overslept=3, leases=1, wire=16, races=3, bundles=3, outages=99),
+        Size("ci", False, crashes=1, reads=0, overslept=0, leases=0, wire=1, races=0, bundles=1, outages=3, examples=0),
+        Size(
+            "full", True, crashes=0, reads=8, overslept=3, leases=1, wire=16, races=3, bundles=3, outages=99, examples=5000
+        ),
     )
 }
 

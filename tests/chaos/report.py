@@ -31,13 +31,15 @@ _NEVER = ("orphans", "outages", "lost_fields", "double_rolls", "leaked_bytes", "
 
 @dataclass
 class Report:
-    """`leaks`: place -> bytes of key text that were found there."""
+    """`leaks`: place -> bytes of key text that were found there. `model_examples`: None where none were played to the end;
+    `model_fault`: what one of them found wrong."""
 
     seed: int
     size: str
     results: list[Result] = field(default_factory=list)
     leaks: dict[str, int] = field(default_factory=dict)
     model_examples: int | None = None
+    model_fault: str = ""
     seconds: int = 0
 
     def add(self, result: Result) -> None:
@@ -55,7 +57,11 @@ class Report:
     def is_well(self) -> bool:
         """Every faulted rotation has converged, and what must never happen has not; a case that was not reached too."""
         figures = self.figures
-        bad = any(figures[name] for name in _NEVER) or any(not result.converged for result in self.results)
+        bad = (
+            bool(self.model_fault)
+            or any(figures[name] for name in _NEVER)
+            or any(not result.converged for result in self.results)
+        )
         return not bad and figures["faulted_rotations"] > 0
 
     def write(self, folder: Path) -> Path:
@@ -70,6 +76,7 @@ class Report:
             "families": {name: {column: count(all_) for column, count in _COLUMNS} for name, all_ in self._families()},
             "violations": [self._violation(each) for each in self.results if each.left.facts or each.unexpected],
             "leaks": self.leaks,
+            "model_fault": self.model_fault,
             "not_reached_cases": [f"{each.case} @ {each.world}" for each in self.results if not each.met],
         }
 
@@ -95,5 +102,7 @@ class Report:
             console.print(f"{each['case']}\n  " + "\n  ".join(each["facts"]) + f"\n  {each['replay']}", markup=False)
         for place, count in self.leaks.items():
             console.print(f"leaked: {count} bytes in {place}", markup=False)
+        if self.model_fault:
+            console.print(f"the model: {self.model_fault}", markup=False)
         examples = "" if self.model_examples is None else f", {self.model_examples} examples of the model"
         console.print(f"leaked bytes: {sum(self.leaks.values())}{examples}, {self.seconds} s, seed {self.seed}")
