@@ -20,7 +20,7 @@ def is_of_aws(operation: str, answer: Any) -> bool:
     """Whether the fields of this answer that keyturn reads are there, and of their types."""
     if not isinstance(answer, dict) or _status(answer) != 200:
         return False
-    if operation not in _FIELDS and not _is_of_its_kind(answer):
+    if operation not in _FIELDS and not _bears_its_marks(answer):
         return False
     required, optional = _FIELDS.get(operation, ({}, {}))
     return all(name in answer and check(answer[name]) for name, check in required.items()) and all(
@@ -33,11 +33,16 @@ def _status(answer: Mapping[str, Any]) -> Any:
     return metadata.get("HTTPStatusCode") if isinstance(metadata, dict) else None
 
 
-def _is_of_its_kind(answer: Mapping[str, Any]) -> bool:
-    """For an answer with nothing in it to check, as that to a tag: the SDK takes any page with a 200 for one."""
-    headers = answer["ResponseMetadata"].get("HTTPHeaders")
+def _bears_its_marks(answer: Mapping[str, Any]) -> bool:
+    """For an answer with nothing in it to check, as that to a tag: the SDK takes any page with a 200 for one.
+
+    Source: AWS's JSON 1.1 protocol (Smithy): answers are of the type application/x-amz-json-1.1; AWS's own also have the
+    header x-amzn-RequestId, which the SDK gives as RequestId. One of the two is enough.
+    """
+    metadata = answer["ResponseMetadata"]
+    headers = metadata.get("HTTPHeaders")
     kind = headers.get("content-type") if isinstance(headers, dict) else None
-    return isinstance(kind, str) and kind.startswith("application/x-amz-json")
+    return bool(metadata.get("RequestId")) or (isinstance(kind, str) and kind.startswith("application/x-amz-json"))
 
 
 def _short(longest: int) -> Callable[[Any], bool]:

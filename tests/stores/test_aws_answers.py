@@ -14,7 +14,8 @@ from keyturn.stores.aws_tags import unpack
 from keyturn.stores.json_bundle import NotABundleError, field_text, is_bundle
 from tests.stores.test_aws_fuzz import DESCRIBED, IDS, JOURNAL, NAMED, WRITTEN, read
 
-OK = {"ResponseMetadata": {"HTTPStatusCode": 200}}
+OK: dict[str, Any] = {"ResponseMetadata": {"HTTPStatusCode": 200}}
+ITS_MARKS = ({"RequestId": "x"}, {"HTTPHeaders": {"content-type": "application/x-amz-json-1.1"}})
 NO_LABELS: list[Any] = [None, "x", [7], [None], [["x"]], [""], ["a1B2" * 65]]
 NO_KEYS: list[Any] = [None, 7, "", ["x"], " x"]
 LOOKS_LIKE_A_KEY = "sk-" + "a1B2c3" * 6
@@ -45,8 +46,6 @@ def named(value: Any) -> str:
         ("GetSecretValue", {**NAMED, "VersionId": IDS["current"], "SecretBinary": b"x"}),
         ("PutSecretValue", WRITTEN),
         ("UpdateSecretVersionStage", NAMED),
-        ("TagResource", {}),
-        ("UntagResource", {}),
     ],
     ids=named,
 )
@@ -55,8 +54,18 @@ def test_what_aws_answers_is_taken(operation: str, answer: dict[str, Any]) -> No
     for status in (201, 204, 300, None):
         assert not is_of_aws(operation, {**answer, "ResponseMetadata": {"HTTPStatusCode": status}})
     assert not is_of_aws(operation, answer)
-    assert operation.endswith("Resource") or not is_of_aws(operation, {**answer, **OK, "ARN": None})
-    assert operation.endswith("Resource") or not is_of_aws(operation, OK), "a 200 of whatever stands in between"
+    assert not is_of_aws(operation, {**answer, **OK, "ARN": None})
+    assert not is_of_aws(operation, OK), "a 200 of whatever stands in between"
+
+
+@pytest.mark.parametrize("operation", ["TagResource", "UntagResource"])
+def test_an_answer_that_says_nothing_is_known_by_its_headers(operation: str) -> None:
+    for marks in ITS_MARKS:
+        assert is_of_aws(operation, {"ResponseMetadata": {"HTTPStatusCode": 200, **marks}})
+        assert not is_of_aws(operation, {"ResponseMetadata": {"HTTPStatusCode": 204, **marks}})
+    assert not is_of_aws(operation, OK)
+    for kind in (None, 7, "text/html", "application/json"):
+        assert not is_of_aws(operation, {"ResponseMetadata": {"HTTPStatusCode": 200, "HTTPHeaders": {"content-type": kind}}})
 
 
 @pytest.mark.parametrize(

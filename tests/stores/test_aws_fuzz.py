@@ -7,6 +7,7 @@ import json
 import secrets
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -77,6 +78,9 @@ VERBS: dict[str, Call] = {
 }
 
 
+AWSS = (("content-type", "application/x-amz-json-1.1"),)
+
+
 class Server:
     """An AWS with one whole secret and one bundle, that answers properly but for what it is told otherwise."""
 
@@ -103,7 +107,7 @@ class Server:
             name = f"{operation} {asked.get('VersionId', IDS['current'])}" if operation == "GetSecretValue" else operation
             if answer is not None and place == name:
                 return answer.raw
-            return said(self.proper(operation, asked, secret)).raw
+            return replace(said(self.proper(operation, asked, secret)), headers=AWSS).raw
 
         self.wire.answer = answered
         ask = partial(self._runner.run, VERBS[verb](self.store, secret))
