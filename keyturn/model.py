@@ -77,6 +77,14 @@ class HeldKey:
     material: KeyMaterial
 
 
+def meant(held: Mapping[Stage, HeldKey], version: VersionRef) -> HeldKey | None:
+    """What a promote of this version makes CURRENT; None: it is held by no stage, or not as the staging that was seen."""
+    for stage in (Stage.PENDING, Stage.PREVIOUS):
+        if stage in held and stage.is_meant(held[stage].version, version):
+            return held[stage]
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class KeyRef:
     """A key at the provider, without its text.

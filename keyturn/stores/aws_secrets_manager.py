@@ -31,14 +31,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from keyturn.errors import ConflictError, NotFoundError, PermanentError, UnavailableError
 from keyturn.material import KeyMaterial
-from keyturn.model import Finding, HeldKey, SecretRef, Stage, VersionRef
+from keyturn.model import Finding, HeldKey, SecretRef, Stage, VersionRef, meant
 from keyturn.references import Resolver
 from keyturn.stores import aws_tags
 from keyturn.stores.aws_client import AWSSettings, SecretsManagerClient
@@ -67,7 +66,6 @@ ACTIONS = (
     "secretsmanager:UntagResource",  # annotate
 )
 _TURNS = 20
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,2}")  # as annotate writes it: `007` is somebody else's
 _DESCRIBE, _GET, _PUT, _MOVE, _TAG, _UNTAG = ACTIONS
 
 
@@ -185,7 +183,7 @@ class AWSSecretsManager:
                 f"{secret}: CURRENT is neither the version to promote nor the one to replace",
                 remedy="somebody changed it: look at its stages, and rotate from there",
             )
-        key = world.find(version)
+        key = meant(world.held, version)
         if key is None:
             raise ConflictError(f"{secret}: no stage holds the version to promote", remedy="stage it under a new token")
         if version.fingerprint in world.barred:
@@ -270,22 +268,21 @@ class AWSSecretsManager:
         return all([await self._versions.move(secret, label, world.labels[label], None) for label in labels])
 
     async def annotate(self, secret: SecretRef, notes: Mapping[str, str | None]) -> None:
-        """AWS compares nothing here: of two workers that annotate one value at the same time, the later one's set stays."""
+        """AWS compares nothing here: of two workers that annotate one value at the same time, the later one's set stays.
+
+        Each of the notes that are APART has a tag of its own, and is touched by nobody else.
+        """
         prefix = _tag_prefix(secret)
         async with self._turns[secret.path]:
-            tags = await self._tags(secret)
-            merged = {**aws_tags.unpack(_values(tags, prefix)), **notes}
-            kept = {key: value for key, value in merged.items() if value is not None}
-            wanted = {f"{prefix}{number}": value for number, value in enumerate(aws_tags.pack(kept))}
-            changed = [{"Key": key, "Value": value} for key, value in wanted.items() if tags.get(key) != value]
-            surplus = [key for key in tags if _is_ours(key, prefix) and key not in wanted]
+            changed, surplus = aws_tags.changes(await self._tags(secret), notes)
             if changed:
-                await self._client.call("TagResource", secret, Tags=changed)
+                tags = [{"Key": f"{prefix}{name}", "Value": text} for name, text in changed.items()]
+                await self._client.call("TagResource", secret, Tags=tags)
             if surplus:
-                await self._client.call("UntagResource", secret, TagKeys=surplus)
+                await self._client.call("UntagResource", secret, TagKeys=[f"{prefix}{name}" for name in surplus])
 
     async def annotations(self, secret: SecretRef) -> Mapping[str, str]:
-        return aws_tags.unpack(_values(await self._tags(secret), _tag_prefix(secret)))
+        return aws_tags.notes_of(await self._tags(secret))
 
     async def preflight(self, secret: SecretRef) -> Sequence[Finding]:
         """Raises RetryableError where AWS does not answer; whatever else is wrong is a finding."""
@@ -308,7 +305,9 @@ class AWSSecretsManager:
         await self._client.aclose()
 
     async def _tags(self, secret: SecretRef) -> dict[str, str]:
-        return {tag["Key"]: tag.get("Value", "") for tag in (await self._versions.describe(secret)).get("Tags", [])}
+        """Those of this value, without their prefix."""
+        prefix, tags = _tag_prefix(secret), (await self._versions.describe(secret)).get("Tags", [])
+        return {tag["Key"].removeprefix(prefix): tag.get("Value", "") for tag in tags if tag["Key"].startswith(prefix)}
 
     async def _wait_for_replicas(self, secret: SecretRef) -> None:
         """Until every region of `replicas` says InSync: the most that AWS tells without asking the region itself."""
@@ -349,12 +348,7 @@ def _tag_prefix(secret: SecretRef) -> str:
 
 
 def _is_ours(key: str, prefix: str) -> bool:
-    return key.startswith(prefix) and _NUMBER.fullmatch(key.removeprefix(prefix)) is not None
-
-
-def _values(tags: Mapping[str, str], prefix: str) -> list[str]:
-    numbers = sorted(int(key.removeprefix(prefix)) for key in tags if _is_ours(key, prefix))
-    return [tags[f"{prefix}{number}"] for number in numbers]
+    return key.startswith(prefix) and aws_tags.is_ours(key.removeprefix(prefix))
 
 
 def _replica_states(description: Mapping[str, Any]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from keyturn.errors import ConflictError, NotFoundError
 from keyturn.material import KeyMaterial
-from keyturn.model import Finding, HeldKey, SecretRef, Stage, VersionRef
+from keyturn.model import Finding, HeldKey, SecretRef, Stage, VersionRef, meant
 
 _NO_VALUE = ""  # in the place of a fingerprint, which has digits: equal to no value's
 
@@ -76,15 +76,14 @@ class MemoryStore:
         beside = self._at(secret)
         if version in beside.barred:
             raise ConflictError(f"{secret}: the version to promote is barred", remedy="its key is being revoked: rotate")
-        for stage in (Stage.PENDING, Stage.PREVIOUS):
-            if stage in held and stage.is_meant(held[stage].version, version):
-                self._write(secret, held[stage].material)
-                beside.previous = current
-                beside.barred -= {current.version}
-                if stage is Stage.PENDING:
-                    beside.pending = None
-                return
-        raise ConflictError(f"{secret}: the version to promote is held by no stage")
+        key = meant(held, version)
+        if key is None:
+            raise ConflictError(f"{secret}: the version to promote is held by no stage")
+        self._write(secret, key.material)
+        beside.previous = current
+        beside.barred -= {current.version}
+        if key is held.get(Stage.PENDING):
+            beside.pending = None
 
     async def bar(self, secret: SecretRef, version: VersionRef) -> None:
         if self._current(secret).version == version:

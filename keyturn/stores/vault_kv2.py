@@ -31,7 +31,7 @@ from typing import ClassVar
 
 from keyturn.errors import ConflictError, KeyturnError, NotFoundError, PermanentError
 from keyturn.material import KeyMaterial
-from keyturn.model import Finding, HeldKey, SecretRef, Stage, VersionRef
+from keyturn.model import Finding, HeldKey, SecretRef, Stage, VersionRef, meant
 from keyturn.references import Resolver
 from keyturn.stores.vault_client import ConnectionSettings, Mount, VaultClient, stanza
 from keyturn.stores.vault_documents import TRIES, Beside, Documents, Seen, crowded
@@ -156,7 +156,7 @@ class VaultKV2:
                     f"{secret} was changed meanwhile: it is {now.version.fingerprint}, and not {replacing.fingerprint}",
                     remedy="find out who changed it, then start the rotation again",
                 )
-            key = seen.find(version)
+            key = meant(seen.held, version)
             if key is None:
                 raise ConflictError(f"{secret}: no stage holds the version {version.fingerprint}")
             if version.fingerprint in seen.beside.barred:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 
 from keyturn.errors import ConflictError
 from keyturn.material import KeyMaterial
 from keyturn.model import SecretRef, Stage
-from keyturn.ports import SecretStore
+from keyturn.ports import APART, SecretStore
 from keyturn.testing.store_scene import OTHER_FIELDS, Place, StoreScene, as_json, new_key, new_token
 
 
@@ -101,3 +102,14 @@ class StoreRaces(StoreScene):
         await asyncio.gather(*(turn((bundle.store, second_store)[n % 2], name) for n, name in enumerate(names)))
         fields = await self.read_bundle(bundle.secret.path)
         assert as_json(fields) == as_json({**bundle.others, **{name: key.reveal() for name, key in keys.items()}})
+
+    async def test_notes_that_stand_apart_outlive_what_others_write(self, place: Place, second_store: SecretStore) -> None:
+        """Which key a value is: lost, that key would never be revoked."""
+        keys = {f"{APART}{letter}": f"svc_{letter}" for letter in "abcdefghij"}
+        for _ in range(3):
+            stores = itertools.cycle((place.store, second_store))
+            each = [{name: text, "attempt": "1", "reason": "manual"} for name, text in keys.items()]
+            await asyncio.gather(*(next(stores).annotate(place.secret, note) for note in each))
+            assert (await place.store.annotations(place.secret)).items() >= keys.items()
+            await asyncio.gather(*(next(stores).annotate(place.secret, {name: None, "attempt": None}) for name in keys))
+            assert not [name for name in await place.store.annotations(place.secret) if name.startswith(APART)]

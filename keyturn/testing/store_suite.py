@@ -248,6 +248,17 @@ class StoreSuite(StoreRaces, StoreSpending, StoreBarring):
         await refused(place.store.promote(place.secret, unknown, old), ConflictError, place.value)
         assert await place.store.stages(place.secret) == {Stage.CURRENT: old}
 
+    async def test_promote_refuses_a_value_that_was_given_up_and_staged_anew(self, place: Place) -> None:
+        """Who was stalled since the first staging does not promote what the second one is about to prove."""
+        key, old = new_key(), (await place.store.current(place.secret)).version
+        first = await place.store.stage(place.secret, key, new_token())
+        await place.store.discard(place.secret, first)
+        second = await place.store.stage(place.secret, key, new_token())
+        await refused(place.store.promote(place.secret, first, old), ConflictError, key)
+        assert await place.store.stages(place.secret) == {Stage.CURRENT: old, Stage.PENDING: second}
+        await place.store.promote(place.secret, second, old)
+        assert await place.store.stages(place.secret) == {Stage.CURRENT: second, Stage.PREVIOUS: old}
+
     async def test_promoting_previous_is_the_rollback(self, place: Place) -> None:
         new, old = await self.rotate(place)
         await place.store.promote(place.secret, old, new)

@@ -46,7 +46,11 @@ class PrefectServer:
         return self._processes.start(f"prefect-{self.name}", program, env=self.environ)
 
     def wait(self, process: subprocess.Popen[bytes]) -> None:
-        wait_for_http(f"{self.url}/api/health", seconds=READY_SECONDS, process=process)
+        try:
+            wait_for_http(f"{self.url}/api/health", seconds=READY_SECONDS, process=process)
+        except RuntimeError as error:
+            told = (self._processes.logs / f"prefect-{self.name}.log").read_text()
+            raise RuntimeError(f"{error}; it said: {told[-2000:]}") from error
 
     def kill(self) -> None:
         process = self._processes.running[f"prefect-{self.name}"]

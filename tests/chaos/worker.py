@@ -145,7 +145,7 @@ class Worker:
             **self._server.environ,
             "PREFECT_HOME": str(self._home),
             "PREFECT_API_URL": f"{self.gate.url('prefect')}/api",
-            "PREFECT_API_REQUEST_TIMEOUT": "5",
+            "PREFECT_API_REQUEST_TIMEOUT": "15",
             VARIABLE: host,
         }
 

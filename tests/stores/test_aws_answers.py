@@ -9,8 +9,7 @@ import pytest
 
 from keyturn.stores.aws_answers import is_of_aws
 from keyturn.stores.aws_journal import Journal
-from keyturn.stores.aws_secrets_manager import _values
-from keyturn.stores.aws_tags import unpack
+from keyturn.stores.aws_tags import changes, is_ours, notes_of, unpack
 from keyturn.stores.json_bundle import NotABundleError, field_text, is_bundle
 from tests.stores.test_aws_fuzz import DESCRIBED, IDS, JOURNAL, NAMED, WRITTEN, read
 
@@ -111,10 +110,21 @@ def test_a_bundle_that_is_nested_without_end_is_none() -> None:
             field_text(text, "a")
 
 
-def test_a_tag_with_another_number_than_we_write_is_not_ours() -> None:
+def test_a_tag_with_another_name_than_we_write_is_not_ours() -> None:
     """`keyturn:007` was looked up as `keyturn:7`, and its secret could not be rotated."""
-    others = {"keyturn:007": "a", "keyturn:\u0663": "b", "keyturn:1000": "c", "keyturn:": "d", "keyturn:-1": "e"}
-    assert _values({**others, "keyturn:1": "second", "keyturn:0": "first"}, "keyturn:") == ["first", "second"]
+    names = ("007", "\u0663", "1000", "", "-1", "key_", "key_7", "key_A", "key_" + "a" * 21, "KEY_a", "attempt")
+    theirs = dict.fromkeys(names, ".a.")
+    assert not any(is_ours(name) for name in names)
+    assert notes_of({**theirs, "1": "second", "0": "2.attempt:1:1 .", "key_a": ".svc_1."}) == {
+        "attempt": "1",
+        "key_a": "svc_1",
+    }
+    assert changes(theirs, {"key_a": None}) == ({}, [])
+
+
+@pytest.mark.parametrize("text", ["", ".", "svc_1", ".svc_1", ".svc\u00e9_1.", ".svc\n_1."])
+def test_a_tag_apart_that_was_changed_by_hand_is_no_note(text: str) -> None:
+    assert notes_of({"key_a": text}) == {}
 
 
 @pytest.mark.parametrize("value", ["9" * 5000 + ".x", "\u0663.attempt:1:1 .", "1", "x.", ".", ""])

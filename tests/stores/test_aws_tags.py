@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 import string
+import uuid
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.stores.aws_tags import MOST, pack, unpack
+from keyturn.journal import Journal, notes, words
+from keyturn.stores.aws_tags import MOST, changes, notes_of, pack, unpack
 
 ALPHABET = string.ascii_letters + string.digits + " _.:/=+@-"
 KEYS = st.text(string.ascii_lowercase + "_", min_size=1, max_size=24)
@@ -33,10 +38,45 @@ def test_twelve_notes_of_full_length_need_eight_tags() -> None:
     assert len(pack({f"{letter * 24}": "x" * 120 for letter in string.ascii_lowercase[:12]})) == 8
 
 
+APART = st.dictionaries(
+    st.text(string.ascii_lowercase + "_", min_size=1, max_size=20).map("key_".__add__), st.text(ALPHABET, max_size=120)
+)
+
+
+def done(tags: dict[str, str], notes: Mapping[str, str | None]) -> dict[str, str]:
+    changed, surplus = changes(tags, notes)
+    return {name: text for name, text in {**tags, **changed}.items() if name not in surplus}
+
+
+@given(NOTES, APART, APART)
+def test_who_writes_other_notes_touches_no_tag_apart(
+    others: dict[str, str], first: dict[str, str], second: dict[str, str]
+) -> None:
+    tags = done({}, first)
+    assert notes_of(tags) == first
+    changed, surplus = changes({}, {**others, **second})  # by a look that saw nothing of the first
+    tags = {name: text for name, text in {**tags, **changed}.items() if name not in surplus}
+    assert notes_of(tags) == {**others, **first, **second}
+    assert notes_of(done(tags, dict.fromkeys(second))) == {
+        name: text for name, text in {**others, **first}.items() if name not in second
+    }
+
+
 def test_notes_of_bad_times_fit_into_what_preflight_counts_on() -> None:
-    notes = {letter * 20: "x" * 55 for letter in string.ascii_lowercase[:14]}
-    assert sum(len(key) + len(text) for key, text in notes.items()) == 1050
-    assert len(pack(notes)) == MOST
+    """As long as they get: it has failed, it is parked, and three keys are known."""
+    times = {each.name for each in fields(Journal) if each.name.endswith(("_at", "_after"))} | {"watched_from"}
+    written = notes(
+        about="0" * 16,
+        rotation=str(uuid.uuid4()),
+        reason="scheduled",
+        **dict.fromkeys(("pending_fingerprint", "current_fingerprint", "back_from"), "0" * 16),
+        **dict.fromkeys(times, datetime(2026, 1, 1, tzinfo=UTC)),
+        **dict.fromkeys(("attempt", "failures"), 10),
+        **dict.fromkeys(("failure", "parked"), words("x" * 200)),
+        keys={str(number) * 16: "key_" + "z" * 40 for number in range(3)},
+    )
+    assert {name for name in written if not name.startswith("key_")} == {each.name for each in fields(Journal)} - {"keys"}
+    assert len(done({}, written)) == MOST
 
 
 @given(NOTES, NOTES)

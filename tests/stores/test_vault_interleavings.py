@@ -39,6 +39,7 @@ KEYS = {name: new_key() for name in ("old", "new", "newer", "older")}
 OLD, NEW, NEWER, OLDER = KEYS.values()
 NAMES = {key.reveal(): name for name, key in KEYS.items()}
 FINGERPRINTS = {name: key.fingerprint() for name, key in KEYS.items()}
+TOKENS = {key.fingerprint(): new_token() for key in KEYS.values()}
 
 
 def name_of(key: KeyMaterial) -> str:
@@ -46,7 +47,8 @@ def name_of(key: KeyMaterial) -> str:
 
 
 def version(key: KeyMaterial) -> VersionRef:
-    return VersionRef("any", key.fingerprint())
+    """As it was staged in the beginning."""
+    return VersionRef(TOKENS[key.fingerprint()], key.fingerprint())
 
 
 class KV2:
@@ -158,7 +160,7 @@ def start() -> Mapping[str, tuple[int, dict[str, Any]]]:
     Client.server = server = KV2()
     server.documents[MAIN] = (1, {"OPENAI_API_KEY": OLDER.reveal(), "OTHER": "kept"})
     for key, current in ((OLD, OLDER), (NEW, None)):
-        staged = alone(store().stage(SECRET, key, new_token()))
+        staged = alone(store().stage(SECRET, key, TOKENS[key.fingerprint()]))
         if current is not None:
             alone(store().promote(SECRET, staged, version(current)))
     assert server.view() == {Stage.CURRENT: "old", Stage.PENDING: "new", Stage.PREVIOUS: "older"}
