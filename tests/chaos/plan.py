@@ -40,7 +40,7 @@ class Size:
 SIZES = {
     size.name: size
     for size in (
-        Size("ci", False, crashes=1, reads=0, overslept=0, leases=0, wire=1, races=0, bundles=1, outages=3, examples=0),
+        Size("ci", False, crashes=1, reads=0, overslept=0, leases=0, wire=1, races=0, bundles=0, outages=1, examples=0),
         Size(
             "full", True, crashes=0, reads=8, overslept=3, leases=1, wire=16, races=3, bundles=3, outages=99, examples=5000
         ),

@@ -20,7 +20,7 @@ from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, SecretRef, Stage, VersionRef
 from keyturn.quiet import hold_vendor_loggers
 from keyturn.references import resolver
-from keyturn.stores import aws_client
+from keyturn.stores import aws_client, aws_secrets_manager
 from keyturn.stores.aws_journal import Journal
 from keyturn.stores.aws_secrets_manager import AWSSecretsManager
 from tests.hostile import Answer, answers, changed, fuzz, quietly, said, tells
@@ -129,7 +129,9 @@ class Server:
 def server() -> Iterator[Server]:
     hold_vendor_loggers()
     with pytest.MonkeyPatch.context() as patch, asyncio.Runner() as runner, Wire(lambda request: b"") as wire:
-        patch.setattr(aws_client, "_ATTEMPTS", 1)  # what the SDK repeats, and the pauses between, are not tried here
+        # What is repeated, by the SDK and by the store, is not tried here, nor are the pauses between.
+        patch.setattr(aws_client, "_ATTEMPTS", 1)
+        patch.setattr(aws_secrets_manager, "_TURNS", 3)
         yield Server(wire, runner)
 
 
