@@ -20,5 +20,5 @@ path "secret/data/litellm/providers" { capabilities = ["read", "update"] }
 # What is not served: one document per value.
 path "secret/data/keyturn/litellm/providers/*" { capabilities = ["create", "read", "update"] }
 
-# The notes beside it. Without "patch" two workers that set different notes at the same moment may lose one.
+# The notes beside it. By "patch" Vault merges them: two workers that write at the same moment lose none.
 path "secret/metadata/keyturn/litellm/providers/*" { capabilities = ["create", "read", "update", "patch"] }

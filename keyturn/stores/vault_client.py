@@ -74,10 +74,6 @@ class ConnectionSettings(_Section):
     timeout: Duration = timedelta(seconds=15)
 
 
-class NotVaultError(MisconfiguredError):
-    """Something else answers in its place: what became of the request is not known."""
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a request gave. `body`: the JSON object in it, empty where it has none that can be read."""
@@ -128,8 +124,8 @@ class VaultClient:
             answer = await self._send(method, path, body, headers, token)
         return self._judge(answer, method, path)
 
-    def not_vault(self) -> NotVaultError:
-        return NotVaultError(
+    def not_vault(self) -> KeyturnError:
+        return MisconfiguredError(
             f"what answers at {self._settings.address} does not speak Vault's API",
             remedy="check the address, and proxies and login pages in between",
         )

@@ -35,7 +35,7 @@ from keyturn.json_object import UnreadableError, inside, mapping
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, SecretRef, Stage, VersionRef
 from keyturn.stores.vault_answers import custom_metadata, held_key, names, number_of, pairs
-from keyturn.stores.vault_client import Answer, NotVaultError, VaultClient
+from keyturn.stores.vault_client import Answer, VaultClient
 
 TRIES = 40  # against other writers of the same bundle: one of them succeeds in each round
 _REMEMBERED = 50  # tokens
@@ -120,7 +120,6 @@ class Documents:
         self._vault = vault
         self._mount = mount
         self._staging_prefix = staging_prefix
-        self._may_patch = True  # until it is refused
 
     async def look(self, secret: SecretRef) -> Seen:
         """Both documents at one instant: the main one did not move while the other was read."""
@@ -201,20 +200,13 @@ class Documents:
         await self._write(self.metadata_path(secret), {"max_versions": 1})
 
     async def annotate(self, secret: SecretRef, notes: Mapping[str, str | None]) -> None:
-        """Merged by the server (PATCH) where that is granted, else read, merged here and written."""
+        """Merged by the server (PATCH): read, merged here and written, they would take others' notes with them."""
         encoded = {key: (value or _EMPTY_NOTE) if value is not None else None for key, value in notes.items()}
-        if self._may_patch:
-            try:
-                await self._patch_notes(secret, encoded)
-                return
-            except NotVaultError:
-                raise
-            except (DeniedError, MisconfiguredError):  # not granted, or something in between lets no PATCH through (405)
-                self._may_patch = False
-        merged = {**await self._custom_metadata(secret), **encoded}
+        if await self._patch(secret, encoded):
+            return
         await self.make_beside(secret)
-        kept = {key: value for key, value in merged.items() if value is not None}
-        await self._write(self.metadata_path(secret), {"custom_metadata": kept})
+        if not await self._patch(secret, encoded):
+            raise crowded(secret)  # somebody deletes it while we write
 
     async def annotations(self, secret: SecretRef) -> dict[str, str]:
         found = await self._custom_metadata(secret)
@@ -234,14 +226,14 @@ class Documents:
             raise MisconfiguredError(f"{self._mount}/ is not there to be written to", remedy="check mount in keyturn.yaml")
         return answer
 
-    async def _patch_notes(self, secret: SecretRef, notes: Mapping[str, str | None]) -> None:
+    async def _patch(self, secret: SecretRef, notes: Mapping[str, str | None]) -> bool:
         path, kind = self.metadata_path(secret), {"Content-Type": "application/merge-patch+json"}
-        answer = await self._vault.request("PATCH", path, {"custom_metadata": notes}, kind)
-        if answer.status == 404:
-            await self.make_beside(secret)
+        try:
             answer = await self._vault.request("PATCH", path, {"custom_metadata": notes}, kind)
-            if answer.status == 404:
-                raise crowded(secret)  # somebody deletes it while we write
+        except MisconfiguredError:
+            await self.require_v2()  # KV v1 knows no PATCH
+            raise
+        return answer.status != 404
 
     async def _custom_metadata(self, secret: SecretRef) -> dict[str, str]:
         answer = await self._vault.request("GET", self.metadata_path(secret))

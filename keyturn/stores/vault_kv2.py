@@ -38,7 +38,7 @@ from keyturn.stores.vault_documents import TRIES, Beside, Documents, Seen, crowd
 
 _MAIN_NEEDS = ("read", "update")
 _BESIDE_NEEDS = ("create", "read", "update")
-_NOTES_WISH = (*_BESIDE_NEEDS, "patch")  # wished for: without it notes are merged here, and two workers may lose one
+_NOTES_NEEDS = (*_BESIDE_NEEDS, "patch")
 
 
 # For people: where the two documents of vault_documents are.
@@ -50,7 +50,7 @@ _METADATA = "<mount>/metadata/<staging_prefix>/<path>/<field>"
 def policy(path: str, mount: str = "secret", staging_prefix: str = "keyturn") -> str:
     """The least that keyturn needs for every value at `path`, as the text of a policy: see deployments/vault-policy.hcl."""
     beside = f"{staging_prefix}/{path}/*"
-    rules = ((f"data/{path}", _MAIN_NEEDS), (f"data/{beside}", _BESIDE_NEEDS), (f"metadata/{beside}", _NOTES_WISH))
+    rules = ((f"data/{path}", _MAIN_NEEDS), (f"data/{beside}", _BESIDE_NEEDS), (f"metadata/{beside}", _NOTES_NEEDS))
     return "".join(f"{stanza(f'{mount}/{where}', needs)}\n" for where, needs in rules)
 
 
@@ -194,7 +194,7 @@ class VaultKV2:
         raise crowded(secret)
 
     async def annotate(self, secret: SecretRef, notes: Mapping[str, str | None]) -> None:
-        """Needs `create`, `read` and `update`, or better `patch`, on the second document's metadata."""
+        """Needs `create`, `update` and `patch` on the second document's metadata."""
         await self._documents.annotate(secret, notes)
 
     async def annotations(self, secret: SecretRef) -> Mapping[str, str]:
@@ -221,7 +221,7 @@ class VaultKV2:
         wanted = {
             self._documents.main_path(secret): _MAIN_NEEDS,
             self._documents.beside_path(secret): _BESIDE_NEEDS,
-            self._documents.metadata_path(secret): _BESIDE_NEEDS,
+            self._documents.metadata_path(secret): _NOTES_NEEDS,
         }
         try:
             answer = await self._vault.request("POST", "sys/capabilities-self", {"paths": list(wanted)})

@@ -18,6 +18,7 @@ import httpx
 
 from keyturn.testing.embedded import READY_SECONDS, REGION, beside
 from keyturn.testing.openbao import OpenBao
+from keyturn.testing.postgres import Postgres
 from keyturn.testing.processes import Processes, free_port, wait_for_http
 from tests.chaos.hosts import DIRECT
 
@@ -26,11 +27,15 @@ _UNSIGNED = "AWS4-HMAC-SHA256 Credential=driver/20250101/{}/secretsmanager/aws4_
 
 
 class PrefectServer:
-    """One server with its database. It can be killed, and started again where it was."""
+    """One server over a PostgreSQL of its own. It can be killed, and started again where it was.
+
+    Not over SQLite: with a dozen runs at once its writers wait for each other for a minute and more.
+    """
 
     def __init__(self, processes: Processes, folder: Path, name: str) -> None:
         self.name = name
         self._processes = processes
+        self._postgres: Postgres | None = None
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self.environ = {
@@ -39,6 +44,22 @@ class PrefectServer:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
         }
+
+    def create_database(self) -> None:
+        self._postgres = Postgres(self._processes, f"postgres-{self.name}")
+        self.environ["PREFECT_API_DATABASE_CONNECTION_URL"] = self._postgres.url
+
+    @property
+    def data(self) -> Path:
+        """What its database has on disk."""
+        if self._postgres is None:
+            raise RuntimeError("there is no database yet")
+        self._postgres.execute("CHECKPOINT")
+        return self._postgres.folder / "data"
+
+    def remove(self) -> None:
+        if self._postgres is not None:
+            self._postgres.remove()
 
     def start(self) -> subprocess.Popen[bytes]:
         program: list[str | Path] = [beside("prefect"), "server", "start", "--no-ui"]
@@ -82,6 +103,8 @@ class Outside:
 
     async def start(self) -> None:
         """All at once: most of it is waiting for the two Prefects."""
+        for server in (self.here, self.elsewhere):
+            await asyncio.to_thread(server.create_database)
         started = [(server, server.start()) for server in (self.here, self.elsewhere)]
         self._start_provider()
         self._start_aws()
@@ -94,6 +117,8 @@ class Outside:
     async def stop(self) -> None:
         await self.ask.aclose()
         self.processes.stop()
+        for server in (self.here, self.elsewhere):
+            server.remove()
 
     def _start_provider(self) -> None:
         self.provider_port = free_port()

@@ -71,6 +71,8 @@ class Plan:
         return [*chosen, chance.choice(OVERLAPPING)]
 
     def bundles(self) -> list[tuple[Shape, list[Case]]]:
+        if not self.size.bundles:
+            return []
         chance = self.chance("bundles")
         shapes = BUNDLES if self.size.whole else (chance.choice(BUNDLES),)
         return [(shape, [all_at_once(n + 1) for n in range(self.size.bundles)]) for shape in shapes]

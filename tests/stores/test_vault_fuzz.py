@@ -77,7 +77,7 @@ VERBS: dict[str, tuple[Call, tuple[str, ...]]] = {
     "spend": (lambda vault: vault.spend(SECRET, "new-token"), ("main", "beside", "write beside")),
     "promote": (lambda vault: vault.promote(SECRET, PENDING, CURRENT), ("main", "beside", "write beside", "write main")),
     "discard": (lambda vault: vault.discard(SECRET, PENDING), ("main", "beside", "write beside", "write main")),
-    "annotate": (lambda vault: vault.annotate(SECRET, {"attempt": "2", "gone": None}), ("notes", "patch", "write metadata")),
+    "annotate": (lambda vault: vault.annotate(SECRET, {"attempt": "2", "gone": None}), ("patch", "write metadata")),
     "annotations": (lambda vault: vault.annotations(SECRET), ("notes",)),
     "preflight": (lambda vault: vault.preflight(SECRET), ("main", "mount", "may")),
 }
