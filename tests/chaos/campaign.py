@@ -61,7 +61,9 @@ class Campaign:
             (world, self.plan.cases(world.name, number, len(worlds), points))
             for number, (world, points) in enumerate(found.items())
         ]
-        await asyncio.gather(*(self._play_in(world, self._chosen(world, cases)) for world, cases in (*bundles, *every)))
+        chosen = [(world, self._chosen(world, cases)) for world, cases in (*bundles, *every)]
+        self._say(f"{sum(len(cases) for _, cases in chosen)} cases, and the outages")
+        await asyncio.gather(*(self._play_in(world, cases) for world, cases in chosen))
         await self._disaster(vault_sealed(self.outside), {w: points for w, points in found.items() if w.uses("vault")})
         # Last: a Prefect that was killed has forgotten who holds its slots, and the next run of each would wait for that.
         await self._disaster(prefect_killed(self.outside), found)

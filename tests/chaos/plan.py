@@ -22,14 +22,15 @@ _TIMES = (1, 1, 3, 20)  # how many calls meet a fault on the wire
 @dataclass(frozen=True, slots=True)
 class Size:
     """`whole`: the crash matrix of every effect; else `crashes` of them in each world, killed and stalled. The rest: how
-    many of each kind in each world, of `bundles` and `outages` in all."""
+    many of each kind in each world, of `bundles` and `outages` in all. `before`: kills before an effect, beside those after
+    each (in between a run only reads)."""
 
     name: str
     whole: bool
     crashes: int
+    before: int
     reads: int
     overslept: int
-    leases: int
     wire: int
     races: int
     bundles: int
@@ -40,12 +41,16 @@ class Size:
 SIZES = {
     size.name: size
     for size in (
-        Size("ci", False, crashes=1, reads=0, overslept=0, leases=0, wire=1, races=0, bundles=0, outages=1, examples=0),
+        Size("ci", False, crashes=1, before=0, reads=0, overslept=0, wire=1, races=0, bundles=0, outages=1, examples=0),
         Size(
-            "full", True, crashes=0, reads=8, overslept=3, leases=1, wire=16, races=3, bundles=3, outages=99, examples=5000
+            "full", True, crashes=0, before=4, reads=3, overslept=2, wire=14, races=2, bundles=1, outages=99, examples=5000
         ),
     )
 }
+
+
+def _either(chance: Random) -> Side:
+    return chance.choice(list(Side))
 
 
 class Plan:
@@ -84,30 +89,33 @@ class Plan:
         core = [point for point in effects if point.kind not in _ASIDE]
         aside = [point for point in effects if point.kind in _ASIDE]
         if self.size.whole:
+            cases = [
+                make(point, side) for point in core for make, side in ((killed, Side.AFTER), (stalled, _either(chance)))
+            ]
+            cases += [killed(point, Side.BEFORE) for point in chance.sample(core, self.size.before)]
             # The calls to Prefect are the same in all worlds, so they share them.
-            chosen = [*core, *(point for n, point in enumerate(aside) if n % worlds == number)]
-            cases = [make(point, side) for point in chosen for side in Side for make in (killed, stalled)]
+            shared = [point for n, point in enumerate(aside) if n % worlds == number]
+            cases += [chance.choice((killed, stalled))(point, _either(chance)) for point in shared]
+            cases.append(chance.choice((killed, stalled))(chance.choice(core), Side.AFTER, Where.BESIDE))
         else:
             cases = []
             for make in (killed, stalled):
                 chosen = [*chance.sample(core, self.size.crashes), chance.choice(aside)]
-                cases += [make(point, chance.choice(list(Side))) for point in chosen]
+                cases += [make(point, _either(chance)) for point in chosen]
         reads = [point for point in points if point.reads and point.kind not in _ASIDE]
         cases += [stalled(point, Side.AFTER) for point in chance.sample(reads, self.size.reads)]
-        cases += [overslept(point, chance.choice(list(Side))) for point in chance.sample(core, self.size.overslept)]
-        for make in (killed, stalled):
-            cases += [make(point, Side.AFTER, Where.BESIDE) for point in chance.sample(core, self.size.leases)]
+        cases += [overslept(point, _either(chance)) for point in chance.sample(core, self.size.overslept)]
         cases += self._wire(chance, points)
         for n in range(self.size.races):
             cases.append(two_at_once(list(Where)[n % len(Where)], n + 1))
-            cases.append(one_of_two_killed(chance.choice(effects), chance.choice(list(Side))))
+            cases.append(one_of_two_killed(chance.choice(effects), _either(chance)))
         chance.shuffle(cases)
         return cases
 
     def held(self, world: str, points: Sequence[Point]) -> tuple[Point, Side]:
         """Where a run of this world is held when a shared part goes down."""
         chance = self.chance(f"{world}, outage")
-        return chance.choice(points), chance.choice(list(Side))
+        return chance.choice(points), _either(chance)
 
     def _wire(self, chance: Random, points: Sequence[Point]) -> list[Case]:
         """Those that were played least in all worlds so far."""

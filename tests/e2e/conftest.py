@@ -14,6 +14,7 @@ import pytest
 
 from keyturn.material import KeyMaterial
 from keyturn.testing.embedded import Credential, Embedded, keyturn_program
+from tests.e2e.prefect_api import Prefect
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -95,3 +96,11 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         yield parts
     finally:
         parts.stop()
+
+
+@pytest.fixture(scope="module")
+def prefect(installation: Installation) -> Iterator[Prefect]:
+    """Prefect's API, with a worker that runs what is asked for."""
+    installation.start_worker(ROOT)
+    yield Prefect(installation)
+    installation.processes.stop("worker")
