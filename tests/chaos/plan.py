@@ -43,7 +43,7 @@ SIZES = {
     for size in (
         Size("ci", False, crashes=1, before=0, reads=0, overslept=0, wire=1, races=0, bundles=0, outages=1, examples=0),
         Size(
-            "full", True, crashes=0, before=4, reads=3, overslept=2, wire=14, races=2, bundles=1, outages=99, examples=5000
+            "full", True, crashes=0, before=6, reads=3, overslept=2, wire=18, races=2, bundles=1, outages=99, examples=5000
         ),
     )
 }

@@ -239,4 +239,18 @@ SLIPS = (
         "",
         "tests/steps/test_rotation.py::test_a_second_store_that_was_changed_by_hand_later_is_brought_back",
     ),
+    Bug(
+        "a note about a key is overwritten with the others",
+        "keyturn/stores/aws_tags.py",
+        "apart = {name: text for name, text in notes.items() if name.startswith(APART)}",
+        "apart: dict[str, str | None] = {}",
+        "tests/stores/test_aws_tags.py::test_who_writes_other_notes_touches_no_tag_apart",
+    ),
+    Bug(
+        "a value staged anew is promoted by who saw it staged before",
+        "keyturn/model.py",
+        " and (self is not Stage.PENDING or held.id == version.id)",
+        "",
+        "tests/stores/test_memory.py",
+    ),
 )

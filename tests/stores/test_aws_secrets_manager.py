@@ -614,6 +614,7 @@ async def preflight_details(store: AWSSecretsManager, secret: SecretRef) -> str:
     return " ".join(finding.detail for finding in wrong)
 
 
+@pytest.mark.story("litellm#10823: a name that is being deleted")
 async def test_preflight_finds_a_secret_scheduled_for_deletion(
     store: AWSSecretsManager, place: Place, operator: Operator
 ) -> None:
