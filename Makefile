@@ -16,21 +16,22 @@ setup: $(VENV)/.ready $(PROXY)/.ready
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/uv.txt
 	@touch $@
 
+# With bytecode: some hundred programs are started by the tests, and without it each compiles what it imports.
 $(VENV)/.ready: .uv/.ready locks/keyturn.txt pyproject.toml
 	$(UV) venv --quiet --clear --python $(PYTHON) $(VENV)
-	$(UV) pip install --quiet --python $(RUN)/python --require-hashes -r locks/keyturn.txt
-	$(UV) pip install --quiet --python $(RUN)/python --no-deps --editable .
+	$(UV) pip install --quiet --compile-bytecode --python $(RUN)/python --require-hashes -r locks/keyturn.txt
+	$(UV) pip install --quiet --compile-bytecode --python $(RUN)/python --no-deps --editable .
 	@touch $@
 
 $(PROXY)/.ready: .uv/.ready locks/litellm.txt
 	$(UV) venv --quiet --clear --python $(PYTHON) $(PROXY)
-	$(UV) pip install --quiet --python $(PROXY)/bin/python --require-hashes -r locks/litellm.txt
+	$(UV) pip install --quiet --compile-bytecode --python $(PROXY)/bin/python --require-hashes -r locks/litellm.txt
 	@touch $@
 
 # The scanners of the leak suite's second net. Both packages bring a program `gitleaks`: each is run by its own path.
 $(LEAKS)/.ready: .uv/.ready locks/leaks.txt
 	$(UV) venv --quiet --clear --python $(PYTHON) $(LEAKS)
-	$(UV) pip install --quiet --python $(LEAKS)/bin/python --require-hashes -r locks/leaks.txt
+	$(UV) pip install --quiet --compile-bytecode --python $(LEAKS)/bin/python --require-hashes -r locks/leaks.txt
 	@touch $@
 
 demo: setup
