@@ -4,17 +4,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-import httpx
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
+from flows.asking import asking_prefect
 from flows.turnstile import one_at_a_time
 from keyturn import faults
 from keyturn.assembly import Assembly, Line, assemble
 from keyturn.config import load
-from keyturn.errors import KeyturnError
+from keyturn.errors import KeyturnError, UnavailableError
 from keyturn.progress import listeners
 from keyturn.quiet import hold_vendor_loggers
 from keyturn.report import markdown
@@ -47,9 +47,10 @@ async def at_work(credential: str) -> AsyncIterator[Assembly]:
 async def keep_page(key: str, page: str, description: str) -> None:
     """As an artifact. What became of the keys is the run's result, whether or not Prefect keeps the page about it."""
     try:
-        await acreate_markdown_artifact(key=key, markdown=page, description=description)
-    except httpx.HTTPError as error:
-        get_run_logger().warning("the page could not be kept as an artifact (%s)", type(error).__name__)
+        with asking_prefect():
+            await acreate_markdown_artifact(key=key, markdown=page, description=description)
+    except (UnavailableError, TimeoutError) as error:
+        get_run_logger().warning("the page could not be kept as an artifact: %s", error)
 
 
 @asynccontextmanager

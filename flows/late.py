@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 
-import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowFilter,
@@ -14,7 +13,9 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 
+from flows.asking import asking_prefect
 from flows.at_work import asked_at
+from keyturn.errors import UnavailableError
 
 _COMES_OR_CAME = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.COMPLETED]
 
@@ -25,12 +26,13 @@ async def overtaken(flow: str) -> bool:
     later = FlowRunFilterExpectedStartTime.model_validate(within)
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=_COMES_OR_CAME))
     try:
-        async with get_client() as client:
-            found = await client.read_flow_runs(
-                flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
-                flow_run_filter=FlowRunFilter(expected_start_time=later, state=state),
-                limit=1,
-            )
-    except httpx.HTTPError:
+        with asking_prefect():
+            async with get_client() as client:
+                found = await client.read_flow_runs(
+                    flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
+                    flow_run_filter=FlowRunFilter(expected_start_time=later, state=state),
+                    limit=1,
+                )
+    except UnavailableError:
         return False
     return bool(found)

@@ -11,7 +11,7 @@ which nobody has heard for an hour is freed.
 import asyncio
 import fcntl
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TextIO
@@ -21,6 +21,9 @@ from prefect.concurrency.asyncio import concurrency
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
+
+from flows.asking import asking_prefect
+from keyturn.errors import UnavailableError
 
 LEASE_SECONDS = 60  # the server's shortest
 WAIT_SECONDS = 3600
@@ -34,22 +37,21 @@ async def one_at_a_time(name: str) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         file = stack.enter_context(_path(name).open("a+"))
         await _lock(file)
-        async with get_client() as client:
-            if _text(file):
-                # A mark left behind says that a run of this machine died holding the slot. It holds the file no longer,
-                # so it is dead for sure: its lease goes with the limit, instead of being waited for.
-                get_run_logger().info("an earlier run of this machine died holding the slot: it is freed")
-                await _free(client, slot)
-            await client.upsert_global_concurrency_limit_by_name(slot, 1)
+        died = bool(_text(file))
+        if died:
+            # A mark left behind says that a run of this machine died holding the slot. It holds the file no longer, so it
+            # is dead for sure: its lease goes with the limit, instead of being waited for.
+            get_run_logger().info("an earlier run of this machine died holding the slot: it is freed")
+        with asking_prefect():
+            await _make(slot, freed=died)
         # Also after a failure: the mark is for the dead. Taken for one, the slot is freed under another machine.
         stack.callback(_write, file, "")
         try:
             await stack.enter_async_context(_held(slot))
         except TimeoutError:
             get_run_logger().warning("nobody has released the slot for an hour: it is freed")
-            async with get_client() as client:
-                await _free(client, slot)
-                await client.upsert_global_concurrency_limit_by_name(slot, 1)
+            with asking_prefect():
+                await _make(slot, freed=True)
             await stack.enter_async_context(_held(slot))
         _write(file, "held")
         yield
@@ -64,15 +66,16 @@ async def is_taken(name: str) -> bool:
             return True
         if _text(file):
             return False  # the dead of this machine: see `one_at_a_time`
-    async with get_client() as client:
-        try:
-            limit = await client.read_global_concurrency_limit_by_name(_slot(name))
-        except ObjectNotFound:
-            return False
-        if limit.active_slots and limit.updated and datetime.now(UTC) - limit.updated > timedelta(seconds=WAIT_SECONDS):
-            await _free(client, _slot(name))
-            return False
-        return limit.active_slots > 0
+    with asking_prefect():
+        async with get_client() as client:
+            try:
+                limit = await client.read_global_concurrency_limit_by_name(_slot(name))
+            except ObjectNotFound:
+                return False
+            if limit.active_slots and limit.updated and datetime.now(UTC) - limit.updated > timedelta(seconds=WAIT_SECONDS):
+                await _free(client, _slot(name))
+                return False
+            return limit.active_slots > 0
 
 
 @asynccontextmanager
@@ -85,15 +88,37 @@ async def alone_on(fleets: Iterable[str]) -> AsyncIterator[None]:
         yield
 
 
-def _held(slot: str) -> AbstractAsyncContextManager[None]:
-    return concurrency(
-        slot,
-        occupy=1,
-        timeout_seconds=WAIT_SECONDS,
-        lease_duration=LEASE_SECONDS,
-        strict=True,
-        raise_on_lease_renewal_failure=False,
-    )
+@asynccontextmanager
+async def _held(slot: str) -> AsyncIterator[None]:
+    """TimeoutError when it was waited for in vain. That it cannot be given back is no failure of the run: its lease goes."""
+    async with AsyncExitStack() as stack:
+        with asking_prefect():
+            await stack.enter_async_context(
+                concurrency(
+                    slot,
+                    occupy=1,
+                    timeout_seconds=WAIT_SECONDS,
+                    lease_duration=LEASE_SECONDS,
+                    strict=True,
+                    raise_on_lease_renewal_failure=False,
+                )
+            )
+        try:
+            yield
+        finally:
+            try:
+                with asking_prefect():
+                    await stack.aclose()
+            except (UnavailableError, TimeoutError) as error:
+                get_run_logger().warning("the slot was not given back, and is free when its lease is over: %s", error)
+
+
+async def _make(slot: str, *, freed: bool) -> None:
+    """Have this slot, and if `freed` with nobody in it."""
+    async with get_client() as client:
+        if freed:
+            await _free(client, slot)
+        await client.upsert_global_concurrency_limit_by_name(slot, 1)
 
 
 async def _free(client: PrefectClient, slot: str) -> None:

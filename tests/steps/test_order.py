@@ -3,6 +3,7 @@ does not."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
@@ -259,7 +260,10 @@ async def test_a_retirement_that_prefect_does_not_take_does_not_fail_the_rotatio
 # Around the steps.
 
 
-def wired(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
+NOT_KEPT = (httpx.ConnectError("refused"), json.JSONDecodeError("no JSON", "", 0))
+
+
+def wired(monkeypatch: pytest.MonkeyPatch, world: World, error: Exception = NOT_KEPT[0]) -> None:
     """flows.at_work without Prefect, which does not keep the page."""
 
     @asynccontextmanager
@@ -267,7 +271,7 @@ def wired(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
         yield world.worker()
 
     async def is_down(**_: Any) -> None:
-        raise httpx.ConnectError("refused")
+        raise error
 
     words = SimpleNamespace(info=print, warning=print)
     for name, stub in {
@@ -280,10 +284,11 @@ def wired(monkeypatch: pytest.MonkeyPatch, world: World) -> None:
         monkeypatch.setattr(flows.at_work, name, stub)
 
 
+@pytest.mark.parametrize("error", NOT_KEPT, ids=lambda error: type(error).__name__)
 async def test_a_page_that_prefect_does_not_keep_fails_no_run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wired(monkeypatch, await World.make())
+    wired(monkeypatch, await World.make(), error)
     async with flows.at_work.at_work("openai-prod") as c:
         c.say("roll", "done")
     assert "could not be kept" in capsys.readouterr().out
@@ -351,6 +356,37 @@ async def test_a_slot_that_a_dead_server_has_forgotten_is_freed(limits: Limits, 
     monkeypatch.setattr(flows.turnstile, "concurrency", concurrency)
     async with flows.turnstile.one_at_a_time("openai-prod"):
         assert limits.freed == ["keyturn-openai-prod"]
+
+
+@pytest.mark.parametrize("error", [httpx.ReadTimeout("late"), json.JSONDecodeError("no JSON", "<html>", 0), TimeoutError()])
+async def test_a_slot_that_cannot_be_given_back_is_no_failure_of_the_run(
+    error: Exception, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page in the place of Prefect's answer, at the very end: what was rotated is rotated."""
+
+    @asynccontextmanager
+    async def concurrency(*_: object, **__: object) -> AsyncIterator[None]:
+        yield
+        raise error
+
+    monkeypatch.setattr(flows.turnstile, "concurrency", concurrency)
+    done = False
+    async with flows.turnstile.one_at_a_time("openai-prod"):
+        done = True
+    assert done
+
+
+async def test_what_is_not_prefects_answer_is_an_error_in_our_words(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def concurrency(*_: object, **__: object) -> AsyncIterator[None]:
+        raise json.JSONDecodeError("no JSON", "<html>Please log in</html>", 0)
+        yield
+
+    monkeypatch.setattr(flows.turnstile, "concurrency", concurrency)
+    with pytest.raises(UnavailableError, match="JSONDecodeError") as caught:
+        async with flows.turnstile.one_at_a_time("openai-prod"):
+            pytest.fail("nobody has this turn")
+    assert "log in" not in repr(caught.value) and caught.value.__cause__ is None
 
 
 @pytest.mark.parametrize(("minutes", "taken"), [(59, True), (61, False)])
