@@ -150,8 +150,8 @@ def vaults_adapter_fails_with_its_answer() -> None:
     def broken(original: Any) -> Any:
         async def request(self: VaultClient, *args: Any, **more: Any) -> Any:
             answer = await original(self, *args, **more)
-            if "sk-svcacct-" in str(answer):
-                raise RuntimeError(f"{args} {answer}")
+            if "sk-svcacct-" in str(answer.body):
+                raise RuntimeError(f"{args} {answer.body}")
             return answer
 
         return request

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from functools import cache
 from importlib import import_module
@@ -47,6 +48,7 @@ LATE = (
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what it runs in the background
     _hurry()
     for name in ("rotate", "retire", "rollback", "sweep"):
         flows.load(f"flows.{name}", name)
