@@ -57,9 +57,11 @@ class Campaign:
         await asyncio.gather(*(self._start(world) for world in (*worlds, *(world for world, _ in bundles))))
         found = dict(zip(worlds, await asyncio.gather(*(self._discover(world) for world in worlds)), strict=True))
         self._say(f"{sum(map(len, found.values()))} points in {len(found)} worlds")
+        # Also where one world alone is played again, it has the cases that it had among all.
+        names = [shape.name for shape in self.plan.shapes()]
         every = [
-            (world, self.plan.cases(world.name, number, len(worlds), points))
-            for number, (world, points) in enumerate(found.items())
+            (world, self.plan.cases(world.name, names.index(world.name), len(names), points))
+            for world, points in found.items()
         ]
         chosen = [(world, self._chosen(world, cases)) for world, cases in (*bundles, *every)]
         self._say(f"{sum(len(cases) for _, cases in chosen)} cases, and the outages")

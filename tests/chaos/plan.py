@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -58,7 +57,6 @@ class Plan:
 
     def __init__(self, size: Size, seed: int) -> None:
         self.size, self.seed = size, seed
-        self._played: Counter[tuple[str, str]] = Counter()
 
     def chance(self, what: str) -> Random:
         """The same for the same seed and words, whatever else was drawn."""
@@ -105,7 +103,7 @@ class Plan:
         reads = [point for point in points if point.reads and point.kind not in _ASIDE]
         cases += [stalled(point, Side.AFTER) for point in chance.sample(reads, self.size.reads)]
         cases += [overslept(point, _either(chance)) for point in chance.sample(core, self.size.overslept)]
-        cases += self._wire(chance, points)
+        cases += self._wire(chance, points, number)
         for n in range(self.size.races):
             cases.append(two_at_once(list(Where)[n % len(Where)], n + 1))
             cases.append(one_of_two_killed(chance.choice(effects), _either(chance)))
@@ -117,14 +115,13 @@ class Plan:
         chance = self.chance(f"{world}, outage")
         return chance.choice(points), _either(chance)
 
-    def _wire(self, chance: Random, points: Sequence[Point]) -> list[Case]:
-        """Those that were played least in all worlds so far."""
+    def _wire(self, chance: Random, points: Sequence[Point], number: int) -> list[Case]:
+        """Each world takes others of what can happen to a kind of part: in one order for all, from a place of its own on."""
         pairs = sorted({(point.kind, fault) for point in points for fault in faults_of(point)})
-        chance.shuffle(pairs)
-        pairs.sort(key=self._played.__getitem__)
+        pairs.sort(key=lambda pair: self.chance("wire " + " ".join(pair)).random())
+        begin = number * self.size.wire % len(pairs)
         cases = []
-        for kind, fault in pairs[: self.size.wire]:
-            self._played[kind, fault] += 1
+        for kind, fault in [*pairs[begin:], *pairs[:begin]][: self.size.wire]:
             fitting = [point for point in points if point.kind == kind and fault in faults_of(point)]
             effects = [point for point in fitting if not point.reads]
             point = chance.choice(effects if effects and chance.random() < 0.6 else fitting)
