@@ -11,14 +11,13 @@ from prefect.logging import get_run_logger
 
 from flows.asking import asking_prefect
 from flows.turnstile import one_at_a_time
-from keyturn import faults
 from keyturn.assembly import Assembly, Line, assemble
 from keyturn.config import load
 from keyturn.errors import KeyturnError, UnavailableError
 from keyturn.progress import listeners
 from keyturn.quiet import hold_vendor_loggers
 from keyturn.report import markdown
-from tasks.policy import UnexpectedError
+from tasks.policy import discreet
 
 
 @asynccontextmanager
@@ -51,17 +50,6 @@ async def keep_page(key: str, page: str, description: str) -> None:
             await acreate_markdown_artifact(key=key, markdown=page, description=description)
     except (UnavailableError, TimeoutError) as error:
         get_run_logger().warning("the page could not be kept as an artifact: %s", error)
-
-
-@asynccontextmanager
-async def discreet() -> AsyncIterator[None]:
-    """Outside of the tasks too, only type and place of a fault of ours are told: Prefect keeps a run's exception in full."""
-    try:
-        yield
-    except KeyturnError as error:
-        raise error from None
-    except Exception as error:
-        raise UnexpectedError(faults.describe(error), remedy="please report it") from None
 
 
 def asked_at() -> datetime:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows.at_work import discreet, keep_page
+from flows.at_work import keep_page
 from flows.late import overtaken
 from flows.sweep_one import sweep_one
 from flows.swept import Swept, page
@@ -15,6 +15,7 @@ from keyturn.assembly import Adapters
 from keyturn.config import Config, load
 from keyturn.quiet import hold_vendor_loggers
 from keyturn.settings import CredentialSettings
+from tasks.policy import discreet
 
 
 @flow(name="sweep", persist_result=False, log_prints=False)

@@ -42,16 +42,14 @@ async def one_at_a_time(name: str) -> AsyncIterator[None]:
             # A mark left behind says that a run of this machine died holding the slot. It holds the file no longer, so it
             # is dead for sure: its lease goes with the limit, instead of being waited for.
             get_run_logger().info("an earlier run of this machine died holding the slot: it is freed")
-        with asking_prefect():
-            await _make(slot, freed=died)
+        await _make(slot, freed=died)
         # Also after a failure: the mark is for the dead. Taken for one, the slot is freed under another machine.
         stack.callback(_write, file, "")
         try:
             await stack.enter_async_context(_held(slot))
         except TimeoutError:
             get_run_logger().warning("nobody has released the slot for an hour: it is freed")
-            with asking_prefect():
-                await _make(slot, freed=True)
+            await _make(slot, freed=True)
             await stack.enter_async_context(_held(slot))
         _write(file, "held")
         yield
@@ -115,10 +113,11 @@ async def _held(slot: str) -> AsyncIterator[None]:
 
 async def _make(slot: str, *, freed: bool) -> None:
     """Have this slot, and if `freed` with nobody in it."""
-    async with get_client() as client:
-        if freed:
-            await _free(client, slot)
-        await client.upsert_global_concurrency_limit_by_name(slot, 1)
+    with asking_prefect():
+        async with get_client() as client:
+            if freed:
+                await _free(client, slot)
+            await client.upsert_global_concurrency_limit_by_name(slot, 1)
 
 
 async def _free(client: PrefectClient, slot: str) -> None:

@@ -7,7 +7,6 @@ what they may multiply to, the nesting, and the size are limited, so that no fil
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,8 @@ import yaml
 from yaml.composer import ComposerError
 from yaml.constructor import SafeConstructor
 from yaml.reader import ReaderError
+
+from keyturn.json_object import has_half_a_character
 
 Loc = tuple[str | int, ...]
 
@@ -26,7 +27,6 @@ _LONGEST_NUMBER = 40
 _NOT_YAML = "is not YAML from here on: check indentation, colons, quotes and brackets"
 _AS_TEXT = ("str", "timestamp", "value", "merge")  # a date, `=` and `<<` standing alone are text like any other
 _HALF = "has half a character in it (a surrogate, as \\ud800 is one)"
-_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -150,7 +150,7 @@ class _Reader:
     def _scalar(self, node: yaml.ScalarNode, loc: Loc) -> Any:
         kind, text = node.tag.removeprefix(_TAG), node.value
         if kind in _AS_TEXT:
-            if _HALF_A_CHARACTER.search(text) is None:
+            if not has_half_a_character(text):
                 return text
             self._fault(loc, _HALF, node)
             return None
@@ -176,7 +176,7 @@ class _Reader:
             name, line = key.value, _line(key)
             if not isinstance(key, yaml.ScalarNode) or not key.tag.startswith(_TAG):
                 self._fault(loc, "has something for a name that is not text", key)
-            elif _HALF_A_CHARACTER.search(name):
+            elif has_half_a_character(name):
                 self._fault((*loc, name), _HALF, key)
             elif name in first:
                 self._fault((*loc, name), f"stands here twice, first in line {first[name]}: keep one of them", key)

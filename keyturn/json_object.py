@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from keyturn.key_shapes import literal_keys
+
+_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def json_object(text: bytes | str) -> dict[str, Any]:
@@ -18,6 +21,11 @@ def json_object(text: bytes | str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def has_half_a_character(text: str) -> bool:
+    """Whether a surrogate stands alone in it, as JSON's and YAML's "\\ud800" gives one: no encoding carries it."""
+    return _HALF_A_CHARACTER.search(text) is not None
 
 
 class UnreadableError(Exception):

@@ -11,6 +11,8 @@ import hmac
 import re
 from typing import NoReturn
 
+from keyturn.json_object import has_half_a_character
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 MASK = "KeyMaterial(***)"
@@ -20,7 +22,6 @@ MASK = "KeyMaterial(***)"
 _FINGERPRINT_CONTEXT = b"keyturn/fingerprint/v1"
 _FINGERPRINT_HEX_DIGITS = 16
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")  # what JSON's "\\ud800" gives: no encoding carries it
 _FILLER = re.compile(r"\.{3,}|[\u2026*\u2022]+")
 _HINT_SHOWS = 6  # characters at least, to tell keys apart by
 
@@ -44,7 +45,7 @@ class KeyMaterial:
             raise ValueError("key material has white space around it (a trailing newline?)")
         if _CONTROL.search(text):
             raise ValueError("key material has control characters in it")
-        if _HALF_A_CHARACTER.search(text):
+        if has_half_a_character(text):
             raise ValueError("key material has half a character in it (a surrogate)")
         self.__text = text
 

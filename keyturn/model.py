@@ -23,10 +23,6 @@ class Stage(StrEnum):
     CURRENT = "current"  # what the proxies are told to use
     PREVIOUS = "previous"  # what they used before; lives until the overlap ends
 
-    def is_meant(self, held: VersionRef, version: VersionRef) -> bool:
-        """Whether what is held here is the version that somebody saw: of PENDING it has to be that very staging."""
-        return held == version and (self is not Stage.PENDING or held.id == version.id)
-
 
 class Verdict(StrEnum):
     """What a canary found. INDETERMINATE is the answer for everything not known to be one of the other two."""
@@ -78,11 +74,12 @@ class HeldKey:
 
 
 def meant(held: Mapping[Stage, HeldKey], version: VersionRef) -> HeldKey | None:
-    """What a promote of this version makes CURRENT; None: it is held by no stage, or not as the staging that was seen."""
-    for stage in (Stage.PENDING, Stage.PREVIOUS):
-        if stage in held and stage.is_meant(held[stage].version, version):
-            return held[stage]
-    return None
+    """What a promote of this version makes CURRENT; None: no stage holds it. Of PENDING it has to be the staging that was
+    seen, and not only its value."""
+    pending, previous = held.get(Stage.PENDING), held.get(Stage.PREVIOUS)
+    if pending is not None and (pending.version, pending.version.id) == (version, version.id):
+        return pending
+    return previous if previous is not None and previous.version == version else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -37,12 +38,8 @@ def as_task(
 
     @wraps(step)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
+        async with discreet():
             return await step(*args, **kwargs)
-        except KeyturnError as error:
-            raise error from None
-        except Exception as error:
-            raise UnexpectedError(faults.describe(error), remedy="please report it") from None
 
     return Task(
         fn=guarded,
@@ -55,6 +52,17 @@ def as_task(
         cache_policy=NO_CACHE,
         log_prints=False,
     )
+
+
+@asynccontextmanager
+async def discreet() -> AsyncIterator[None]:
+    """Of a fault of ours only type and place are told, in a task and between them: Prefect keeps an exception in full."""
+    try:
+        yield
+    except KeyturnError as error:
+        raise error from None
+    except Exception as error:
+        raise UnexpectedError(faults.describe(error), remedy="please report it") from None
 
 
 async def worth_another_try(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from keyturn.json_object import UnreadableError, plain_id
+from keyturn.json_object import UnreadableError, has_half_a_character, plain_id
 
 _REGION = re.compile(r"[a-z0-9-]{1,128}")
 _LONGEST_ID = 64  # as declared for a version's id
@@ -56,7 +56,7 @@ def _short(longest: int) -> Callable[[Any], bool]:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+    return isinstance(value, str) and not has_half_a_character(value)
 
 
 def _is_region(value: Any) -> bool:

@@ -209,7 +209,11 @@ class Documents:
             raise crowded(secret)  # somebody deletes it while we write
 
     async def annotations(self, secret: SecretRef) -> dict[str, str]:
-        found = await self._custom_metadata(secret)
+        answer = await self._vault.request("GET", self.metadata_path(secret))
+        try:
+            found = {} if answer.status == 404 else custom_metadata(answer.data)
+        except UnreadableError:
+            raise self._vault.not_vault() from None
         return {key: "" if value == _EMPTY_NOTE else value for key, value in found.items()}
 
     async def _write_data(self, path: str, number: int, fields: Mapping[str, Any]) -> int | None:
@@ -234,13 +238,6 @@ class Documents:
             await self.require_v2()  # KV v1 knows no PATCH
             raise
         return answer.status != 404
-
-    async def _custom_metadata(self, secret: SecretRef) -> dict[str, str]:
-        answer = await self._vault.request("GET", self.metadata_path(secret))
-        try:
-            return {} if answer.status == 404 else custom_metadata(answer.data)
-        except UnreadableError:
-            raise self._vault.not_vault() from None
 
     async def require_v2(self) -> None:
         """MisconfiguredError for anything but KV v2. The question is the one that `vault kv` asks."""

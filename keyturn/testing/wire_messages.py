@@ -39,10 +39,6 @@ class Request:
         return self.target.partition("?")[0]
 
     @property
-    def upgrades(self) -> bool:
-        return self.header(b"upgrade").lower() == "websocket"
-
-    @property
     def aws_operation(self) -> str:
         """The operation, in AWS's JSON protocol (a header) or its query protocol (a form); "" for any other request."""
         if target := self.header(b"x-amz-target"):

@@ -249,8 +249,8 @@ SLIPS = (
     Bug(
         "a value staged anew is promoted by who saw it staged before",
         "keyturn/model.py",
-        " and (self is not Stage.PENDING or held.id == version.id)",
-        "",
+        "(pending.version, pending.version.id) == (version, version.id)",
+        "pending.version == version",
         "tests/stores/test_memory.py",
     ),
 )
