@@ -131,7 +131,7 @@ async def test_vault(verb: str, kind: Hostile | None, server: Server) -> None:
 
 @pytest.mark.parametrize("kind", ANSWERS, ids=str)
 async def test_a_note_for_vault_is_not_written_another_way(kind: Hostile | None, server: Server) -> None:
-    """Merged here and written whole, it would lose the notes of others; that is for a policy that grants no PATCH alone."""
+    """Merged here and written whole, it would take the notes of others with it."""
     server.kind = kind
     auth = {"method": "token", "token": "env:TOKEN"}
     store = VaultKV2(VaultKV2.Settings(address=server.url, auth=auth), resolve)  # type: ignore[arg-type]

@@ -66,6 +66,21 @@ class Installation(Embedded):
             if key["accepted"] and (key["fingerprint"] == first or key["name"].startswith(f"keyturn-{credential.name}-"))
         ]
 
+    def made(self, credential: Credential) -> int:
+        """How many keys were ever made for it."""
+        return sum(key["name"].startswith(f"keyturn-{credential.name}-") for key in self.provider_keys())
+
+    def chat(self, url: str, credential: Credential, key: str | None = None) -> int:
+        """The status of one chat completion, with the proxies' master key unless told otherwise."""
+        answer = httpx.post(
+            f"{url}/v1/chat/completions",
+            json={"model": credential.model, "messages": [{"role": "user", "content": "hello"}]},
+            headers={"Authorization": f"Bearer {key or self.environ['LITELLM_MASTER_KEY']}"},
+            timeout=30,
+            trust_env=False,
+        )
+        return answer.status_code
+
     def fingerprint(self, credential: Credential) -> str:
         return KeyMaterial(self.current(credential)).fingerprint()
 

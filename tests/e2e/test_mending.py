@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from keyturn.commands.exits import Exit
@@ -46,23 +45,14 @@ def serving(installation: Installation, credential: Credential) -> set[str]:
 
 def works(installation: Installation, credential: Credential) -> bool:
     """Whether each member answers a request."""
-    body = {"model": credential.model, "messages": [{"role": "user", "content": "hello"}]}
-    headers = {"Authorization": f"Bearer {installation.environ['LITELLM_MASTER_KEY']}"}
-    return all(
-        httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=30, trust_env=False).is_success
-        for url in installation.member_urls
-    )
-
-
-def made(installation: Installation, credential: Credential) -> int:
-    return sum(1 for key in installation.provider_keys() if key["name"].startswith(f"keyturn-{credential.name}-"))
+    return all(installation.chat(url, credential) == 200 for url in installation.member_urls)
 
 
 @pytest.mark.parametrize("credential", [VAULT, AWS], ids=["vault", "aws"])
 def test_a_key_that_a_member_does_not_take_is_taken_back_and_tried_again(
     credential: Credential, installation: Installation, refusing: Path
 ) -> None:
-    old, keys = installation.fingerprint(credential), made(installation, credential)
+    old, keys = installation.fingerprint(credential), installation.made(credential)
 
     code, out = installation.keyturn("rotate", credential.name)
 
@@ -76,7 +66,7 @@ def test_a_key_that_a_member_does_not_take_is_taken_back_and_tried_again(
     refusing.unlink()
     outcome = installation.rotate_json(credential)
     assert outcome["result"] == "rotated, old key refused"
-    assert made(installation, credential) == keys + 1, "no second key was created for it"
+    assert installation.made(credential) == keys + 1, "no second key was created for it"
     now = installation.fingerprint(credential)
     assert [key["fingerprint"] for key in installation.live_keys(credential)] == [now]
     assert serving(installation, credential) == {now} != {old}

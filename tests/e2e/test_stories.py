@@ -21,28 +21,15 @@ pytestmark = pytest.mark.real
 OVERLAP = 6  # seconds
 
 
-def made(installation: Installation, credential: Credential) -> int:
-    """How many keys were ever made for it."""
-    return sum(1 for key in installation.provider_keys() if key["name"].startswith(f"keyturn-{credential.name}-"))
-
-
 def served(installation: Installation, fingerprint: str) -> int:
     """For how many calls the provider has taken this key."""
     calls = installation.ask_provider("log")["keys"].get(fingerprint, {"served": 0})
     return int(calls["served"])
 
 
-def chat(url: str, key: str, model: str) -> int:
-    """The status of one chat completion."""
-    body = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
-    headers = {"Authorization": f"Bearer {key}"}
-    answer = httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=30, trust_env=False)
-    return answer.status_code
-
-
 @pytest.mark.story("5: everybody rotates")
 def test_one_run_that_two_processes_execute_makes_one_key_and_one_roll(prefect: Prefect, installation: Installation) -> None:
-    keys, rolls, before = made(installation, VAULT), installation.rolls(), installation.fingerprint(VAULT)
+    keys, rolls, before = installation.made(VAULT), installation.rolls(), installation.fingerprint(VAULT)
     # Not scheduled, so that the worker leaves it alone: as if two workers had fetched it already.
     run = prefect.start("rotate", {"credential": VAULT.name}, state={"type": "PENDING"})
     both = [
@@ -64,7 +51,7 @@ def test_one_run_that_two_processes_execute_makes_one_key_and_one_roll(prefect: 
     assert prefect.ended(run)["state"]["type"] == "COMPLETED"
     now = installation.fingerprint(VAULT)
     assert now != before
-    assert made(installation, VAULT) == keys + 1
+    assert installation.made(VAULT) == keys + 1
     assert installation.rolls() == [count + 1 for count in rolls]
     assert [key["fingerprint"] for key in installation.live_keys(VAULT)] == [now]
 
@@ -82,7 +69,7 @@ def test_the_provider_sees_each_member_send_what_the_store_holds(credential: Cre
         assert installation.member_status(member)["versions"][credential.name]["fingerprint"] == new
         before = served(installation, new), served(installation, old)
         for _ in range(5):
-            assert chat(url, installation.environ["LITELLM_MASTER_KEY"], credential.model) == 200
+            assert installation.chat(url, credential) == 200
         assert (served(installation, new), served(installation, old)) == (before[0] + 5, before[1])
 
 
@@ -93,9 +80,9 @@ def test_both_keys_are_served_through_the_whole_overlap(installation: Installati
     until = datetime.fromisoformat(installation.status_json(VAULT)["retire_after"]).timestamp()
     calls = 0
     while time.time() < until:
-        assert chat(provider, old, VAULT.model) == 200
+        assert installation.chat(provider, VAULT, old) == 200
         for url in installation.member_urls:
-            assert chat(url, installation.environ["LITELLM_MASTER_KEY"], VAULT.model) == 200
+            assert installation.chat(url, VAULT) == 200
         calls += 1
     assert calls > 1
 

@@ -69,12 +69,12 @@ def _by_schedule(prefect: Prefect, credential: Credential) -> str:
 
 
 def test_two_runs_at_once_make_one_key_and_one_roll(prefect: Prefect, installation: Installation) -> None:
-    made, rolls = _made(installation), installation.rolls()
+    made, rolls = installation.made(VAULT), installation.rolls()
     both = [prefect.start("rotate", {"credential": VAULT.name}) for _ in range(2)]
     runs = [prefect.ended(run) for run in both]
     assert [run["state"]["type"] for run in runs] == ["COMPLETED", "COMPLETED"]
     assert sorted((prefect.steps(run["id"]) for run in runs), key=len) == [["observe"], STEPS]
-    assert _made(installation) == made + 1
+    assert installation.made(VAULT) == made + 1
     assert installation.rolls() == [count + 1 for count in rolls]
     (idle,) = [run["id"] for run in runs if prefect.steps(run["id"]) == ["observe"]]
     prefect.log(idle, until_it_says="after this run was asked for")
@@ -91,11 +91,6 @@ def test_two_credentials_of_one_fleet_at_once_both_rotate(prefect: Prefect, inst
         for member in range(installation.members):
             status = installation.member_status(member)
             assert status["versions"][each.name]["fingerprint"] == installation.fingerprint(each)
-
-
-def _made(installation: Installation) -> int:
-    """How many keys were ever made for the credential."""
-    return sum(1 for key in installation.provider_keys() if key["name"].startswith(f"keyturn-{VAULT.name}-"))
 
 
 def test_after_the_overlap_a_run_of_its_own_revokes_the_old_key(prefect: Prefect, installation: Installation) -> None:
@@ -165,13 +160,13 @@ def test_with_validation_off_a_pasted_key_stays_where_prefect_put_it(prefect: Pr
     keys = {name: "sk-" + secrets.token_hex(24) for name in ("credential", "overlap", "reason")}
     good = {"credential": VAULT.name}
     runs = {name: prefect.start("rotate", {**good, name: key}, enforce_parameter_schema=False) for name, key in keys.items()}
-    made = _made(installation)
+    made = installation.made(VAULT)
     for name, run in runs.items():
         ended = prefect.ended(run)
         assert ended["state"]["type"] == "FAILED"
         assert f"- {name}: " in ended["state"]["message"]
         prefect.log(run, until_it_says="Downloading flow code")
-    assert _made(installation) == made
+    assert installation.made(VAULT) == made
     found = {leak.place for leak in in_folder(Needles(list(keys.values())), installation.folder)}
     database = {place for place in found if "prefect.db: " in place}
     assert database == {"prefect.db: flow_run.parameters"}

@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 
 from keyturn.errors import KeyturnError
 from keyturn.material import KeyMaterial
-from keyturn.model import HeldKey, SecretRef, Stage, VersionRef
+from keyturn.model import HeldKey, SecretRef, VersionRef
 from keyturn.quiet import hold_vendor_loggers
 from keyturn.references import resolver
 from keyturn.stores import aws_client, aws_secrets_manager
 from keyturn.stores.aws_journal import Journal
 from keyturn.stores.aws_secrets_manager import AWSSecretsManager
 from tests.hostile import Answer, answers, changed, fuzz, quietly, said, tells
+from tests.stores.sense import makes_sense
 from tests.wire import Request, Wire
 
 WHOLE, FIELD = SecretRef("aws", "prod/openai"), SecretRef("aws", "prod/bundle", "OPENAI_API_KEY")
@@ -71,6 +72,7 @@ VERBS: dict[str, Call] = {
     "stage": lambda store, secret: store.stage(secret, KeyMaterial(KEYS["new"]), IDS["new"]),
     "spend": lambda store, secret: store.spend(secret, IDS["new"]),
     "promote": lambda store, secret: store.promote(secret, held("pending").version, held("current").version),
+    "bar": lambda store, secret: store.bar(secret, held("previous").version),
     "discard": lambda store, secret: store.discard(secret, held("previous").version),
     "annotate": lambda store, secret: store.annotate(secret, {"attempt": "2", "gone": None}),
     "annotations": lambda store, secret: store.annotations(secret),
@@ -159,18 +161,6 @@ def test_a_verb_gives_what_makes_sense_or_an_error_in_our_words(
     if not isinstance(found, KeyturnError):
         makes_sense(verb, found)
         assert not answer.key or not tells(repr(found), answer.key) or verb == "annotations"
-
-
-def makes_sense(verb: str, found: Any) -> None:
-    if verb == "current":
-        assert isinstance(found, HeldKey) and isinstance(found.version.id, str)
-    if verb == "stages":
-        assert Stage.CURRENT in found
-        assert all(isinstance(version.id, str) and version.id and version.fingerprint for version in found.values())
-    if verb == "annotations":
-        assert all(isinstance(each, str) for pair in found.items() for each in pair)
-    if verb == "preflight":
-        assert all(isinstance(finding.ok, bool | None) for finding in found)
 
 
 @fuzz(40)

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from keyturn.errors import KeyturnError
 from keyturn.material import KeyMaterial
-from keyturn.model import HeldKey, SecretRef, Stage, VersionRef
+from keyturn.model import SecretRef, Stage, VersionRef
 from keyturn.references import resolver
 from keyturn.stores.vault_kv2 import VaultKV2
 from tests.hostile import Answer, answers, fuzz, quietly, said, tells
+from tests.stores.sense import makes_sense
 from tests.wire import Request, Wire
 
 SECRET = SecretRef("vault", "litellm/providers", "OPENAI_API_KEY")
@@ -76,6 +77,7 @@ VERBS: dict[str, tuple[Call, tuple[str, ...]]] = {
     ),
     "spend": (lambda vault: vault.spend(SECRET, "new-token"), ("main", "beside", "write beside")),
     "promote": (lambda vault: vault.promote(SECRET, PENDING, CURRENT), ("main", "beside", "write beside", "write main")),
+    "bar": (lambda vault: vault.bar(SECRET, PENDING), ("main", "beside", "write beside", "write main")),
     "discard": (lambda vault: vault.discard(SECRET, PENDING), ("main", "beside", "write beside", "write main")),
     "annotate": (lambda vault: vault.annotate(SECRET, {"attempt": "2", "gone": None}), ("patch", "write metadata")),
     "annotations": (lambda vault: vault.annotations(SECRET), ("notes",)),
@@ -143,15 +145,7 @@ def test_a_verb_gives_what_makes_sense_or_an_error_in_our_words(server: Server, 
     if isinstance(found, KeyturnError):
         return
     assert verb == "annotations" or not answer.key or not tells(repr(found), answer.key)
-    if verb == "current":
-        assert isinstance(found, HeldKey)
-    if verb == "stages":
-        assert Stage.CURRENT in found
-        assert all(isinstance(version.id, str) and version.id and version.fingerprint for version in found.values())
-    if verb == "annotations":
-        assert all(isinstance(each, str) for pair in found.items() for each in pair)
-    if verb == "preflight":
-        assert all(isinstance(finding.ok, bool | None) for finding in found)
+    makes_sense(verb, found)
 
 
 @fuzz(60)
