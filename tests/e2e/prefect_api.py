@@ -15,6 +15,18 @@ from keyturn.testing.embedded import Credential
 if TYPE_CHECKING:
     from tests.e2e.conftest import Installation
 
+STEPS = [
+    "observe",
+    "preflight",
+    "create",
+    "write",
+    "validate",
+    "promote",
+    "roll",
+    "tidy",
+    "prove",
+    "revoke",
+]  # of a rotation without an overlap
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 PATIENCE = 180  # seconds: a run is a process of its own, and the machine may be busy
 
@@ -72,18 +84,20 @@ class Prefect:
         found = self.runs(flows={"name": {"any_": [flow]}})
         return [run for run in found if run["parameters"].get("credential") == credential.name]
 
-    def tasks(self, run: str) -> list[Any]:
-        """The tasks of a run, in the order they began. The server learns of them a little later than of the run."""
+    def tasks(self, *runs: str, at_least: int) -> list[Any]:
+        """The tasks of some runs, in the order they began. The server learns of them one by one, a little later than of the
+        run: those of which it has not heard are waited for, up to `at_least` in all."""
 
         def look() -> list[Any] | None:
-            tasks = self.get("POST", "/task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}, "limit": 200})
-            return tasks if tasks and all(task["state_type"] in ENDED for task in tasks) else None
+            tasks = self.get("POST", "/task_runs/filter", {"flow_runs": {"id": {"any_": runs}}, "limit": 200})
+            there = len(tasks) >= at_least and all(task["state_type"] in ENDED for task in tasks)
+            return tasks if there else None
 
         return sorted(until(look), key=lambda task: str(task["start_time"]))
 
-    def steps(self, run: str) -> list[str]:
+    def steps(self, run: str, *, at_least: int) -> list[str]:
         """The names of its tasks."""
-        return [task["name"].rsplit("-", 1)[0] for task in self.tasks(run)]
+        return [task["name"].rsplit("-", 1)[0] for task in self.tasks(run, at_least=at_least)]
 
     def log(self, run: str, until_it_says: str) -> str:
         """The run's log without Prefect's own details. What is logged arrives a little later than it is said."""
