@@ -6,7 +6,7 @@ LEAKS := .leaks
 UV := .uv/bin/uv
 RUN := $(VENV)/bin
 
-.PHONY: setup demo up test chaos unit model seeded soak lint types contracts lock clean
+.PHONY: setup demo up test chaos bench unit model seeded soak lint types contracts lock clean
 
 setup: $(VENV)/.ready $(PROXY)/.ready
 
@@ -46,6 +46,10 @@ test: setup $(LEAKS)/.ready lint types contracts unit model seeded
 # Rotations under every fault: an hour and more. docs/testing.md tells what its table means.
 chaos: setup
 	$(RUN)/python -m tests.chaos --size full
+
+# The scoreboard: bench/results.json and its page.
+bench: setup
+	$(RUN)/python -m bench
 
 # Without a server: two at a time. Those with real servers share them, one session of each.
 unit: $(VENV)/.ready

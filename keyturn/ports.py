@@ -81,6 +81,15 @@ class SecretStore(Protocol):
         """CURRENT, with its value. NotFoundError where there is none."""
         ...
 
+    async def create(self, secret: SecretRef, material: KeyMaterial) -> VersionRef:
+        """Make the secret, or the field of its bundle, with this value as CURRENT where there is none yet.
+
+        Quiet when CURRENT has this value already; ConflictError when it has another, or whoever else creates it wins.
+        Other fields of a bundle are kept, whatever they become meanwhile. No rotation calls this: it is how a key that is
+        in use comes into a store at first.
+        """
+        ...
+
     async def stage(self, secret: SecretRef, material: KeyMaterial, token: str) -> VersionRef:
         """Write the value as PENDING under a token (a UUID). Same token and value: the same version, quietly.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +51,20 @@ class MemoryStore:
 
     async def current(self, secret: SecretRef) -> HeldKey:
         return self._current(secret)
+
+    async def create(self, secret: SecretRef, material: KeyMaterial) -> VersionRef:
+        with suppress(NotFoundError):
+            if (current := self._current(secret)).material != material:
+                raise ConflictError(f"{secret} holds another value already", remedy="look who wrote it")
+            return current.version
+        if secret.field is not None:
+            bundle = self.documents.setdefault(secret.path, {})
+            if not isinstance(bundle, dict):
+                raise ConflictError(f"{secret}: there is a whole secret of that name", remedy="choose another path")
+            bundle[secret.field] = material.reveal()
+        else:
+            self.documents[secret.path] = material.reveal()
+        return self._current(secret).version
 
     async def stage(self, secret: SecretRef, material: KeyMaterial, token: str) -> VersionRef:
         held = self._held(secret)

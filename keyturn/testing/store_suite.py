@@ -15,8 +15,8 @@ operator, the proxies) write and read, without the adapter:
         async def set_field(self, path, field, value): ...       # an operator changes one field; must lose nothing itself
 
 Every test runs for each of `shapes`; paths are new in every test, so nothing has to be cleaned up. Needs pytest and
-pytest-asyncio; for readable failures, `pytest.register_assert_rewrite` with store_scene, store_races, store_spending,
-store_barring and store_suite (each `keyturn.testing.`) in conftest.py.
+pytest-asyncio; for readable failures, `pytest.register_assert_rewrite` with store_scene, store_creating, store_races,
+store_spending, store_barring and store_suite (each `keyturn.testing.`) in conftest.py.
 
 Beyond the port's text the suite fixes three things:
 
@@ -38,12 +38,13 @@ from keyturn.material import KeyMaterial
 from keyturn.model import SecretRef, Stage, VersionRef
 from keyturn.ports import SecretStore
 from keyturn.testing.store_barring import StoreBarring
+from keyturn.testing.store_creating import StoreCreating
 from keyturn.testing.store_races import StoreRaces
 from keyturn.testing.store_scene import HOSTILE, Place, Shape, new_key, new_token, refused
 from keyturn.testing.store_spending import StoreSpending
 
 
-class StoreSuite(StoreRaces, StoreSpending, StoreBarring):
+class StoreSuite(StoreCreating, StoreRaces, StoreSpending, StoreBarring):
     """See the module's text."""
 
     # Reading.

@@ -10,7 +10,7 @@ from keyturn.testing.openbao import OpenBao
 from keyturn.testing.processes import Processes
 
 pytest.register_assert_rewrite(
-    *(f"keyturn.testing.store_{part}" for part in ("scene", "races", "spending", "barring", "suite"))
+    *(f"keyturn.testing.store_{part}" for part in ("scene", "creating", "races", "spending", "barring", "suite"))
 )
 
 
