@@ -128,6 +128,14 @@ def sweep(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def put(name: Name, as_json: AsJson = False) -> None:
+    """Create the secrets of a credential that are missing, with the key in use today: from standard input, or asked for."""
+    from keyturn.commands.put import put as command
+
+    command(name, as_json)
+
+
+@app.command()
 def plan(name: Name, as_json: AsJson = False) -> None:
     """What a rotation would do: calls and permissions. Touches nothing."""
     from keyturn.commands.look import plan as command
