@@ -23,7 +23,10 @@ STORES = {
     "vault_kv2": "keyturn.stores.vault_kv2:VaultKV2",
     "aws_secrets_manager": "keyturn.stores.aws_secrets_manager:AWSSecretsManager",
 }
-FLEETS = {"process": "keyturn.fleets.process:ProcessFleet"}
+FLEETS = {
+    "process": "keyturn.fleets.process:ProcessFleet",
+    "command": "keyturn.fleets.command:CommandFleet",
+}
 
 _BUILT_IN = {"providers": PROVIDERS, "stores": STORES, "proxies": FLEETS}
 

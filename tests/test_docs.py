@@ -172,7 +172,9 @@ def test_an_example_gives_every_key_a_variable_of_its_own(name: str) -> None:
     config = load(ROOT / "deployments" / name)
     for proxy in config.proxies:
         found = variables(config, proxy, lambda _: None)  # type: ignore[arg-type,return-value]  # nothing is read
-        assert {each.credential for each in found} == set(config.credentials)
+        assert {each.credential for each in found} == {
+            credential for credential, settings in config.credentials.items() if proxy in settings.proxies
+        }
 
 
 def test_the_proxys_example_names_its_deployments_and_holds_no_key() -> None:
