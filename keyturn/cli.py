@@ -70,6 +70,17 @@ class Style(StrEnum):
     json = "json"
 
 
+class Kind(StrEnum):
+    aws = "aws"
+    vault = "vault"
+    kubernetes = "kubernetes"
+
+
+class Who(StrEnum):
+    rotator = "rotator"
+    proxy = "proxy"
+
+
 Name = Annotated[str, typer.Argument(help="A credential of keyturn.yaml.", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 
@@ -190,6 +201,23 @@ def env(
     from keyturn.commands.deliver import environment
 
     environment(proxy, style.value, show)
+
+
+@app.command()
+def policy(
+    kind: Annotated[Kind, typer.Argument(help="For which kind of store.")],
+    who: Annotated[Who, typer.Option("--for", help="Whose permissions.")] = Who.rotator,
+    store: Annotated[str | None, typer.Option(help="Which store, where keyturn.yaml has several of the kind.")] = None,
+    proxy: Annotated[str | None, typer.Option(help="Of one of the proxies, instead of all.")] = None,
+    account: Annotated[str | None, typer.Option(help="The AWS account of the secrets.")] = None,
+    kms_key: Annotated[str | None, typer.Option(help="The ARN of the secrets' own KMS key.")] = None,
+    create: Annotated[bool, typer.Option("--create", help="With what keyturn put needs.")] = False,
+) -> None:
+    """Print the least permissions for this keyturn.yaml: an IAM policy, a Vault policy, RBAC."""
+    from keyturn.commands.policy import Asked
+    from keyturn.commands.policy import policy as command
+
+    command(Asked(kind.value, who.value, store, proxy, account, kms_key, create))
 
 
 @app.command()

@@ -1,0 +1,80 @@
+"""keyturn policy: the least permissions for this very configuration, in the form that the store takes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from keyturn import grants
+from keyturn.commands.exits import Exit, leave, reported
+from keyturn.config import Config, load
+from keyturn.errors import MisconfiguredError
+from keyturn.grants import Grants
+
+KINDS = {"aws": "aws_secrets_manager", "vault": "vault_kv2", "kubernetes": "kubernetes_secret"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was typed. `account`, `kms_key`: for AWS alone."""
+
+    what: str
+    who: str
+    store: str | None = None
+    proxy: str | None = None
+    account: str | None = None
+    kms_key: str | None = None
+    creates: bool = False
+
+
+def policy(asked: Asked) -> None:
+    """Print it; nothing is asked and nothing is changed anywhere."""
+    with reported():
+        if asked.what != "aws" and (asked.account or asked.kms_key):
+            raise MisconfiguredError("--account and --kms-key are for aws", remedy="leave them out")
+        if asked.who == "rotator" and asked.proxy is not None:
+            raise MisconfiguredError("--proxy is for a proxy's policy", remedy="add --for proxy")
+        if asked.who == "proxy" and asked.creates:
+            raise MisconfiguredError("a proxy creates nothing", remedy="leave --create out, or use --for rotator")
+        config = load()
+        name = _store(config, asked)
+        granted = grants.rotator(config, name) if asked.who == "rotator" else grants.proxy(config, name, asked.proxy)
+        if not granted.turned and not granted.read:
+            raise MisconfiguredError(f"nothing of {name} is needed for that", remedy="look at secrets and proxies")
+        text = _WRITERS[asked.what](config.stores[name].settings, granted, asked)
+    sys.stdout.write(text)
+    leave(Exit.DONE)
+
+
+def _store(config: Config, asked: Asked) -> str:
+    """The one that was named; else the only one of the kind."""
+    there = [name for name, part in config.stores.items() if part.kind == KINDS[asked.what]]
+    chosen = [name for name in there if asked.store in (None, name)]
+    if len(chosen) != 1:
+        raise MisconfiguredError(
+            f"which store of kind {KINDS[asked.what]}?",
+            remedy=f"give --store with one of: {', '.join(there)}" if there else "there is none in keyturn.yaml",
+        )
+    return chosen[0]
+
+
+def _aws(settings: Any, granted: Grants, asked: Asked) -> str:
+    from keyturn.stores.aws_policy import policy as written
+
+    kms_key = asked.kms_key or getattr(settings, "kms_key_id", None)
+    document = written(settings, granted.turned, granted.read, account=asked.account, kms_key=kms_key, creates=asked.creates)
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _vault(settings: Any, granted: Grants, asked: Asked) -> str:
+    from keyturn.stores.vault_policy import proxy_rules, rotator_rules, text
+
+    turned = rotator_rules(settings.mount, settings.staging_prefix, granted.turned, creates=asked.creates)
+    paths = {rule.path for rule in turned}
+    read = [rule for rule in proxy_rules(settings.mount, granted.read) if rule.path not in paths]
+    return text([*turned, *read])
+
+
+_WRITERS = {"aws": _aws, "vault": _vault}

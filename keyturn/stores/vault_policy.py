@@ -1,0 +1,55 @@
+"""The least that Vault has to allow, as the text of a policy: to whoever rotates, and to a proxy that reads its keys.
+
+tests/policies/test_vault_policy.py plays a credential's whole life under it, and sees it break without any one capability.
+What the built-in policy `default` gives is not in it: sys/capabilities-self, for preflight to look, and
+auth/token/renew-self.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from keyturn.model import SecretRef
+
+_WHOLE_NAME = "_value"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One stanza. `what`: in words, what stands at the path."""
+
+    path: str
+    capabilities: tuple[str, ...]
+    what: str
+
+
+def rotator_rules(mount: str, staging_prefix: str, secrets: Sequence[SecretRef], *, creates: bool = False) -> list[Rule]:
+    """For these secrets, each path once. `creates`: for `keyturn put`, which makes what is missing."""
+    main = ("create", "read", "update") if creates else ("read", "update")
+    rules = [Rule(f"{mount}/data/{path}", main, "served") for path in _paths(secrets)]
+    for secret in dict.fromkeys(secrets):
+        beside = f"{staging_prefix}/{secret.path}/{secret.field or _WHOLE_NAME}"
+        # No `create`: for KV v2 a document is there once its metadata is (seen on OpenBao 2.7.2), which is made first.
+        rules.append(Rule(f"{mount}/data/{beside}", ("read", "update"), "not served"))
+        rules.append(Rule(f"{mount}/metadata/{beside}", ("create", "read", "update", "patch"), "notes"))
+    return rules
+
+
+def proxy_rules(mount: str, secrets: Sequence[SecretRef]) -> list[Rule]:
+    """For who only reads what is served. Vault knows no permission for one field: a bundle is read whole."""
+    return [Rule(f"{mount}/data/{path}", ("read",), "served") for path in _paths(secrets)]
+
+
+def text(rules: Iterable[Rule]) -> str:
+    """HCL, for `vault policy write NAME -`."""
+    return "".join(f"# {rule.what}\n{_stanza(rule)}\n" for rule in rules)
+
+
+def _stanza(rule: Rule) -> str:
+    quoted = ", ".join(f'"{each}"' for each in rule.capabilities)
+    return f'path "{rule.path}" {{ capabilities = [{quoted}] }}'
+
+
+def _paths(secrets: Iterable[SecretRef]) -> list[str]:
+    return list(dict.fromkeys(secret.path for secret in secrets))
