@@ -2,8 +2,8 @@
 #
 #   vault policy write keyturn vault-policy.hcl
 #
-# `keyturn.stores.vault_kv2.policy(path, mount, staging_prefix)` prints the same text filled in, and preflight says which
-# line is missing. Replace, here, for each secret that keyturn turns:
+# `keyturn policy vault` prints it filled in for your keyturn.yaml, narrower still, and preflight says which line is missing.
+# Replace, here, for each secret that keyturn turns:
 #
 #   secret             the mount of the KV v2 engine            `mount` in keyturn.yaml
 #   litellm/providers  the path of the secret                   `path` of the credential
@@ -18,7 +18,7 @@
 path "secret/data/litellm/providers" { capabilities = ["read", "update"] }
 
 # What is not served: one document per value.
-path "secret/data/keyturn/litellm/providers/*" { capabilities = ["create", "read", "update"] }
+path "secret/data/keyturn/litellm/providers/*" { capabilities = ["read", "update"] }
 
 # The notes beside it. By "patch" Vault merges them: two workers that write at the same moment lose none.
 path "secret/metadata/keyturn/litellm/providers/*" { capabilities = ["create", "read", "update", "patch"] }

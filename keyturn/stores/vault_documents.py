@@ -22,9 +22,9 @@ from keyturn.model import SecretRef
 from keyturn.stores.two_documents import Beside, Main, crowded, parsed, printed
 from keyturn.stores.vault_answers import custom_metadata, number_of
 from keyturn.stores.vault_client import Answer, VaultClient
+from keyturn.stores.vault_policy import WHOLE_NAME
 
 _WHOLE_FIELD = "key"  # where LiteLLM's own Vault reader looks
-_WHOLE_NAME = "_value"
 _EMPTY_NOTE = "(empty)"  # custom metadata refuses empty values; notes have no brackets in them
 
 
@@ -155,10 +155,10 @@ class Documents:
         return self._path("data", secret.path)
 
     def beside_path(self, secret: SecretRef) -> str:
-        return self._path("data", f"{self._staging_prefix}/{secret.path}/{secret.field or _WHOLE_NAME}")
+        return self._path("data", f"{self._staging_prefix}/{secret.path}/{secret.field or WHOLE_NAME}")
 
     def metadata_path(self, secret: SecretRef) -> str:
-        return self._path("metadata", f"{self._staging_prefix}/{secret.path}/{secret.field or _WHOLE_NAME}")
+        return self._path("metadata", f"{self._staging_prefix}/{secret.path}/{secret.field or WHOLE_NAME}")
 
     def _path(self, kind: str, path: str) -> str:
         if any(part in ("", ".", "..") for part in path.split("/")):

@@ -11,11 +11,7 @@ from keyturn.references import Resolver
 from keyturn.stores.staged_store import StagedStore
 from keyturn.stores.vault_client import ConnectionSettings, Mount, VaultClient, stanza
 from keyturn.stores.vault_documents import Documents
-
-_MAIN_NEEDS = ("read", "update")
-_BESIDE_NEEDS = ("create", "read", "update")
-_NOTES_NEEDS = (*_BESIDE_NEEDS, "patch")
-
+from keyturn.stores.vault_policy import BESIDE, MAIN, NOTES
 
 # For people: where the two documents are.
 _MAIN = "<mount>/data/<path>"
@@ -23,30 +19,19 @@ _BESIDE = "<mount>/data/<staging_prefix>/<path>/<field>"
 _METADATA = "<mount>/metadata/<staging_prefix>/<path>/<field>"
 
 
-def policy(path: str, mount: str = "secret", staging_prefix: str = "keyturn", *, creating: bool = False) -> str:
-    """The least that keyturn needs for every value at `path`, as the text of a policy: see deployments/vault-policy.hcl.
-
-    `creating`: also for `create`, by which a secret comes into the store at first. No rotation needs it.
-    """
-    beside = f"{staging_prefix}/{path}/*"
-    main_needs = ("create", *_MAIN_NEEDS) if creating else _MAIN_NEEDS
-    rules = ((f"data/{path}", main_needs), (f"data/{beside}", _BESIDE_NEEDS), (f"metadata/{beside}", _NOTES_NEEDS))
-    return "".join(f"{stanza(f'{mount}/{where}', needs)}\n" for where, needs in rules)
-
-
 class VaultKV2(StagedStore):
-    """A SecretStore. `CALLS` says what each verb needs, and `policy()` gives it; `current` needs `read` on the first."""
+    """A SecretStore. `CALLS` says what each verb needs, and vault_policy gives it; `current` needs `read` on the first."""
 
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "stages": (f"GET {_MAIN}, GET {_BESIDE}", f"read on {_MAIN} and {_BESIDE}"),
         "create": (f"POST {_MAIN} (check-and-set)", f"create, read, update on {_MAIN}"),
         "stage": (
             f"POST {_BESIDE} (check-and-set), at first POST {_METADATA}",
-            f"create, update on {_BESIDE} and {_METADATA}",
+            f"update on {_BESIDE}, create and update on {_METADATA}",
         ),
         "spend": (
             f"POST {_BESIDE} (check-and-set), at first POST {_METADATA}",
-            f"create, update on {_BESIDE} and {_METADATA}",
+            f"update on {_BESIDE}, create and update on {_METADATA}",
         ),
         "promote": (f"POST {_BESIDE}, then POST {_MAIN} (both check-and-set)", f"update on {_BESIDE} and {_MAIN}"),
         "bar": (f"POST {_BESIDE} (check-and-set)", f"update on {_BESIDE} and {_MAIN}"),
@@ -85,9 +70,9 @@ class VaultKV2(StagedStore):
 
     async def _capabilities(self, secret: SecretRef) -> list[Finding]:
         wanted = {
-            self._documents.main_path(secret): _MAIN_NEEDS,
-            self._documents.beside_path(secret): _BESIDE_NEEDS,
-            self._documents.metadata_path(secret): _NOTES_NEEDS,
+            self._documents.main_path(secret): MAIN,
+            self._documents.beside_path(secret): BESIDE,
+            self._documents.metadata_path(secret): NOTES,
         }
         try:
             answer = await self._vault.request("POST", "sys/capabilities-self", {"paths": list(wanted)})

@@ -12,7 +12,12 @@ from dataclasses import dataclass
 
 from keyturn.model import SecretRef
 
-_WHOLE_NAME = "_value"
+WHOLE_NAME = "_value"  # in the place of a field
+
+MAIN = ("read", "update")
+# No `create`: to KV v2 a document is there once its metadata is (seen on OpenBao 2.7.2), and that is made first.
+BESIDE = ("read", "update")
+NOTES = ("create", "read", "update", "patch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +31,31 @@ class Rule:
 
 def rotator_rules(mount: str, staging_prefix: str, secrets: Sequence[SecretRef], *, creates: bool = False) -> list[Rule]:
     """For these secrets, each path once. `creates`: for `keyturn put`, which makes what is missing."""
-    main = ("create", "read", "update") if creates else ("read", "update")
+    main = ("create", *MAIN) if creates else MAIN
     rules = [Rule(f"{mount}/data/{path}", main, "served") for path in _paths(secrets)]
     for secret in dict.fromkeys(secrets):
-        beside = f"{staging_prefix}/{secret.path}/{secret.field or _WHOLE_NAME}"
-        # No `create`: for KV v2 a document is there once its metadata is (seen on OpenBao 2.7.2), which is made first.
-        rules.append(Rule(f"{mount}/data/{beside}", ("read", "update"), "not served"))
-        rules.append(Rule(f"{mount}/metadata/{beside}", ("create", "read", "update", "patch"), "notes"))
+        beside = f"{staging_prefix}/{secret.path}/{secret.field or WHOLE_NAME}"
+        rules.append(Rule(f"{mount}/data/{beside}", BESIDE, "not served"))
+        rules.append(Rule(f"{mount}/metadata/{beside}", NOTES, "notes"))
     return rules
 
 
 def proxy_rules(mount: str, secrets: Sequence[SecretRef]) -> list[Rule]:
     """For who only reads what is served. Vault knows no permission for one field: a bundle is read whole."""
     return [Rule(f"{mount}/data/{path}", ("read",), "served") for path in _paths(secrets)]
+
+
+def policy(path: str, mount: str = "secret", staging_prefix: str = "keyturn", *, creates: bool = False) -> str:
+    """For whatever is kept at a path, as deployments/vault-policy.hcl has it. `+` stands for one segment."""
+    beside = f"{staging_prefix}/{path}/*"
+    main = ("create", *MAIN) if creates else MAIN
+    return text(
+        [
+            Rule(f"{mount}/data/{path}", main, "served"),
+            Rule(f"{mount}/data/{beside}", BESIDE, "not served"),
+            Rule(f"{mount}/metadata/{beside}", NOTES, "notes"),
+        ]
+    )
 
 
 def text(rules: Iterable[Rule]) -> str:

@@ -20,7 +20,7 @@ import boto3
 import httpx
 
 from keyturn.material import KeyMaterial
-from keyturn.stores.vault_kv2 import policy
+from keyturn.stores.vault_policy import policy
 from keyturn.testing.litellm import Deployment, command, write_config
 from keyturn.testing.openai_keys import openai_key
 from keyturn.testing.openbao import OpenBao

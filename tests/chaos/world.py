@@ -11,7 +11,7 @@ from typing import Any
 
 from keyturn.material import KeyMaterial
 from keyturn.stores.json_bundle import field_text, with_field
-from keyturn.stores.vault_kv2 import policy
+from keyturn.stores.vault_policy import policy
 from keyturn.testing.embedded import REGION
 from keyturn.testing.litellm import Deployment, write_config
 from tests.chaos.fleet import Fleet

@@ -18,7 +18,8 @@ from keyturn.model import Finding, SecretRef, Stage, VersionRef
 from keyturn.ports import SecretStore
 from keyturn.references import resolver
 from keyturn.stores.vault_documents import Documents
-from keyturn.stores.vault_kv2 import VaultKV2, policy
+from keyturn.stores.vault_kv2 import VaultKV2
+from keyturn.stores.vault_policy import policy
 from keyturn.testing.openbao import AppRole, OpenBao
 from keyturn.testing.processes import free_port, wait_for_http
 from keyturn.testing.store_scene import new_key, new_token, refused
@@ -26,7 +27,7 @@ from keyturn.testing.store_suite import StoreSuite
 
 pytestmark = pytest.mark.real
 
-SUITE_POLICY = policy("suite/+/openai", creating=True) + policy("suite/+/missing")
+SUITE_POLICY = policy("suite/+/openai", creates=True) + policy("suite/+/missing")
 
 
 class Operator:
