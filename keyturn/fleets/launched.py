@@ -32,7 +32,7 @@ def read_launched(path: Path) -> Launched | None:
     try:
         with path.open("rb") as file:
             document = json_object(file.read(_LARGEST))
-        versions = mapping(document.get("versions"))
+        versions = mapping(document.get("credentials"))
         found = {
             name: VersionRef(plain_id(inside(each, "id")), text(inside(each, "fingerprint")))
             for name, each in versions.items()

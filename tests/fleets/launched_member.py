@@ -52,7 +52,7 @@ def restart(folder: Path, port: str) -> int:
 def serve(folder: Path, port: str) -> int:
     time.sleep(float(told(folder, "slow") or 0))
     versions = {"openai-prod": {"id": "v", "fingerprint": told(folder, "fingerprint")}}
-    (folder / "state.new").write_text(json.dumps({"pid": os.getpid(), "started": started(), "versions": versions}))
+    (folder / "state.new").write_text(json.dumps({"pid": os.getpid(), "started": started(), "credentials": versions}))
     (folder / "state.new").replace(folder / "state")
     HTTPServer(("127.0.0.1", int(port)), Ready).serve_forever()
     return 0

@@ -139,9 +139,9 @@ def test_two_members_share_nothing(same: str, scene: Scene) -> None:
         "",
         "[]",
         '{"pid": 1}',
-        '{"pid": true, "started": 1, "versions": {}}',
-        '{"pid": 1, "started": -1, "versions": {}}',
-        '{"pid": 1, "started": 1, "versions": {"x": {"id": "v"}}}',
+        '{"pid": true, "started": 1, "credentials": {}}',
+        '{"pid": 1, "started": -1, "credentials": {}}',
+        '{"pid": 1, "started": 1, "credentials": {"x": {"id": "v"}}}',
         "\x00",
     ],
 )
@@ -153,7 +153,7 @@ async def test_a_state_that_is_none_tells_nothing(text: str, scene: Scene) -> No
 
 
 def test_a_later_process_of_the_same_number_is_another_one(scene: Scene) -> None:
-    mine: dict[str, Any] = {"pid": os.getpid(), "started": start_time(os.getpid()), "versions": {}}
+    mine: dict[str, Any] = {"pid": os.getpid(), "started": start_time(os.getpid()), "credentials": {}}
     for text, runs in ((mine, True), (mine | {"started": 1}, False)):
         scene.tell("state", json.dumps(text))
         assert scene.loaded is not None
