@@ -156,7 +156,7 @@ async def assemble(
             await own.aclose()
 
 
-_PLACE = ("address", "namespace", "mount", "region", "role_arn", "profile")
+_PLACE = ("address", "namespace", "mount", "region", "role_arn", "profile", "folder", "server", "context")
 
 
 def _address(config: Config, settings: CredentialSettings) -> str:

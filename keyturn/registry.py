@@ -22,6 +22,7 @@ PROVIDERS = {"openai": "keyturn.providers.openai:OpenAI"}
 STORES = {
     "vault_kv2": "keyturn.stores.vault_kv2:VaultKV2",
     "aws_secrets_manager": "keyturn.stores.aws_secrets_manager:AWSSecretsManager",
+    "dotenv": "keyturn.stores.dotenv_file:DotenvFile",
 }
 FLEETS = {
     "process": "keyturn.fleets.process:ProcessFleet",
