@@ -173,16 +173,16 @@ class Documents:
             text = seen.content.decode(errors="surrogateescape")
             return self._replace(secret, path, seen, change(text).encode(errors="surrogateescape"))
 
-        return await self._locked(secret, write)
+        return await self._locked(secret, write, creates=not main.number)
 
     def _replace(self, secret: SecretRef, path: Path, seen: Found, content: bytes) -> str:
         return safe_file.replace(path, seen, content, self._beside(secret) / "scratch")
 
-    async def _locked(self, secret: SecretRef, write: Callable[[], T]) -> T:
+    async def _locked(self, secret: SecretRef, write: Callable[[], T], *, creates: bool = False) -> T:
         folder = self._beside(secret)
 
         def run() -> T:
-            safe_file.make_folder(folder)
+            safe_file.make_folder(folder, with_parents=creates)
             with safe_file.locked(folder / "lock", self._lock_timeout.total_seconds()):
                 return write()
 

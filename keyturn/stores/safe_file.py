@@ -94,8 +94,10 @@ def replace(path: Path, seen: Found, content: bytes, scratch: Path) -> str:
     return read(path).number
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, *, with_parents: bool = False) -> None:
     """For its owner alone. Quiet when it is there."""
+    if with_parents and not path.parent.is_dir():
+        make_folder(path.parent, with_parents=True)
     if not path.is_dir():
         effect("mkdir")
         path.mkdir(mode=0o700, exist_ok=True)
