@@ -48,13 +48,13 @@ def become(
     `state`: a file for `write_state`. OSError when that cannot be written: nothing is started then. A program that the
     system does not start ends with 127, as in a shell.
     """
+    if state is not None:
+        write_state(state, keys)
     for sentence in overridden(environment, [key.variable for key in keys]):
         say("WARNING", sentence)
     given = with_keys(environment, {key.variable: key.material for key in keys})
     if others := shadowed(given, [key.variable for key in keys]):
         say("WARNING", shadowing_words(others))
-    if state is not None:
-        write_state(state, keys)
     say("INFO", "starting the program with " + ", ".join(f"{key.credential} {key.material.fingerprint()}" for key in keys))
     sys.stdout.flush()
     sys.stderr.flush()
