@@ -74,9 +74,10 @@ def _value(loader: Any, event: Any, depth: int) -> Any:
 
 def _scalar(event: Any) -> str | int | bool:
     text: str = event.value
-    if event.style not in (None, "'", '"'):
+    style = event.style or ""  # the C parser says "" where the other one says None
+    if style not in ("", "'", '"'):
         raise Declined
-    kind = _kind(text) if event.style is None else _TEXT
+    kind = _kind(text) if not style else _TEXT
     if kind == _TEXT:
         return text
     if kind == _BOOL and text in ("true", "false"):
