@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from keyturn.delivery.lean.declined import Declined
@@ -109,9 +110,7 @@ def _times_fit(settings: Settings) -> None:
     """As `keyturn.settings.CredentialSettings` has it."""
     interval = None
     if "schedule" in settings:
-        from keyturn.cron import shortest_gap
-
-        interval = shortest_gap(settings["schedule"]).total_seconds()
+        interval = _shortest_gap(settings["schedule"])
     if "max_age" in settings:
         if interval is not None:
             raise Declined
@@ -121,6 +120,14 @@ def _times_fit(settings: Settings) -> None:
         raise Declined
     if "key_lifetime" in settings and interval is not None and seconds(settings["key_lifetime"]) < 2 * interval + overlap:
         raise Declined
+
+
+def _shortest_gap(line: str) -> float:
+    from keyturn.cron import shortest_gap
+
+    with suppress(ValueError):
+        return shortest_gap(line).total_seconds()
+    raise Declined
 
 
 def _nobody_shares(secrets: list[Secret]) -> None:
