@@ -16,7 +16,7 @@ from keyturn.json_object import json_object
 _LARGEST = 1024 * 1024  # bytes of an answer
 _SECONDS = 3.0  # for each read and write; `keyturn.delivery.lean.start` limits the whole
 # By these the vendors' SDKs go another way, or trust another authority.
-_DETOURS = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle", "curl_ca_bundle", "sslkeylogfile")
+_DETOURS = ("http_proxy", "https_proxy", "all_proxy", "requests_ca_bundle", "curl_ca_bundle", "sslkeylogfile")
 
 
 class Wire:

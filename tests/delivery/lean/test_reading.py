@@ -97,7 +97,7 @@ def test_the_usual_variables_of_aws_are_used_and_any_other_is_left_to_the_sdk(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id" + secrets.token_hex(8))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secrets.token_hex(16))
     assert lean() == full()
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "AWS_USE_FIPS_ENDPOINT", "HTTPS_PROXY", "no_proxy"):
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "AWS_USE_FIPS_ENDPOINT", "HTTPS_PROXY", "all_proxy"):
         with monkeypatch.context() as context, pytest.raises(start.Declined):
             context.setenv(name, "x")
             lean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from keyturn.delivery.lean.wire import Wire, _authorities
+from keyturn.delivery.lean.wire import _DETOURS, Wire, _authorities
 
 
 def certificate(folder: Path, *names: x509.GeneralName) -> Path:
@@ -53,6 +54,12 @@ class _Answers(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+@pytest.fixture(autouse=True)
+def _no_detours(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.lower() in _DETOURS]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture
