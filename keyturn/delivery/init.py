@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -31,10 +32,8 @@ def stand_aside() -> None:
 
 def _be_init(child: int, mask: set[int] | set[signal.Signals]) -> None:
     def pass_on(number: int, frame: object) -> None:
-        try:
+        with suppress(ProcessLookupError):  # it has just ended: waiting for it tells how
             os.kill(child, number)
-        except ProcessLookupError:
-            pass  # it has just ended: waiting for it tells how
 
     for number in _PASSED_ON:
         signal.signal(number, pass_on)
