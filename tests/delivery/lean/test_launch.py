@@ -76,8 +76,9 @@ def test_it_becomes_the_program_with_its_id_its_signals_and_its_exit_code(marks:
     code = (
         "import os, signal, sys\n"
         "signal.signal(signal.SIGTERM, lambda n, f: sys.exit(41))\n"
-        "print(os.getpid(), signal.getsignal(signal.SIGINT) is signal.default_int_handler, signal.getitimer(signal.ITIMER_REAL),"
-        " signal.getsignal(signal.SIGALRM) is signal.SIG_DFL, sys.stdin.readline().strip(), flush=True)\n"
+        "usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+        "alarm = signal.getsignal(signal.SIGALRM) is signal.SIG_DFL\n"
+        "print(os.getpid(), usual, signal.getitimer(signal.ITIMER_REAL), alarm, sys.stdin.readline().strip(), flush=True)\n"
         "signal.pause()"
     )
     command = typed(marks=marks, program=[sys.executable, "-c", code])
