@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from keyturn.delivery import keys as delivery_keys
 from keyturn.delivery.cache import KeyCache
 from keyturn.delivery.keys import KeyReader
 from keyturn.errors import (
@@ -230,14 +231,15 @@ async def test_what_comes_from_the_cache_is_not_made_younger_by_a_restart(file: 
 
 
 @real
-async def test_the_supervisor_says_that_it_serves_from_the_cache_until_the_store_tells_another(file: Path) -> None:
+async def test_the_supervisor_says_that_it_serves_from_the_cache_until_the_store_tells_another(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_keys, "_PATIENCE_WITH_CACHE", AT_ONCE)
     shelf, wall = Shelf("openai-prod"), Wall()
     names = {"openai-prod": "OPENAI_API_KEY"}
     await KeyReader([shelf.variable("openai-prod", "X")], Clock().pause, cache(file, wall)).first(AT_ONCE, lambda _: None)
     shelf.failing["openai-prod"] = for_ever(UnavailableError("sealed"))
-    async with supervised(
-        shelf=shelf, names=names, cache=cache(file, wall), start_timeout=timedelta(seconds=30), pause=_never_long
-    ) as member:
+    async with supervised(shelf=shelf, names=names, cache=cache(file, wall)) as member:
         status = (await member.status()).json()
         assert status["cached"] == {"openai-prod": "2027-01-15T08:00:00+00:00"}
         assert (await member.ask())["loaded"]["OPENAI_API_KEY"] == shelf.version("openai-prod").fingerprint
@@ -246,7 +248,3 @@ async def test_the_supervisor_says_that_it_serves_from_the_cache_until_the_store
         assert (await member.roll(wanted.fingerprint)).status_code == 202
         status = await member.at_rest()
         assert (status["state"], status["cached"]) == ("serving", {})
-
-
-async def _never_long(seconds: float) -> None:
-    return None
