@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,8 @@ def plain_form(value: Any) -> Any:
 
 
 EXAMPLES = {name: (ROOT / "deployments" / f"{name}.yaml").read_text() for name in ("keyturn.example", "compose.keyturn")}
-TAKEN = {"good": GOOD, "full": FULL, **EXAMPLES, "again": yaml.safe_dump(yaml.safe_load(FULL))}
+PAGE = next(re.finditer(r"^```yaml\n(.*?)^```", (ROOT / "docs/bootstrap.md").read_text(), re.DOTALL | re.MULTILINE))[1]
+TAKEN = {"page": PAGE, "good": GOOD, "full": FULL, **EXAMPLES, "again": yaml.safe_dump(yaml.safe_load(FULL))}
 
 
 @pytest.mark.parametrize("name", TAKEN)
