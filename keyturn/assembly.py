@@ -141,7 +141,7 @@ async def assemble(
         yield Assembly(
             name=name,
             settings=settings,
-            mark=Mark.of(name, _address(config, settings)),
+            mark=Mark.of(name, address_of(config, settings)),
             provider=own.provider(settings.provider),
             secrets=tuple((secret.ref, own.store(secret.store)) for secret in settings.secrets),
             fleets={fleet: own.fleet(fleet) for fleet in settings.proxies},
@@ -159,7 +159,7 @@ async def assemble(
 _PLACE = ("address", "namespace", "mount", "region", "role_arn", "profile", "folder", "server", "context")
 
 
-def _address(config: Config, settings: CredentialSettings) -> str:
+def address_of(config: Config, settings: CredentialSettings) -> str:
     """Where the deciding secret is, in the world and not only in this file: it goes into the mark of our keys."""
     secret = settings.secrets[0]
     part = config.stores[secret.store]

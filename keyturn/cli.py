@@ -68,6 +68,8 @@ class Style(StrEnum):
     shell = "shell"
     dotenv = "dotenv"
     json = "json"
+    compose = "compose"
+    k8s = "k8s"
 
 
 class Kind(StrEnum):
@@ -175,32 +177,58 @@ def doctor(as_json: AsJson = False) -> None:
 
 @app.command("exec", context_settings={"allow_interspersed_args": False})
 def exec_(
+    context: typer.Context,
     proxy: Annotated[str, typer.Option(help="The proxies of keyturn.yaml that this is a member of.")],
     command: Annotated[list[str], typer.Argument(help="The program, after --.", metavar="-- COMMAND...")],
-    control: Annotated[str, typer.Option(help="Where orders are taken: http://127.0.0.1:PORT or unix:/PATH.")],
+    control: Annotated[str | None, typer.Option(help="Supervise it, and take orders here: see --help above.")] = None,
     token: Annotated[str, typer.Option(help="The control token, as a reference.")] = "env:KEYTURN_CONTROL_TOKEN",  # noqa: S107
     health: Annotated[str | None, typer.Option(help="HOST:PORT of a listener for health checks alone.")] = None,
     readiness: Annotated[str | None, typer.Option(help="When the program is ready; else from its --port.")] = None,
     drain: Annotated[str, typer.Option(help="Not ready for so long before the program is stopped.")] = "3s",
     grace: Annotated[str, typer.Option(help="How long the program may take to end.")] = "90s",
-    start_timeout: Annotated[str, typer.Option(help="How long it may take to be ready.")] = "180s",
+    start_timeout: Annotated[str, typer.Option(help="How long it may take to be ready, and a store to answer.")] = "180s",
+    state: Annotated[Path | None, typer.Option(help="Without --control: say here which versions it has.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Keep the last keys here, encrypted, for when a store is down.")] = None,
+    cache_key: Annotated[str | None, typer.Option(help="What the cache is encrypted with, as a reference.")] = None,
+    cache_max_age: Annotated[str, typer.Option(help="How old a key out of the cache may be.")] = "24h",
 ) -> None:
-    """Run a proxy with its keys in the environment; restart it gently when a key turns."""
+    """Run a program with its keys in the environment.
+
+    Without --control: read the current keys, and become the program. With --control, http://127.0.0.1:PORT or unix:/PATH:
+    supervise it, and restart it gently when a key turns.
+    """
+    if control is None:
+        _only_with("--control", context, "token", "health", "readiness", "drain", "grace")
+        from keyturn.commands.launch import launch
+
+        launch(proxy, command, start_timeout, state, (cache, cache_key, cache_max_age))
+        return
+    if state is not None:
+        raise typer.BadParameter("--state is without --control: the supervisor tells its status there")
     from keyturn.commands.deliver import execute
 
-    execute(proxy, command, control, token, health, readiness, drain, grace, start_timeout)
+    caching = (cache, cache_key, cache_max_age)
+    execute(proxy, command, control, token, health, readiness, drain, grace, start_timeout, caching)
+
+
+def _only_with(option: str, context: typer.Context, *names: str) -> None:
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"--{name} goes with {option}")
 
 
 @app.command()
 def env(
     proxy: Annotated[str, typer.Option(help="The proxies of keyturn.yaml to print for.")],
     style: Annotated[Style, typer.Option("--format", help="How to print.")] = Style.shell,
+    name: Annotated[str | None, typer.Option(help="With --format k8s: the name of the Secret.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Print keys to a terminal, too.")] = False,
 ) -> None:
     """Print a proxy's current keys as variables, for another launcher."""
     from keyturn.commands.deliver import environment
 
-    environment(proxy, style.value, show)
+    environment(proxy, style.value, name, show)
 
 
 @app.command()

@@ -18,8 +18,11 @@ PRODUCT = ("keyturn", "flows", "tasks", "deployments")
 MAY_REVEAL = {
     "keyturn/canary/calls.py",
     "keyturn/commands/deliver.py",
+    "keyturn/delivery/cache.py",
     "keyturn/delivery/control.py",
-    "keyturn/delivery/supervisor.py",
+    "keyturn/delivery/environment.py",
+    "keyturn/delivery/lean/aws.py",
+    "keyturn/delivery/lean/vault.py",
     "keyturn/fleets/process.py",
     "keyturn/providers/openai.py",
     "keyturn/stores/aws_client.py",

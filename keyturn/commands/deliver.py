@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
 
 from keyturn.assembly import Adapters
 from keyturn.commands.exits import Exit, leave, reported
+from keyturn.commands.launch import Caching, cache_options
 from keyturn.commands.options import address, duration, reference
+from keyturn.commands.variable_formats import writer
 from keyturn.config import load
+from keyturn.delivery.caching import CacheOptions, key_cache
 from keyturn.delivery.exec import run_exec
 from keyturn.delivery.supervisor import Supervisor
 from keyturn.delivery.variables import own_secrets, variables
@@ -32,6 +33,7 @@ def execute(
     drain: str,
     grace: str,
     start_timeout: str,
+    caching: Caching,
 ) -> None:
     """Supervise a proxy: start it with its keys in the environment, restart it gently when a key turns."""
     hold_vendor_loggers()
@@ -41,42 +43,20 @@ def execute(
         if readiness is not None:
             address("--readiness", readiness)
         times = [duration(*each) for each in (("--drain", drain), ("--grace", grace), ("--start-timeout", start_timeout))]
-        code = asyncio.run(_execute(proxy, command, control, token, health, readiness, *times))
+        code = asyncio.run(_execute(proxy, command, control, token, health, readiness, cache_options(*caching), *times))
     raise SystemExit(code)
 
 
-def environment(proxy: str, style: str, show: bool) -> None:
+def environment(proxy: str, style: str, name: str | None, show: bool) -> None:
     """Print the current keys of a proxy, for a program that is started another way."""
     hold_vendor_loggers()
     with reported():
         if sys.stdout.isatty() and not show:
             raise MisconfiguredError("this prints keys, and the output is a terminal", remedy="redirect it, or add --show")
-        values = asyncio.run(_values(proxy))
-        text = _STYLES[style](values)
+        write = writer(style, name)
+        text = write(asyncio.run(_values(proxy)))
     sys.stdout.write(text)
     leave(Exit.DONE)
-
-
-def _as_shell(values: Mapping[str, str]) -> str:
-    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
-
-
-def _as_dotenv(values: Mapping[str, str]) -> str:
-    """Bare or in single quotes: what shells, python-dotenv and Compose read alike. MisconfiguredError for the rest."""
-    for name, value in values.items():
-        if set(value) & set("'\\$"):
-            raise MisconfiguredError(
-                f"the key for {name} has a quote, a backslash or a dollar sign in it",
-                remedy="use --format shell or --format json: readers of dotenv take these characters differently",
-            )
-    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
-
-
-def _as_json(values: Mapping[str, str]) -> str:
-    return json.dumps(values) + "\n"
-
-
-_STYLES = {"shell": _as_shell, "dotenv": _as_dotenv, "json": _as_json}
 
 
 async def _execute(
@@ -86,20 +66,24 @@ async def _execute(
     token: str,
     health: str | None,
     readiness: str | None,
+    caching: CacheOptions | None,
     drain: timedelta,
     grace: timedelta,
     start_timeout: timedelta,
 ) -> int:
     adapters = Adapters(load())
     try:
+        found = variables(adapters.config, proxy, adapters.store)
+        own = {token.removeprefix("env:")} | ({caching.key.removeprefix("env:")} if caching else set())
         supervisor = Supervisor(
             command,
-            variables(adapters.config, proxy, adapters.store),
+            found,
             readiness or _readiness(command),
             drain=drain,
             grace=grace,
             start_timeout=start_timeout,
-            strip={*own_secrets(adapters.config, proxy), token.removeprefix("env:")},
+            strip={*own_secrets(adapters.config, proxy), *own},
+            cache=None if caching is None else await key_cache(adapters, proxy, found, caching),
         )
         return await run_exec(supervisor, control=control, token=await adapters.resolve(token), health=health)
     finally:

@@ -6,15 +6,27 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from keyturn.errors import ConflictError, IndeterminateError, KeyturnError, RetryableError, UnavailableError
+from keyturn.errors import (
+    ConflictError,
+    IndeterminateError,
+    KeyturnError,
+    MisconfiguredError,
+    RetryableError,
+    UnavailableError,
+)
 from keyturn.model import HeldKey
+
+if TYPE_CHECKING:  # else every start would import cryptography, which few ask for
+    from keyturn.delivery.cache import Kept, KeyCache
 
 log = logging.getLogger(__name__)
 
 _PATIENCE = timedelta(seconds=20)
 _SIDE_PATIENCE = timedelta(seconds=5)  # for keys that only come along
+_PATIENCE_WITH_CACHE = timedelta(seconds=30)
 _READS = 3  # a store may lag behind its own promote: a replica in another region, a standby node
 
 Keys = Mapping[str, HeldKey]  # by credential
@@ -30,18 +42,30 @@ class Variable:
 
 
 class KeyReader:
-    """All variables of one program. `pause` is asyncio.sleep; a test turns the clock itself."""
+    """All variables of one program. `pause` is asyncio.sleep; a test turns the clock itself.
 
-    def __init__(self, variables: Sequence[Variable], pause: Callable[[float], Awaitable[None]]) -> None:
+    `cache`: what is kept of every good read, and used at the first start alone, for a store that stays unavailable.
+    """
+
+    def __init__(
+        self,
+        variables: Sequence[Variable],
+        pause: Callable[[float], Awaitable[None]],
+        cache: KeyCache | None = None,
+    ) -> None:
         self._variables = {variable.credential: variable for variable in variables}
         self._pause = pause
+        self._cache = cache
+        self._from_cache: dict[str, Kept] = {}
 
     async def first(self, limit: timedelta, waiting: Callable[[str], None]) -> Keys:
         """Every key. While a store is unavailable it is asked again, up to `limit`; `waiting` is told why each time.
 
-        Raises the store's error when it is of another kind, or when the time is over.
+        Raises the store's error when it is of another kind, or when the time is over. With a cache that time is shorter,
+        and what it has is used in place of the error.
         """
-        deadline = asyncio.get_running_loop().time() + limit.total_seconds()
+        patience = limit if self._cache is None else min(limit, _PATIENCE_WITH_CACHE)
+        deadline = asyncio.get_running_loop().time() + patience.total_seconds()
 
         async def patiently(variable: Variable) -> HeldKey:
             delay = 0.5
@@ -51,12 +75,46 @@ class KeyReader:
                 except (RetryableError, IndeterminateError) as error:
                     waiting(f"{variable.credential} cannot be read: {error}")
                     if asyncio.get_running_loop().time() + delay > deadline:
-                        raise
+                        return self._last_known(variable.credential, error)
                 await self._pause(delay)
                 delay = min(2 * delay, 10)
 
         held = await asyncio.gather(*(patiently(variable) for variable in self._variables.values()))
-        return dict(zip(self._variables, held, strict=True))
+        keys = dict(zip(self._variables, held, strict=True))
+        self._keep({name: key for name, key in keys.items() if name not in self._from_cache})
+        return keys
+
+    def cached(self, keys: Keys) -> Mapping[str, datetime]:
+        """Which of these came out of the cache, and no store has confirmed them since; with the time they were read."""
+        return {
+            name: kept.read
+            for name, kept in self._from_cache.items()
+            if name in keys and keys[name].version == kept.held.version
+        }
+
+    def _last_known(self, credential: str, error: KeyturnError) -> HeldKey:
+        if self._cache is None:
+            raise error
+        try:
+            kept = self._cache.find(credential)
+        except MisconfiguredError as why:
+            log.error("%s is not taken from the cache: %s", credential, why)
+            raise error from None
+        log.warning(
+            "THE STORE OF %s IS UNAVAILABLE: its last known key is used, read %s ago. If it was revoked since, it is dead",
+            credential,
+            self._cache.age(kept),
+        )
+        self._from_cache[credential] = kept
+        return kept.held
+
+    def _keep(self, read: Keys) -> None:
+        """These were read from their stores just now."""
+        for name, held in read.items():
+            if name in self._from_cache and self._from_cache[name].held.version == held.version:
+                del self._from_cache[name]
+        if self._cache is not None and read:
+            self._cache.keep(read)
 
     async def expecting(self, credential: str, fingerprint: str, loaded: Keys) -> Keys:
         """The keys to roll onto: this credential's must be the expected one; the others are the newest to be had.
@@ -70,6 +128,7 @@ class KeyReader:
             *(_read_or_keep(other, loaded[other.credential]) for other in others),
         )
         found = {credential: expected, **{other.credential: held for other, held in zip(others, rest, strict=True)}}
+        self._keep({name: held for name, held in found.items() if held is not loaded.get(name)})
         return {name: found[name] for name in self._variables}
 
     async def _expected(self, variable: Variable, fingerprint: str) -> HeldKey:

@@ -20,17 +20,19 @@ import shutil
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from keyturn.delivery.aliases import shadowing
 from keyturn.delivery.child import CLEAN, Child, exit_code
+from keyturn.delivery.environment import inherited as without_own
+from keyturn.delivery.environment import overridden, shadowed, shadowing_words, with_keys
 from keyturn.delivery.keys import KeyReader, Keys, Variable
 from keyturn.delivery.readiness import NotReadyError, Readiness
 from keyturn.errors import MisconfiguredError, NotFoundError, RollFailedError, UnavailableError
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from keyturn.delivery.cache import KeyCache
 
-OWN_PREFIX = "KEYTURN_"
+log = logging.getLogger(__name__)
 
 _HURRY = timedelta(seconds=10)  # for a program that never served: nothing is in flight
 
@@ -62,6 +64,7 @@ class Supervisor:
     `grace`: how long the program may take to finish its requests. `start_timeout`: how long it may take to become ready,
     and how long an unreachable store is waited for at the first start.
     `inherited`: the environment the program starts from, without what is keyturn's own (KEYTURN_*) and `strip`.
+    `cache`: the last known keys, for a first start while a store is unavailable. A roll never uses it.
     `pause` is asyncio.sleep; a test turns the clock itself.
     """
 
@@ -76,18 +79,16 @@ class Supervisor:
         start_timeout: timedelta = timedelta(seconds=180),
         inherited: Mapping[str, str] | None = None,
         strip: Collection[str] = (),
+        cache: KeyCache | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        environment = os.environ if inherited is None else inherited
-        self._inherited = {
-            name: value for name, value in environment.items() if not name.startswith(OWN_PREFIX) and name not in strip
-        }
+        self._inherited = without_own(os.environ if inherited is None else inherited, strip)
         self._command = tuple(command)
         self._variables = {variable.credential: variable for variable in variables}
         self._readiness = Readiness(readiness_url, pause)
         self.drain, self.grace, self.start_timeout = drain, grace, start_timeout
         self._pause = pause
-        self._reader = KeyReader(variables, pause)
+        self._reader = KeyReader(variables, pause, cache)
         self._check(variables)
         self.state = State.STARTING
         self._child: Child | None = None
@@ -112,11 +113,8 @@ class Supervisor:
             raise MisconfiguredError(
                 "the program to supervise is not there", remedy="name it after --, with its path if it is not on $PATH"
             )
-        for name in names:
-            if name in self._inherited:
-                log.warning(
-                    "%s is set in the supervisor's own environment: the program gets the store's value instead", name
-                )
+        for sentence in overridden(self._inherited, names):
+            log.warning("%s", sentence)
 
     # What others ask ------------------------------------------------------------------------------------------------
 
@@ -133,7 +131,10 @@ class Supervisor:
         return self.serving and await self._readiness.answers() and self.serving  # again: it may drain since it was asked
 
     def status(self) -> dict[str, Any]:
-        """What the control endpoint shows: no key text. `versions` is empty while no program is ready."""
+        """What the control endpoint shows: no key text. `versions` is empty while no program is ready.
+
+        `cached`: the credentials that are served from the cache, and when their store told the key.
+        """
         return {
             "state": str(self.state),
             "versions": {
@@ -143,6 +144,7 @@ class Supervisor:
             "rolls": self._rolls,
             "pid": self._child.pid if self._child is not None and self._child.running else None,
             "shadowed": self._shadowed,
+            "cached": {name: read.isoformat() for name, read in self._reader.cached(self._loaded).items()},
             "last_error": self._last_error,
         }
 
@@ -293,10 +295,10 @@ class Supervisor:
         return child
 
     def _environment(self, keys: Keys) -> dict[str, str]:
-        """What the child is given: the one place where the keys are text, and nobody keeps it."""
-        text = {self._variables[name].name: held.material.reveal() for name, held in keys.items()}
-        environment = {**self._inherited, **text}
-        self._shadowed = sorted({other for name in text for other in shadowing(name, environment)})
+        """What the child is given."""
+        materials = {self._variables[name].name: held.material for name, held in keys.items()}
+        environment = with_keys(self._inherited, materials)
+        self._shadowed = shadowed(environment, materials)
         if self._shadowed:
-            log.warning("set to another value, and may be read instead of ours: %s", ", ".join(self._shadowed))
+            log.warning("%s", shadowing_words(self._shadowed))
         return environment

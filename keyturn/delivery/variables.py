@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from keyturn.config import Config
 from keyturn.delivery.keys import Variable
+from keyturn.delivery.variable_names import name_of
 from keyturn.errors import MisconfiguredError
 from keyturn.model import HeldKey, SecretRef
 from keyturn.ports import SecretStore
 from keyturn.settings import CredentialSettings
 
-# Read by LiteLLM 1.106.2 for a model of that provider when the configuration names no variable.
-BY_PROVIDER_KIND = {"openai": "OPENAI_API_KEY"}
-
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
-
 
 def variable_name(name: str, credential: CredentialSettings, provider_kind: str) -> str:
-    """`env` of the credential; else the secret's field, if it looks like a variable; else the provider's usual name."""
-    field = credential.secrets[0].field or ""
-    found = credential.env or (field if _VARIABLE.fullmatch(field) else BY_PROVIDER_KIND.get(provider_kind))
+    """See `name_of`. MisconfiguredError where there is none."""
+    found = name_of(credential.env, credential.secrets[0].field, provider_kind)
     if not found:
         raise MisconfiguredError(
             f"credentials.{name}: which environment variable LiteLLM reads is not known", remedy="add `env: NAME` to it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from keyturn import progress, registry
 from keyturn.cli import app
-from keyturn.commands import flows
+from keyturn.commands import flows, launch
 from keyturn.testing.world import World
 from tests.commands import memory_parts
 
@@ -64,6 +65,10 @@ class Terminal:
         self.monkeypatch.setattr(flows, "load", lambda module, name, **_: remembered)
 
 
+def _no_exec(*arguments: Any) -> None:
+    raise RuntimeError("the tests themselves would be replaced by the program")
+
+
 @pytest.fixture
 def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
     world = asyncio.run(World.make())
@@ -77,4 +82,6 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setattr(progress, "listeners", [])
+    monkeypatch.setattr(os, "execve", _no_exec)
+    monkeypatch.setattr(launch, "end_when_told", lambda: None)  # else the tests themselves would
     return Terminal(config, world, [], monkeypatch)

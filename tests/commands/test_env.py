@@ -6,11 +6,14 @@ import json
 import os
 import pty
 import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 
 import pytest
+import yaml
 from dotenv import dotenv_values
+from kubernetes.client import V1Secret
 
 from keyturn.material import KeyMaterial
 from keyturn.testing.embedded import keyturn_program
@@ -43,8 +46,8 @@ def hold(terminal: Terminal, value: str) -> None:
     terminal.world.store.documents["litellm/providers"] = {"OPENAI_API_KEY": value}
 
 
-def printed(terminal: Terminal, style: str) -> str:
-    result = terminal.type("env", "--proxy", "local", "--format", style)
+def printed(terminal: Terminal, style: str, *more: str) -> str:
+    result = terminal.type("env", "--proxy", "local", "--format", style, *more)
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
     return result.stdout
@@ -89,6 +92,68 @@ def test_a_plain_key_is_not_quoted_for_readers_that_know_no_quotes(terminal: Ter
     hold(terminal, PLAIN)
     assert printed(terminal, "dotenv") == f"OPENAI_API_KEY={PLAIN}\n"
     assert printed(terminal, "shell") == f"export OPENAI_API_KEY={PLAIN}\n"
+
+
+YAML = [
+    "yes",
+    "007",
+    "1e3",
+    "2026-01-01",
+    "null",
+    "a: b",
+    "- a",
+    "&a",
+    "{{a}}",
+    "$$",
+    "a$",
+    "a\u0085x",
+    "a\u2028b",
+    "\ufeffa",
+]
+
+
+def indented(text: str, by: str) -> str:
+    return "".join(f"{by}{line}\n" for line in text.splitlines())
+
+
+@pytest.mark.parametrize("value", [PLAIN, *HOSTILE, *YAML])
+def test_compose_reads_back_what_the_store_holds(value: str, terminal: Terminal, tmp_path: Path) -> None:
+    hold(terminal, value)
+    (tmp_path / "compose.yaml").write_text(
+        f"services:\n  a:\n    image: a\n{indented(printed(terminal, 'compose'), '    ')}"
+    )
+    program = Path(sys.executable).with_name("docker-compose")
+    command = [str(program), "--project-name", "a", "config", "--format", "json"]
+    environment = {"PATH": os.environ["PATH"], "HOME": "/not/here"}
+    read = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    found = json.loads(read.stdout)["services"]["a"]["environment"]["OPENAI_API_KEY"]
+    assert found.replace("$$", "$") == value, "it writes a dollar as it reads it: doubled"
+
+
+@pytest.mark.parametrize("value", [PLAIN, *HOSTILE, *YAML])
+def test_kubernetes_reads_back_what_the_store_holds(value: str, terminal: Terminal) -> None:
+    hold(terminal, value)
+    document = yaml.safe_load(printed(terminal, "k8s", "--name", "litellm-keys"))
+    secret = V1Secret.from_dict(document)
+    assert secret is not None and secret.metadata is not None
+    assert (secret.api_version, secret.kind, secret.type, secret.metadata.name) == ("v1", "Secret", "Opaque", "litellm-keys")
+    assert secret.string_data == {"OPENAI_API_KEY": value}
+    assert set(document) == {"apiVersion", "kind", "metadata", "type", "stringData"}
+
+
+@pytest.mark.parametrize("name", ["a", "litellm-keys", "a.b-c.d", "0", "a" * 63, ".".join(["a" * 60] * 4)])
+def test_a_secret_may_have_any_name_that_kubernetes_takes(name: str, terminal: Terminal) -> None:
+    hold(terminal, PLAIN)
+    assert yaml.safe_load(printed(terminal, "k8s", "--name", name))["metadata"] == {"name": name}
+
+
+@pytest.mark.parametrize(
+    "name", ["", "A", "a_b", "-a", "a-", "a..b", "a/b", "a b", "a\n", "a" * 64, ".".join(["a" * 60] * 5)]
+)
+def test_any_other_name_is_refused(name: str, terminal: Terminal) -> None:
+    hold(terminal, PLAIN)
+    result = terminal.type("env", "--proxy", "local", "--format", "k8s", "--name", name)
+    assert (result.exit_code, result.stdout) == (2, "")
 
 
 @pytest.mark.parametrize("show", [False, True])

@@ -32,7 +32,28 @@ WRONG = [
     "env",
     "env --proxy <key>",
     "env --proxy local --format <key>",
-    "exec --proxy local -- true",
+    "env --proxy local --format k8s",
+    "env --proxy local --format k8s --name <key>_",
+    "env --proxy local --format json --name keys",
+    "exec -- true",
+    "exec --proxy local",
+    "exec --proxy <key> -- true",
+    "exec --proxy local -- no-such-program",
+    "exec --proxy local -- /<key>",
+    "exec --proxy local --start-timeout <key> -- true",
+    "exec --proxy local --state /no/such/folder/state -- true",
+    "exec --proxy local --cache here -- true",
+    "exec --proxy local --cache-key env:SECRET -- true",
+    "exec --proxy local --cache here --cache-key <key> -- true",
+    "exec --proxy local --cache here --cache-key env:NOT_SET -- true",
+    "exec --proxy local --cache here --cache-key env:SHORT_SECRET -- true",
+    "exec --proxy local --cache /no/such/folder/file --cache-key env:KEYTURN_CONTROL_TOKEN -- true",
+    "exec --proxy local --cache here --cache-key env:KEYTURN_CONTROL_TOKEN --cache-max-age <key> -- true",
+    "exec --proxy local --health 127.0.0.1:0 -- true",
+    "exec --proxy local --drain 1s -- true",
+    "exec --proxy local --token env:T -- true",
+    "exec --proxy local --control http://127.0.0.1:0 --state here -- true",
+    "exec --proxy local --control http://127.0.0.1:0 --cache here -- true",
     "exec --proxy local --control http://127.0.0.1:0",
     "exec --proxy <key> --control http://127.0.0.1:0 -- true",
     "exec --proxy local --control <key> -- true",
@@ -54,6 +75,7 @@ WRONG = [
 @pytest.mark.parametrize("typed", WRONG)
 def test_what_is_wrong_ends_with_2_and_is_not_repeated(typed: str, terminal: Terminal) -> None:
     terminal.monkeypatch.setenv("KEYTURN_CONTROL_TOKEN", secrets.token_hex(16))
+    terminal.monkeypatch.setenv("SHORT_SECRET", secrets.token_hex(8))
     key = "sk-" + secrets.token_hex(24)
     result = terminal.type(*typed.replace(KEY, key).split())
     told = re.sub(r"[\s│]", "", result.output)  # what is in a frame is broken into lines

@@ -1,0 +1,130 @@
+"""The kinds that the lean reader knows, with their settings. Any other, and any other setting, is the full path's.
+
+tests/delivery/lean/ holds each against the adapter's own model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from keyturn.delivery.lean.declined import Declined
+from keyturn.delivery.lean.plain import (
+    MOUNT,
+    Settings,
+    address,
+    duration,
+    fit,
+    items,
+    number,
+    reference,
+    split_address,
+    text,
+)
+
+_ID = text(r"[A-Za-z0-9_-]{1,200}")
+_TIMEOUT = duration(least=1)
+
+
+def _openai(settings: Any) -> Settings:
+    return fit(
+        settings,
+        {"admin_key": reference, "project": _ID},
+        {
+            "service_account": _ID,
+            "base_url": address,
+            "usage_lag": duration(),
+            "propagation": duration(),
+            "timeout": _TIMEOUT,
+        },
+    )
+
+
+def _vault(settings: Any) -> Settings:
+    auth = settings.get("auth")
+    logins: Mapping[str, Callable[[], Settings]] = {
+        "token": lambda: fit(auth, {"method": text(), "token": reference}, {}),
+        "approle": lambda: fit(
+            auth, {"method": text(), "role_id": reference, "secret_id": reference}, {"mount": text(MOUNT)}
+        ),
+    }
+    method = auth.get("method") if isinstance(auth, dict) else None
+    if not isinstance(method, str) or method not in logins:
+        raise Declined
+    logins[method]()
+    return fit(
+        settings,
+        {"address": address, "auth": lambda value: True},
+        {
+            "namespace": text(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*/?"),
+            "ca_file": text(r"[A-Za-z0-9_./+@-]+"),
+            "verify": lambda value: value is True,
+            "timeout": _TIMEOUT,
+            "mount": text(MOUNT),
+            "staging_prefix": text(MOUNT),
+        },
+    )
+
+
+def _aws(settings: Any) -> Settings:
+    """Neither profile nor role: those are the SDK's business."""
+    found = fit(
+        settings,
+        {"region": text(r"(us|eu|ap|sa|ca|me|af|il|mx)-[a-z]{2,20}-[0-9]")},  # of the partition `aws`, as botocore tells it
+        {
+            "endpoint_url": address,
+            "access_key_id": reference,
+            "secret_access_key": reference,
+            "session_token": reference,
+            "replicas": lambda value: isinstance(value, list) and all(map(text(r"[a-z0-9-]{1,40}"), value)),
+            "replica_timeout": duration(),
+            "timeout": _TIMEOUT,
+        },
+    )
+    given = {name for name in ("access_key_id", "secret_access_key", "session_token") if name in found}
+    if given and not {"access_key_id", "secret_access_key"} <= given:
+        raise Declined
+    return found
+
+
+def _process(settings: Any) -> Settings:
+    found = fit(
+        settings,
+        {"members": lambda value: bool(items(value)), "master_key": reference},
+        {
+            "control_token": reference,
+            "control_port_offset": number(1, 60000),
+            "roll_timeout": duration(),
+            "poll_interval": duration(),
+        },
+    )
+    offset, urls = found.get("control_port_offset", 100), set()
+    for member in found["members"]:
+        if isinstance(member, dict):
+            fit(member, {"url": address, "control": text(r"unix:/[A-Za-z0-9_./-]{1,100}")}, {})
+            urls.add(member["url"].rstrip("/"))
+            continue
+        if not address(member):
+            raise Declined
+        port = split_address(member)[2]
+        if not port or port + offset > 65535:
+            raise Declined
+        urls.add(member.rstrip("/"))
+    if len(urls) < len(found["members"]):
+        raise Declined
+    return found
+
+
+KINDS: Mapping[str, Mapping[str, Callable[[Any], Settings]]] = {
+    "providers": {"openai": _openai},
+    "stores": {"vault_kv2": _vault, "aws_secrets_manager": _aws},
+    "proxies": {"process": _process},
+}
+
+
+def known(section: str, settings: Any) -> tuple[str, Settings]:
+    """The kind, and its settings without it. Declined for another kind, and for settings that are not plain."""
+    kind = settings.get("kind") if isinstance(settings, dict) else None
+    if not isinstance(kind, str) or kind not in KINDS[section]:
+        raise Declined
+    return kind, KINDS[section][kind]({name: value for name, value in settings.items() if name != "kind"})
