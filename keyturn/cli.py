@@ -70,6 +70,18 @@ class Style(StrEnum):
     json = "json"
 
 
+class Delivery(StrEnum):
+    environment = "environment"
+    file = "file"
+
+
+class Renderer(StrEnum):
+    agent = "agent"
+    injector = "injector"
+    eso = "eso"
+    vso = "vso"
+
+
 Name = Annotated[str, typer.Argument(help="A credential of keyturn.yaml.", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 
@@ -165,11 +177,25 @@ def exec_(
     drain: Annotated[str, typer.Option(help="Not ready for so long before the program is stopped.")] = "3s",
     grace: Annotated[str, typer.Option(help="How long the program may take to end.")] = "90s",
     start_timeout: Annotated[str, typer.Option(help="How long it may take to be ready.")] = "180s",
+    env_file: Annotated[
+        list[Path] | None, typer.Option(help="Read the keys here, where a sidecar renders them, not from the store.")
+    ] = None,
+    render_timeout: Annotated[str, typer.Option(help="How long a roll waits for the sidecar's render.")] = "6m",
+    deliver: Annotated[
+        Delivery, typer.Option(help="How the program gets its keys: once, or from files that it reads at each request.")
+    ] = Delivery.environment,
+    keys_folder: Annotated[Path | None, typer.Option(help="With --deliver file: where the key files are.")] = None,
+    any_version: Annotated[bool, typer.Option("--any-version", help="Do not look at LiteLLM's version.")] = False,
 ) -> None:
     """Run a proxy with its keys in the environment; restart it gently when a key turns."""
     from keyturn.commands.deliver import execute
 
-    execute(proxy, command, control, token, health, readiness, drain, grace, start_timeout)
+    if (deliver is Delivery.file) != (keys_folder is not None):
+        raise typer.BadParameter("--deliver file and --keys-folder FOLDER go together")
+    execute(
+        *(proxy, command, control, token, health, readiness, drain, grace, start_timeout),
+        *(env_file or [], render_timeout, keys_folder, any_version),
+    )
 
 
 @app.command()

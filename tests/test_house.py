@@ -19,6 +19,8 @@ MAY_REVEAL = {
     "keyturn/canary/calls.py",
     "keyturn/commands/deliver.py",
     "keyturn/delivery/control.py",
+    "keyturn/delivery/file_readers.py",
+    "keyturn/delivery/key_files.py",
     "keyturn/delivery/supervisor.py",
     "keyturn/fleets/process.py",
     "keyturn/providers/openai.py",

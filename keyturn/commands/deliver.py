@@ -7,18 +7,23 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 
 from keyturn.assembly import Adapters
 from keyturn.commands.exits import Exit, leave, reported
 from keyturn.commands.options import address, duration, reference
 from keyturn.config import load
+from keyturn.delivery import file_readers
 from keyturn.delivery.exec import run_exec
+from keyturn.delivery.key_files import KeyFiles
+from keyturn.delivery.keys import Variable
 from keyturn.delivery.supervisor import Supervisor
-from keyturn.delivery.variables import own_secrets, variables
+from keyturn.delivery.variables import names, own_secrets, variables
 from keyturn.errors import MisconfiguredError
+from keyturn.material import KeyMaterial
 from keyturn.quiet import hold_vendor_loggers
 
 
@@ -32,16 +37,33 @@ def execute(
     drain: str,
     grace: str,
     start_timeout: str,
+    env_files: Sequence[Path],
+    render_timeout: str,
+    keys_folder: Path | None,
+    any_version: bool,
 ) -> None:
-    """Supervise a proxy: start it with its keys in the environment, restart it gently when a key turns."""
+    """Supervise a proxy: start it with its keys in the environment, restart it gently when a key turns.
+
+    `env_files`: where the keys are read in place of the store. `keys_folder`: where they are written for a proxy that reads
+    them at each request, in place of its environment; `any_version` believes that it does.
+    """
     hold_vendor_loggers()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s keyturn %(levelname)s %(message)s", stream=sys.stderr)
     with reported():
         reference("--token", token)
         if readiness is not None:
             address("--readiness", readiness)
-        times = [duration(*each) for each in (("--drain", drain), ("--grace", grace), ("--start-timeout", start_timeout))]
-        code = asyncio.run(_execute(proxy, command, control, token, health, readiness, *times))
+        times = {
+            name: duration(f"--{name.replace('_', '-')}", value)
+            for name, value in (
+                ("drain", drain),
+                ("grace", grace),
+                ("start_timeout", start_timeout),
+                ("render_timeout", render_timeout),
+            )
+        }
+        files = KeyFiles(keys_folder) if keys_folder is not None else None
+        code = asyncio.run(_execute(proxy, command, control, token, health, readiness, times, env_files, files, any_version))
     raise SystemExit(code)
 
 
@@ -86,24 +108,50 @@ async def _execute(
     token: str,
     health: str | None,
     readiness: str | None,
-    drain: timedelta,
-    grace: timedelta,
-    start_timeout: timedelta,
+    times: Mapping[str, timedelta],
+    env_files: Sequence[Path],
+    files: KeyFiles | None,
+    any_version: bool,
 ) -> int:
     adapters = Adapters(load())
     try:
+        wanted = _rendered(adapters, proxy, env_files) if env_files else variables(adapters.config, proxy, adapters.store)
+        url = readiness or _readiness(command)
         supervisor = Supervisor(
             command,
-            variables(adapters.config, proxy, adapters.store),
-            readiness or _readiness(command),
-            drain=drain,
-            grace=grace,
-            start_timeout=start_timeout,
+            wanted,
+            url,
+            drain=times["drain"],
+            grace=times["grace"],
+            start_timeout=times["start_timeout"],
+            render_timeout=times["render_timeout"],
+            files=files,
+            inspect=_inspection(adapters, proxy, url) if files is not None and not any_version else None,
             strip={*own_secrets(adapters.config, proxy), token.removeprefix("env:")},
         )
         return await run_exec(supervisor, control=control, token=await adapters.resolve(token), health=health)
     finally:
         await adapters.aclose()
+
+
+def _rendered(adapters: Adapters, proxy: str, paths: Sequence[Path]) -> list[Variable]:
+    from keyturn.delivery.env_file import EnvFile
+
+    return EnvFile(paths).variables(names(adapters.config, proxy))
+
+
+def _inspection(adapters: Adapters, proxy: str, url: str) -> Callable[[], Awaitable[None]]:
+    reference = getattr(adapters.config.proxies[proxy].settings, "master_key", None)
+    if reference is None:
+        raise MisconfiguredError(
+            "LiteLLM tells its version to its master key alone, and these proxies have none in keyturn.yaml",
+            remedy="add master_key, or --any-version where you know that it is 1.109.1 or later",
+        )
+
+    async def master_key() -> KeyMaterial:
+        return await adapters.resolve(reference)
+
+    return lambda: file_readers.require(url, master_key)
 
 
 async def _values(proxy: str) -> dict[str, str]:
