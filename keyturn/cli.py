@@ -210,6 +210,24 @@ def env(
     environment(proxy, style.value, show)
 
 
+@app.command("agent-config")
+def agent_config(
+    proxy: Annotated[str, typer.Option(help="The proxies of keyturn.yaml whose keys are to be rendered.")],
+    renderer: Annotated[Renderer, typer.Option("--for", help="What renders them.")] = Renderer.agent,
+    out: Annotated[Path | None, typer.Option(help="The folder to write to; else it is printed.", metavar="FOLDER")] = None,
+    role: Annotated[str | None, typer.Option(help="The role it logs in to Vault with, by Kubernetes.")] = None,
+    auth_mount: Annotated[str | None, typer.Option(help="Where Vault has that login.")] = None,
+    service_account: Annotated[str, typer.Option(help="The pods' service account.")] = "litellm",
+    interval: Annotated[str, typer.Option(help="How often the secret is looked at.")] = "30s",
+    rendered: Annotated[str | None, typer.Option(help="Where the rendered file will be.", metavar="PATH")] = None,
+    logins: Annotated[str, typer.Option(help="Where the agent's role-id and secret-id are.")] = "/etc/keyturn",
+) -> None:
+    """Write what a sidecar or operator needs to render a proxy's keys for `exec --env-file`."""
+    from keyturn.commands.agent_config import agent_config as command
+
+    command(proxy, renderer.value, out, role, auth_mount, service_account, interval, rendered, logins)
+
+
 @app.command()
 def serve(
     limit: Annotated[int, typer.Option(help="Runs at once.", min=1)] = 10,
