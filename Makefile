@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 PROXY := .proxy
+PROXY_FILE := .proxy-file
 LEAKS := .leaks
 UV := .uv/bin/uv
 RUN := $(VENV)/bin
@@ -28,6 +29,12 @@ $(PROXY)/.ready: .uv/.ready locks/litellm.txt
 	$(UV) pip install --quiet --compile-bytecode --python $(PROXY)/bin/python --require-hashes -r locks/litellm.txt
 	@touch $@
 
+# A later LiteLLM, for the tests of `--deliver file` alone.
+$(PROXY_FILE)/.ready: .uv/.ready locks/litellm-file.txt
+	$(UV) venv --quiet --clear --python $(PYTHON) $(PROXY_FILE)
+	$(UV) pip install --quiet --compile-bytecode --python $(PROXY_FILE)/bin/python --require-hashes -r locks/litellm-file.txt
+	@touch $@
+
 # The scanners of the leak suite's second net. Both packages bring a program `gitleaks`: each is run by its own path.
 $(LEAKS)/.ready: .uv/.ready locks/leaks.txt
 	$(UV) venv --quiet --clear --python $(PYTHON) $(LEAKS)
@@ -40,7 +47,7 @@ demo: setup
 up: setup
 	$(RUN)/keyturn demo --keep
 
-test: setup $(LEAKS)/.ready lint types contracts unit model seeded
+test: setup $(LEAKS)/.ready $(PROXY_FILE)/.ready lint types contracts unit model seeded
 	$(RUN)/pytest -m real
 
 # Rotations under every fault: an hour and more. docs/testing.md tells what its table means.
@@ -82,8 +89,9 @@ lock: .uv/.ready
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra demo --group pyproject.toml:dev -o locks/keyturn.txt pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c locks/keyturn.txt -o locks/runtime.txt pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/litellm.txt locks/litellm.in
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --override locks/litellm-file.overrides -o locks/litellm-file.txt locks/litellm-file.in
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/uv.txt locks/uv.in
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/leaks.txt locks/leaks.in
 
 clean:
-	rm -rf $(VENV) $(PROXY) $(LEAKS) .uv var
+	rm -rf $(VENV) $(PROXY) $(PROXY_FILE) $(LEAKS) .uv var

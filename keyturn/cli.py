@@ -83,6 +83,20 @@ class Who(StrEnum):
     proxy = "proxy"
 
 
+class Delivery(StrEnum):
+    environment = "environment"
+    file = "file"
+
+
+class Renderer(StrEnum):
+    agent = "agent"
+    injector = "injector"
+    eso = "eso"
+    vso = "vso"
+
+
+_OF_FILES = ("env_file", "render_timeout", "deliver", "keys_folder", "any_version")
+
 Name = Annotated[str, typer.Argument(help="A credential of keyturn.yaml.", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 
@@ -191,6 +205,15 @@ def exec_(
     cache: Annotated[Path | None, typer.Option(help="Keep the last keys here, encrypted, for when a store is down.")] = None,
     cache_key: Annotated[str | None, typer.Option(help="What the cache is encrypted with, as a reference.")] = None,
     cache_max_age: Annotated[str, typer.Option(help="How old a key out of the cache may be.")] = "24h",
+    env_file: Annotated[
+        list[Path] | None, typer.Option(help="Read the keys here, where a sidecar renders them, not from the store.")
+    ] = None,
+    render_timeout: Annotated[str, typer.Option(help="How long a roll waits for the sidecar's render.")] = "6m",
+    deliver: Annotated[
+        Delivery, typer.Option(help="How the program gets its keys: once, or from files that it reads at each request.")
+    ] = Delivery.environment,
+    keys_folder: Annotated[Path | None, typer.Option(help="With --deliver file: where the key files are.")] = None,
+    any_version: Annotated[bool, typer.Option("--any-version", help="Do not look at LiteLLM's version.")] = False,
 ) -> None:
     """Run a program with its keys in the environment.
 
@@ -198,24 +221,31 @@ def exec_(
     supervise it, and restart it gently when a key turns.
     """
     if control is None:
-        _only_with("--control", context, "token", "health", "readiness", "drain", "grace")
+        _only_with("--control", context, "token", "health", "readiness", "drain", "grace", *_OF_FILES)
         from keyturn.commands.launch import launch
 
         launch(proxy, command, start_timeout, state, (cache, cache_key, cache_max_age))
         return
     if state is not None:
         raise typer.BadParameter("--state is without --control: the supervisor tells its status there")
-    from keyturn.commands.deliver import execute
+    from keyturn.commands.supervise import Typed, supervise
 
+    if (deliver is Delivery.file) != (keys_folder is not None):
+        raise typer.BadParameter("--deliver file and --keys-folder FOLDER go together")
     caching = (cache, cache_key, cache_max_age)
-    execute(proxy, command, control, token, health, readiness, drain, grace, start_timeout, caching)
+    supervise(
+        Typed(
+            *(proxy, command, control, token, health, readiness, drain, grace, start_timeout, caching),
+            *(env_file or [], render_timeout, keys_folder, any_version),
+        )
+    )
 
 
 def _only_with(option: str, context: typer.Context, *names: str) -> None:
     for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            raise typer.BadParameter(f"--{name} goes with {option}")
+            raise typer.BadParameter(f"--{name.replace('_', '-')} goes with {option}")
 
 
 @app.command()
@@ -246,6 +276,24 @@ def policy(
     from keyturn.commands.policy import policy as command
 
     command(Asked(kind.value, who.value, store, proxy, account, kms_key, create))
+
+
+@app.command("agent-config")
+def agent_config(
+    proxy: Annotated[str, typer.Option(help="The proxies of keyturn.yaml whose keys are to be rendered.")],
+    renderer: Annotated[Renderer, typer.Option("--for", help="What renders them.")] = Renderer.agent,
+    out: Annotated[Path | None, typer.Option(help="The folder to write to; else it is printed.", metavar="FOLDER")] = None,
+    role: Annotated[str | None, typer.Option(help="The role it logs in to Vault with, by Kubernetes.")] = None,
+    auth_mount: Annotated[str | None, typer.Option(help="Where Vault has that login.")] = None,
+    service_account: Annotated[str, typer.Option(help="The pods' service account.")] = "litellm",
+    interval: Annotated[str, typer.Option(help="How often the secret is looked at.")] = "30s",
+    rendered: Annotated[str | None, typer.Option(help="Where the rendered file will be.", metavar="PATH")] = None,
+    logins: Annotated[str, typer.Option(help="Where the agent's role-id and secret-id are.")] = "/etc/keyturn",
+) -> None:
+    """Write what a sidecar or operator needs to render a proxy's keys for `exec --env-file`."""
+    from keyturn.commands.agent_config import agent_config as command
+
+    command(proxy, renderer.value, out, role, auth_mount, service_account, interval, rendered, logins)
 
 
 @app.command()

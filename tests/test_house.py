@@ -21,6 +21,8 @@ MAY_REVEAL = {
     "keyturn/delivery/cache.py",
     "keyturn/delivery/control.py",
     "keyturn/delivery/environment.py",
+    "keyturn/delivery/file_readers.py",
+    "keyturn/delivery/key_files.py",
     "keyturn/delivery/lean/aws.py",
     "keyturn/delivery/lean/vault.py",
     "keyturn/fleets/process.py",

@@ -4,7 +4,7 @@
     GET  /v1/status    Bearer token              Supervisor.status()
     POST /v1/roll      Bearer token              {"credential": NAME, "fingerprint": OF_THE_VALUE_EXPECTED_IN_THE_STORE}
          202 begun, or under way already   200 served already: nothing is done   409 refused; `busy` true: ask again later
-         404 not a credential of this member   503 the store cannot be asked
+         404 not a credential of this member   503 the store cannot be asked, or nothing was rendered for too long
 
 Both health paths tell the same: a balancer may be set to either, and must leave before the program stops. So neither is
 the place for a probe that kills: the platform watches the process.
@@ -80,8 +80,9 @@ async def _roll(supervisor: Supervisor, credential: str, fingerprint: str) -> Re
     state = {"state": str(supervisor.state)}
     if admission is Admission.SERVED:
         return JSONResponse({**state, "rolled": False})
-    if admission is Admission.BUSY:
-        return JSONResponse({**state, "error": f"not now: {supervisor.state}", "busy": True}, 409)
+    if admission in (Admission.BUSY, Admission.WAITING):
+        why = "its new key is not rendered yet" if admission is Admission.WAITING else str(supervisor.state)
+        return JSONResponse({**state, "error": f"not now: {why}", "busy": True}, 409)
     return JSONResponse(state, 202)
 
 

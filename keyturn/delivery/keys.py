@@ -32,13 +32,21 @@ _READS = 3  # a store may lag behind its own promote: a replica in another regio
 Keys = Mapping[str, HeldKey]  # by credential
 
 
+class NotRenderedError(UnavailableError):
+    """What a program other than ours is to write is not there yet, or is not what is expected: it may come at any time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A key that the program is given: `read` gives the CURRENT of the credential's deciding secret, anew each time."""
+    """A key that the program is given: `read` gives the CURRENT of the credential's deciding secret, anew each time.
+
+    `rendered`: it comes from a file that is written some time after the store. Reading raises NotRenderedError then.
+    """
 
     credential: str
     name: str
     read: Callable[[], Awaitable[HeldKey]]
+    rendered: bool = False
 
 
 class KeyReader:
@@ -119,8 +127,9 @@ class KeyReader:
     async def expecting(self, credential: str, fingerprint: str, loaded: Keys) -> Keys:
         """The keys to roll onto: this credential's must be the expected one; the others are the newest to be had.
 
-        ConflictError: CURRENT is another value. Errors of this credential's store as they are. A credential whose store
-        fails, or is slow, keeps the key that is loaded: it never holds up the roll of another.
+        ConflictError: CURRENT is another value. NotRenderedError in its place where keys are rendered: an older value
+        cannot be told from a wrong one. Errors of this credential's store as they are. A credential whose store fails, or
+        is slow, keeps the key that is loaded: it never holds up the roll of another.
         """
         others = [variable for variable in self._variables.values() if variable.credential != credential]
         expected, *rest = await asyncio.gather(
@@ -138,6 +147,8 @@ class KeyReader:
             held = await _read(variable)
             if held.version.fingerprint == fingerprint:
                 return held
+            if variable.rendered:
+                raise NotRenderedError(f"the file still has another value for {variable.name}")
         raise ConflictError(
             f"the store's current value of {variable.credential} is not the one to roll onto",
             remedy="look whether this member reads the same secret, or whether the key has turned again",

@@ -8,7 +8,8 @@ than before: if the program does not come up with the new keys, it is started wi
                                  (any) -> stopping
 
 The program's restart is one straight line of awaits in one task; SIGTERM cancels that task and takes over.
-Keys are held as KeyMaterial; their text exists only in the environment handed to the child.
+Keys are held as KeyMaterial; their text exists only in the environment handed to the child, or in files that it reads at
+each request: then a roll replaces a file, and nothing is restarted.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from typing import TYPE_CHECKING, Any
 from keyturn.delivery.child import CLEAN, Child, exit_code
 from keyturn.delivery.environment import inherited as without_own
 from keyturn.delivery.environment import overridden, shadowed, shadowing_words, with_keys
-from keyturn.delivery.keys import KeyReader, Keys, Variable
+from keyturn.delivery.key_files import KeyFiles
+from keyturn.delivery.keys import KeyReader, Keys, NotRenderedError, Variable
 from keyturn.delivery.readiness import NotReadyError, Readiness
+from keyturn.delivery.renders import Renders
 from keyturn.errors import MisconfiguredError, NotFoundError, RollFailedError, UnavailableError
 
 if TYPE_CHECKING:
@@ -54,6 +57,7 @@ class Admission(StrEnum):
     UNDER_WAY = "under way"  # this very version is being rolled out, or started with
     SERVED = "served"  # nothing to do
     BUSY = "busy"  # not now: something else is under way; ask again
+    WAITING = "waiting"  # for the render of this key: ask again
 
 
 class Supervisor:
@@ -63,6 +67,9 @@ class Supervisor:
     balancer takes to notice (its health interval, and a probe's timeout): 3 s suits an interval of 1 s.
     `grace`: how long the program may take to finish its requests. `start_timeout`: how long it may take to become ready,
     and how long an unreachable store is waited for at the first start.
+    `render_timeout`: how long an order waits for keys that somebody else renders, while the old ones are served on.
+    `files`: the program reads its keys there, at each request, and has none in its environment. `inspect` looks at the
+    program when it is ready, before anybody is sent to it; what it raises ends `run`.
     `inherited`: the environment the program starts from, without what is keyturn's own (KEYTURN_*) and `strip`.
     `cache`: the last known keys, for a first start while a store is unavailable. A roll never uses it.
     `pause` is asyncio.sleep; a test turns the clock itself.
@@ -77,6 +84,9 @@ class Supervisor:
         drain: timedelta = timedelta(seconds=3),
         grace: timedelta = timedelta(seconds=90),
         start_timeout: timedelta = timedelta(seconds=180),
+        render_timeout: timedelta = timedelta(minutes=6),
+        files: KeyFiles | None = None,
+        inspect: Callable[[], Awaitable[None]] | None = None,
         inherited: Mapping[str, str] | None = None,
         strip: Collection[str] = (),
         cache: KeyCache | None = None,
@@ -89,6 +99,8 @@ class Supervisor:
         self.drain, self.grace, self.start_timeout = drain, grace, start_timeout
         self._pause = pause
         self._reader = KeyReader(variables, pause, cache)
+        self._renders = Renders(render_timeout)
+        self._files, self._inspect = files, inspect
         self._check(variables)
         self.state = State.STARTING
         self._child: Child | None = None
@@ -134,6 +146,8 @@ class Supervisor:
         """What the control endpoint shows: no key text. `versions` is empty while no program is ready.
 
         `cached`: the credentials that are served from the cache, and when their store told the key.
+        With key files it is what stands in them, for the program was ready and reads them at each request: a call that was
+        under way when one was replaced may still end with the key before. `waiting`: orders whose render is not there yet.
         """
         return {
             "state": str(self.state),
@@ -142,6 +156,7 @@ class Supervisor:
             },
             "starts": self._starts,
             "rolls": self._rolls,
+            "waiting": dict(self._renders.waiting),
             "pid": self._child.pid if self._child is not None and self._child.running else None,
             "shadowed": self._shadowed,
             "cached": {name: read.isoformat() for name, read in self._reader.cached(self._loaded).items()},
@@ -154,7 +169,7 @@ class Supervisor:
         The answer comes before the restart; `status()` tells its end. Repeating it is quiet. The keys of other
         credentials that have turned meanwhile come along in the same restart.
         NotFoundError: not a credential of this member. ConflictError: CURRENT is another value; what was served is served
-        on. Errors of the store as they are: nothing was touched.
+        on. Errors of the store as they are, and UnavailableError for a render that never came: nothing was touched.
         """
         if credential not in self._variables:
             raise NotFoundError("this member does not serve that credential", remedy="start `keyturn exec` again")
@@ -165,12 +180,21 @@ class Supervisor:
             if self.state is State.STOPPING:
                 return Admission.BUSY
             if intended is not None and intended.version.fingerprint == fingerprint:
+                self._renders.over(credential)
                 return Admission.SERVED if self.serving else Admission.UNDER_WAY
             if not self.serving:
                 return Admission.BUSY
-            keys = await self._reader.expecting(credential, fingerprint, self._loaded)
+            try:
+                keys = await self._reader.expecting(credential, fingerprint, self._loaded)
+            except NotRenderedError as error:
+                self._renders.wait(credential, fingerprint, error.message)
+                return Admission.WAITING
+            self._renders.over(credential)
             if not self.serving:  # told to stop while the store was asked
                 return Admission.BUSY
+            if self._files is not None:
+                self._replace(self._files, keys)
+                return Admission.BEGUN
             self.state, self._intended = State.DRAINING, keys
             self._wanted.put_nowait(keys)
             return Admission.BEGUN
@@ -199,9 +223,13 @@ class Supervisor:
             await asyncio.gather(life, stop_asked, return_exceptions=True)
             if self._child is not None and self._child.running:
                 await self._child.stop(timedelta(0))
+            if self._files is not None:
+                self._files.remove()
             await self._readiness.aclose()
 
     async def _live(self) -> int:
+        if self._files is not None:
+            self._files.prepare()
         try:
             child = await self._bring_up(await self._read_first())
         except NotReadyError as failure:
@@ -231,6 +259,16 @@ class Supervisor:
         code = await child.stop(timedelta(0))
         log.error("the program ended by itself with code %d", code)
         return exit_code(code)
+
+    def _replace(self, files: KeyFiles, keys: Keys) -> None:
+        """Put each key that has turned into its file. UnavailableError: those before it are in place, no other one."""
+        for name, held in keys.items():
+            if held.version != self._loaded[name].version:
+                files.put(self._variables[name].name, held.material)
+                self._intended = self._loaded = {**self._loaded, name: held}
+                log.info("%s: its file has the new key %s", name, held.version.fingerprint)
+        self._rolls += 1
+        self._last_error = ""
 
     async def _restart(self, child: Child, keys: Keys) -> Child:
         """Out of the balancer, down, up with the new keys; or up again with the old ones."""
@@ -290,13 +328,19 @@ class Supervisor:
         except NotReadyError:
             await child.stop(min(self.grace, _HURRY))
             raise
+        if self._inspect is not None:
+            await self._inspect()
         self.state, self._loaded = State.SERVING, keys
         log.info("ready with %s", ", ".join(f"{name} {held.version.fingerprint}" for name, held in keys.items()))
         return child
 
     def _environment(self, keys: Keys) -> dict[str, str]:
-        """What the child is given."""
+        """What the child is given. With key files they are written, and it is given no key."""
         materials = {self._variables[name].name: held.material for name, held in keys.items()}
+        if self._files is not None:
+            for variable, material in materials.items():
+                self._files.put(variable, material)
+            return self._files.environment(self._inherited, list(materials))
         environment = with_keys(self._inherited, materials)
         self._shadowed = shadowed(environment, materials)
         if self._shadowed:

@@ -23,26 +23,36 @@ def variable_name(name: str, credential: CredentialSettings, provider_kind: str)
     return found
 
 
-def variables(config: Config, proxy: str, store: Callable[[str], SecretStore]) -> list[Variable]:
-    """A variable for each credential whose `proxies` name this one. MisconfiguredError: none, or two of one name."""
+def names(config: Config, proxy: str) -> dict[str, str]:
+    """Credential -> variable, for each whose `proxies` name this one. MisconfiguredError: none, or two of one name."""
     if proxy not in config.proxies:
         raise MisconfiguredError(
             "no proxies of that name in keyturn.yaml", remedy=f"use one of: {', '.join(config.proxies)}"
         )
-    found: dict[str, Variable] = {}
+    found: dict[str, str] = {}
     for name, credential in config.credentials.items():
         if proxy not in credential.proxies:
             continue
         variable = variable_name(name, credential, config.providers[credential.provider].kind)
-        if variable in found:
+        if (other := next((each for each, taken in found.items() if taken == variable), None)) is not None:
             raise MisconfiguredError(
-                f"{found[variable].credential} and {name} would both be ${variable} of {proxy}",
+                f"{other} and {name} would both be ${variable} of {proxy}",
                 remedy="give one of them another name with `env: NAME`, and name it in LiteLLM's configuration",
             )
-        found[variable] = Variable(name, variable, _reader(store(credential.secrets[0].store), credential.secrets[0].ref))
+        found[name] = variable
     if not found:
         raise MisconfiguredError(f"no credential names {proxy} in its proxies", remedy="add it to one")
-    return list(found.values())
+    return found
+
+
+def variables(config: Config, proxy: str, store: Callable[[str], SecretStore]) -> list[Variable]:
+    """A variable for each of them, read from the credential's first secret. MisconfiguredError as in `names`."""
+    found = names(config, proxy)
+    deciding = {name: config.credentials[name].secrets[0] for name in found}
+    return [
+        Variable(name, variable, _reader(store(deciding[name].store), deciding[name].ref))
+        for name, variable in found.items()
+    ]
 
 
 def own_secrets(config: Config, proxy: str) -> set[str]:

@@ -67,7 +67,8 @@ class ProcessFleet:
     class Settings(BaseModel):
         """A member given as a bare URL has its supervisor at the same host, `control_port_offset` above its port.
 
-        `roll_timeout` covers one member: its drain, its last requests, its start, and a wait for another roll of it.
+        `roll_timeout` covers one member: its drain, its last requests, its start, and a wait for another roll of it, or for
+        a sidecar's render (`keyturn exec --render-timeout`).
         `master_key` is for the canary, which calls the members.
         """
 
@@ -113,17 +114,20 @@ class ProcessFleet:
     async def roll(self, member: Member, credential: str, version: VersionRef) -> None:
         """Ask the supervisor, and wait until the member serves this version. May be repeated, and by two at once.
 
+        Where a sidecar renders the member's keys it is asked again until the render is there, and serves on meanwhile.
         RollFailedError: it does not serve it within `roll_timeout`, its store says otherwise, or it fell back to the old
-        key. UnavailableError: its supervisor, or the member's store, cannot be reached.
+        key. UnavailableError: its supervisor, or the member's store, cannot be reached, or no render came.
         """
+        why = ""
         try:
             async with asyncio.timeout(self.settings.roll_timeout.total_seconds()):
-                while not await self._ask_to_roll(member, credential, version):
+                while why := await self._ask_to_roll(member, credential, version):
                     await asyncio.sleep(self.settings.poll_interval.total_seconds())
                     await self._come_to_rest(member)
         except TimeoutError:
             raise RollFailedError(
-                f"{member.name} does not serve the new key of {credential} after {text(self.settings.roll_timeout)}",
+                f"{member.name} does not serve the new key of {credential} after {text(self.settings.roll_timeout)}"
+                + (f" ({why})" if why else ""),
                 remedy="look at its log, or raise roll_timeout",
             ) from None
 
@@ -140,18 +144,19 @@ class ProcessFleet:
         for client in self._clients.values():
             await client.aclose()
 
-    async def _ask_to_roll(self, member: Member, credential: str, version: VersionRef) -> bool:
-        """True: the member serves it. False: it was busy with something else, ask again when that is over."""
+    async def _ask_to_roll(self, member: Member, credential: str, version: VersionRef) -> str:
+        """Empty: the member serves it. Else why not yet, in its words: it is busy with something else. Ask again then."""
         wanted = {"credential": credential, "fingerprint": version.fingerprint}
         answer = await self._call(member, "POST", "/v1/roll", wanted)
         try:
             match answer.status:
                 case 200 if answer.document.get("rolled") is False:
-                    return True
+                    return ""
                 case 202 if answer.state:
-                    return await self._rolled(member, credential, version)
+                    await self._rolled(member, credential, version)
+                    return ""
                 case 409 if answer.document.get("busy") is True:
-                    return False
+                    return answer.words
                 case 404 if answer.words:
                     raise MisconfiguredError(
                         f"{member.name} does not serve {credential}",
@@ -165,11 +170,10 @@ class ProcessFleet:
             pass
         raise _no_supervisor(member)
 
-    async def _rolled(self, member: Member, credential: str, version: VersionRef) -> bool:
+    async def _rolled(self, member: Member, credential: str, version: VersionRef) -> None:
         status = await self._come_to_rest(member)
-        if status.serving(credential) == version:
-            return True
-        raise RollFailedError(f"{member.name} came back without the new key: {status.last_error}")
+        if status.serving(credential) != version:
+            raise RollFailedError(f"{member.name} came back without the new key: {status.last_error}")
 
     async def _come_to_rest(self, member: Member) -> Status:
         while (status := await self._status(member)).state in ON_THE_WAY:  # noqa: ASYNC110  # another process's state

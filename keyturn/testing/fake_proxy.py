@@ -3,7 +3,8 @@
     python -m keyturn.testing.fake_proxy --config IGNORED --port N
 
 It answers with the fingerprint of the key that it loaded, drains on SIGTERM and then ends by it (uvicorn, as LiteLLM),
-and can be told to be slow, to hold its streams open, or to break with certain keys.
+and can be told to be slow, to hold its streams open, to break with certain keys, or to read its keys from files at each
+request.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--num_workers")
     parser.add_argument("--env", action="append", help="the variables its keys are in (OPENAI_API_KEY)")
+    parser.add_argument("--keys", type=Path, help="a folder of files, one for each variable, read at each request")
     parser.add_argument("--ready-after", type=float, default=0, help="seconds until it says that it is ready")
     parser.add_argument("--chunks", type=int, default=5, help="parts of a stream")
     parser.add_argument("--gap", type=float, default=0.05, help="seconds between them")
@@ -49,11 +51,16 @@ def _listed(path: Path | None) -> set[str]:
 def main() -> None:
     arguments = _arguments()
     names = arguments.env or ["OPENAI_API_KEY"]
-    loaded = {name: KeyMaterial(os.environ[name]).fingerprint() for name in names}
-    first = loaded[names[0]]
-    if _listed(arguments.refuse) & set(loaded.values()):
+
+    def keys() -> dict[str, str]:
+        folder: Path | None = arguments.keys
+        texts = {name: os.environ[name] if folder is None else (folder / name).read_text() for name in names}
+        return {name: KeyMaterial(text).fingerprint() for name, text in texts.items()}
+
+    at_start = keys()
+    if _listed(arguments.refuse) & set(at_start.values()):
         sys.exit(3)
-    stalled = bool(_listed(arguments.stall) & set(loaded.values()))
+    stalled = bool(_listed(arguments.stall) & set(at_start.values()))
     ready_at = time.monotonic() + arguments.ready_after
 
     async def readiness(request: Request) -> Response:
@@ -63,7 +70,7 @@ def main() -> None:
     async def liveliness(request: Request) -> Response:
         return PlainTextResponse("I'm alive!")
 
-    async def parts() -> AsyncIterator[str]:
+    async def parts(first: str) -> AsyncIterator[str]:
         for number in range(arguments.chunks):
             yield f"data: {json.dumps({'choices': [{'index': 0, 'delta': {'content': first}}]})}\n\n"
             while number == 0 and arguments.hold is not None and not arguments.hold.exists():  # noqa: ASYNC110  # a file
@@ -72,8 +79,10 @@ def main() -> None:
         yield "data: [DONE]\n\n"
 
     async def chat(request: Request) -> Response:
+        loaded = keys() if arguments.keys is not None else at_start
+        first = loaded[names[0]]
         if (await request.json()).get("stream"):
-            return StreamingResponse(parts(), media_type="text/event-stream")
+            return StreamingResponse(parts(first), media_type="text/event-stream")
         message = {"role": "assistant", "content": first}
         return JSONResponse({"choices": [{"index": 0, "message": message}], "loaded": loaded, "pid": os.getpid()})
 

@@ -17,6 +17,7 @@ from keyturn.model import Member
 from keyturn.testing.processes import Processes, free_port, wait_for_http
 
 PROGRAM_VARIABLE = "KEYTURN_LITELLM"
+FILE_PROGRAM_VARIABLE = "KEYTURN_LITELLM_FILE"
 MASTER_KEY_VARIABLE = "LITELLM_MASTER_KEY"
 KEY_VARIABLE = "OPENAI_API_KEY"
 READY_SECONDS = 180  # 10 s on a quiet machine, 50 s on a busy one
@@ -65,6 +66,16 @@ def executable() -> Path:
     return program
 
 
+def file_reader() -> Path:
+    """A `litellm` that reads key files at each request: $KEYTURN_LITELLM_FILE, else the one `make test` installs."""
+    program = Path(os.environ.get(FILE_PROGRAM_VARIABLE) or Path.cwd() / ".proxy-file" / "bin" / "litellm")
+    if not program.is_file():
+        raise FileNotFoundError(
+            f"no litellm at {program}: run `make .proxy-file/.ready`, or name it with ${FILE_PROGRAM_VARIABLE}"
+        )
+    return program
+
+
 def write_config(path: Path, deployments: Sequence[Deployment], **sections: Mapping[str, Any]) -> Path:
     """Write a config without any key in it. `sections` adds `litellm_settings`, `router_settings` and the like."""
     config: dict[str, Any] = {
@@ -94,9 +105,9 @@ def write_config(path: Path, deployments: Sequence[Deployment], **sections: Mapp
     return path
 
 
-def command(config: Path, port: int, master_key: KeyMaterial) -> Command:
+def command(config: Path, port: int, master_key: KeyMaterial, program: Path | None = None) -> Command:
     """The command of one proxy, for a supervisor that brings the provider's key by itself."""
-    argv = (str(executable()), "--config", str(config), "--host", "127.0.0.1", "--port", str(port))
+    argv = (str(program or executable()), "--config", str(config), "--host", "127.0.0.1", "--port", str(port))
     return Command(argv, {**_OFFLINE, MASTER_KEY_VARIABLE: master_key.reveal()})
 
 

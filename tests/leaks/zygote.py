@@ -37,6 +37,7 @@ LATE = (
     "fastapi",
     "graphviz",
     "keyturn.commands.deliver",
+    "keyturn.commands.supervise",
     "keyturn.commands.look",
     "keyturn.commands.rotate",
     "keyturn.commands.sweep",
