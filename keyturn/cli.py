@@ -70,6 +70,18 @@ class Style(StrEnum):
     json = "json"
 
 
+class Report(StrEnum):
+    human = "human"
+    sarif = "sarif"
+    json = "json"
+
+
+class Level(StrEnum):
+    error = "error"
+    warning = "warning"
+    note = "note"
+
+
 Name = Annotated[str, typer.Argument(help="A credential of keyturn.yaml.", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 
@@ -182,6 +194,18 @@ def env(
     from keyturn.commands.deliver import environment
 
     environment(proxy, style.value, show)
+
+
+@app.command()
+def lint(
+    paths: Annotated[list[Path], typer.Argument(help="Files, and folders to look into.", metavar="PATH...")],
+    style: Annotated[Report, typer.Option("--format", help="How to print.")] = Report.human,
+    fail_on: Annotated[Level, typer.Option(help="Exit with 6 for a finding as bad as that, or worse.")] = Level.error,
+) -> None:
+    """Check LiteLLM configurations, compose files, Kubernetes manifests and .env files. Needs no keyturn.yaml."""
+    from keyturn.commands.lint import lint as command
+
+    command(paths, style.value, fail_on.value)
 
 
 @app.command()
