@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from keyturn.lint.catalogue import SHORT_STOP
+from keyturn.delivery.aliases import FAMILIES
+from keyturn.lint.catalogue import SHADOWED, SHORT_STOP
+from keyturn.lint.dotenv import parsed
 from keyturn.lint.environment import Variable, literal_hits, secret_hit, shadow_hits, unwritten_hits
 from keyturn.lint.finding import Hit, hit
 from keyturn.lint.programs import Program, needed_to_stop, program_hits, seconds, words_of
 from keyturn.lint.secret_values import after_compose
+from keyturn.lint.source import is_regular, read
 from keyturn.lint.tree import Items, Map, Node, Scalar, named, text_of, walk
 from keyturn.lint.written import Written
 
@@ -45,11 +48,29 @@ def compose_hits(root: Map, written: Written | None) -> Iterator[Hit]:
 def env_files(root: Map, folder: Path) -> Iterator[Path]:
     """The files that services take variables from, where they are there."""
     for _, service in named(root.map("services").values):
-        node = service.at("env_file")
-        for each in node.items if isinstance(node, Items) else [node]:
-            text = each.text("path") if isinstance(each, Map) else text_of(each)
-            if text and "$" not in text and "\0" not in text and len(text) < 1000 and (folder / text).is_file():
-                yield folder / text
+        yield from _files_of(service, folder)
+
+
+def file_hits(root: Map, folder: Path) -> Iterator[Hit]:
+    """Names that shadow each other, one in a service and one in a file of its."""
+    services = root.map("services")
+    for name, service in named(services.values):
+        beside = {each.name for each in environment(service.at("environment")) if each.is_set}
+        for path in _files_of(service, folder):
+            within = {each.name for each in parsed(read(path).lines) if each.is_set}
+            for family in FAMILIES:
+                both = [each for each in family if each in beside | within]
+                if len(both) > 1 and beside.intersection(family) and within.intersection(family) - beside:
+                    told = f"LiteLLM reads {both[0]} before {' and '.join(both[1:])}: set in an env_file and beside it"
+                    yield hit(SHADOWED, services.keys[name], told)
+
+
+def _files_of(service: Map, folder: Path) -> Iterator[Path]:
+    node = service.at("env_file")
+    for each in node.items if isinstance(node, Items) else [node]:
+        text = each.text("path") if isinstance(each, Map) else text_of(each)
+        if text and "$" not in text and "\0" not in text and len(text) < 1000 and is_regular(folder / text):
+            yield folder / text
 
 
 def environment(node: Node | None) -> list[Variable]:
@@ -71,7 +92,6 @@ def environment(node: Node | None) -> list[Variable]:
 def _program(service: Map, key: Scalar) -> Program:
     entry, command, image = service.at("entrypoint"), service.at("command"), service.at("image")
     return Program(
-        key.text,
         key,
         text_of(image),
         image if isinstance(image, Scalar) else key,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,8 @@ from keyturn.lint.litellm_config import Read, config_hits, is_litellm_config
 from keyturn.lint.programs import image_hits
 from keyturn.lint.tree import Map, Node, Root, Scalar, named, read, text_of, walk
 from keyturn.lint.written import Written
+
+_TEMPLATE = re.compile(r"\s{0,200}(?:-\s{1,20})?(?:[\w.\"'/-]{1,200}:\s{1,20})?\{\{")  # an action that no quotes hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,8 @@ class Context:
 def yaml_hits(text: str, lines: Sequence[str], context: Context) -> Iterator[Hit]:
     tree = read(text)
     if tree.failure:
-        yield _failure(tree.failure, tree.limit, tree.line, "{{" in text and "}}" in text)
+        template = next((number for number, line in enumerate(lines, 1) if _TEMPLATE.match(line)), 0)
+        yield _failure(tree.failure, tree.limit, tree.line, template)
     scaled = {name for root in tree.roots for each in _objects(root) for name in autoscaled(each)}
     for root in tree.roots:
         if root.opaque:
@@ -45,11 +49,12 @@ def encrypted(text: str) -> Iterator[Node]:
                 yield from (node for _, _, node in walk(each.map("spec", "encryptedData")))
 
 
-def _failure(failure: str, limit: bool, line: int, template: bool) -> Hit:
+def _failure(failure: str, limit: bool, line: int, template: int) -> Hit:
+    """`template`: the first line that looks like one, or 0."""
     if limit:
         return hit(NOT_READ, At(line, 1, "file"), f"the file {failure}: it is not looked into from here on")
     if template:
-        return hit(NOT_READ, At(line, 1, "file"), "this is a template: it is YAML only when it is rendered")
+        return hit(NOT_READ, At(template, 1, "file"), "this is a template: it is YAML only when it is rendered")
     return hit(UNREADABLE, At(line, 1, "file"), f"the file {failure}: check indentation, colons, quotes and brackets")
 
 

@@ -78,7 +78,6 @@ def _containers(pod: Map) -> Iterator[tuple[Map, Program]]:
             yield (
                 container,
                 Program(
-                    container.text("name"),
                     container,
                     text_of(image),
                     image if isinstance(image, Scalar) else container,

@@ -35,7 +35,6 @@ _STARTERS = {"sh", "bash", "/bin/sh", "/bin/bash", "-c", "-ec", "-lc", "exec", "
 class Program:
     """`image` as written. `entry`: what replaces the image's own program; `rest`: what follows it."""
 
-    name: str
     spot: Spot
     image: str
     image_spot: Spot

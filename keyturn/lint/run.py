@@ -19,7 +19,7 @@ from keyturn.lint.catalogue import (
     SECRET_MANIFEST,
     UNREADABLE,
 )
-from keyturn.lint.compose import env_files
+from keyturn.lint.compose import env_files, file_hits
 from keyturn.lint.documents import Context, without_encrypted, yaml_hits
 from keyturn.lint.dotenv import dotenv_hits, is_dotenv
 from keyturn.lint.finding import At, Finding, Hit, Severity, hit
@@ -73,6 +73,7 @@ class _Run:
         source = read(path)
         lines = source.lines
         found = without_encrypted(list(self._hits(source, lines)), source.text)
+        found += [each for root in self.context.composed for each in file_hits(root, path.parent)]
         named = [each for root in self.context.composed for each in env_files(root, path.parent)]
         self.context.composed.clear()
         excepted = ignores(lines)

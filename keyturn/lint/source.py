@@ -55,6 +55,13 @@ def is_yaml_name(path: Path) -> bool:
     return _YAML_NAME.fullmatch(path.name) is not None
 
 
+def is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def read(path: Path) -> Source:
     """Never raises. What cannot be decoded is replaced in the text, so that it is searched for keys all the same."""
     try:
