@@ -13,9 +13,10 @@ from keyturn.lint.catalogue import LITERAL_KEY, LITERAL_SECRET
 from keyturn.lint.finding import At, Hit, Severity, hit
 from keyturn.lint.secret_values import holds_secret, is_stand_in, is_written_out
 
-# A value without a form of its own next to a name: NAME=value, name: value, "name": "value".
+# A value without a form of its own next to a name: NAME=value, name: value, "name": "value". After a slash it is a
+# Kubernetes annotation, such as the digest `checksum/secret`.
 _NAMED = re.compile(
-    r"(?<![A-Za-z0-9_.-])(?P<name>[A-Za-z_][A-Za-z0-9_.-]{1,80})[\"']?\s{0,5}[:=]\s{0,5}[\"']?(?P<value>[A-Za-z0-9+/=_.-]{20,})"
+    r"(?<![A-Za-z0-9_./-])(?P<name>[A-Za-z_][A-Za-z0-9_.-]{1,80})[\"']?\s{0,5}[:=]\s{0,5}[\"']?(?P<value>[A-Za-z0-9+/=_.-]{20,})"
 )
 _BEFORE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]{0,60})[\"']?\s{0,5}[:=]\s{0,5}[\"']?\s{0,5}\Z")
 _FILLED_IN = re.compile(r"[$<]|\{\{|\*{3}")  # an address whose password is put in later

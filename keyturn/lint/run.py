@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from keyturn.key_shapes import masked
@@ -77,7 +77,8 @@ class _Run:
         named = [each for root in self.context.composed for each in env_files(root, path.parent)]
         self.context.composed.clear()
         excepted = ignores(lines)
-        hits = _once([*found, *excepted.idle])
+        # libyaml tells of a text that ends too early in the line behind its last.
+        hits = _once([replace(each, line=min(each.line, len(lines))) for each in [*found, *excepted.idle]])
         left = [each for each in hits if not excepted.covers(each)]
         self.report.ignored += len(hits) - len(left)
         self.report.findings += self._findings(path, left)

@@ -94,7 +94,7 @@ EXAMPLES = [
     *(Example("KT101", "x.yaml", f"a: |\n  text\n@@  and <{name}> in it\n", "a: |\n  text\n") for name in PLANTED),
     Example("KT101", "x.yaml", "@@url: postgres://litellm:<word>@db/x\n", "url: postgres://litellm:${PASSWORD}@db/x\n"),
     Example("KT101", "x.env", "A=1\n@@OPENAI_API_KEY=<openai>\n", "OPENAI_API_KEY=\n"),
-    Example("KT101", "x.yaml", "@@a: <openai>\n", "a: sk-your-openai-key-goes-here\nb: AKIAIOSFODNN7EXAMPLE\n"),
+    Example("KT101", "x.yaml", "@@a: <openai>\n", "a: sk-your-key-goes-here\nb: AKIA" + "IOSFODNN7EXAMPLE\n"),
     Example("KT102", "x.yaml", "@@AZURE_API_KEY: <hex>\n", "AZURE_API_KEY: ${AZURE_API_KEY}\nCOMMIT: <hex>\n"),
     Example("KT102", "x.yaml", "@@# AZURE_API_KEY=<hex>\n", "# AZURE_API_KEY=\n"),
     Example("KT102", "x.yaml", litellm(", api_key: <word>", params_here=True), litellm(KEYED)),

@@ -93,6 +93,11 @@ def test_what_a_sealed_secret_holds_is_encrypted(folder: Folder) -> None:
     assert folder.rules(filled(sealed.replace("SealedSecret", "Other"))) == [("KT102", 5)]
 
 
+def test_a_digest_in_an_annotation_is_no_secret(folder: Folder) -> None:
+    assert folder.rules(filled("metadata: {annotations: {checksum/secret: <hex>}}\n")) == []
+    assert folder.rules(filled("metadata: {annotations: {secret: <hex>}}\n")) == [("KT102", 1)]
+
+
 def test_values_of_litellms_chart_are_a_configuration_too(folder: Folder) -> None:
     inner = "".join(f"  {line}\n" for line in litellm(", api_key: $KEY", "general_settings: {}\n").splitlines())
     found = {rule for rule, _ in folder.rules(filled(f"masterkey: <word>\nproxy_config:\n{inner}"), "values.yaml")}
