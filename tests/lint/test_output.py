@@ -148,6 +148,11 @@ def test_a_fingerprint_differs_by_name_file_and_turn(folder: Folder) -> None:
     assert len(set(twice)) == 2
 
 
+def test_a_key_for_a_files_name_is_not_told(folder: Folder) -> None:
+    folder.write(filled("<openai>.yaml"), "a: }\n")
+    assert [each.path for each in folder.report().findings] == ["***.yaml"]
+
+
 def test_paths_are_told_from_where_one_stands(folder: Folder) -> None:
     folder.write("a/x.yaml", filled("a: <openai>\n"))
     folder.write("b/y.yaml", "a: 1\n")
