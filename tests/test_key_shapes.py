@@ -33,8 +33,6 @@ def test_an_address_with_a_password_and_a_private_key() -> None:
     assert (login.is_address, begin.is_address, begin.name) == (True, False, "a private key")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "risk-management-of-it", "ask-me", "sk-short", "OPENAI_API_KEY", "https://a/b@c"]
-)
+@pytest.mark.parametrize("text", ["", "risk-management-of-it", "ask-me", "sk-short", "OPENAI_API_KEY", "https://a/b@c"])
 def test_words_are_no_keys(text: str) -> None:
     assert literal_keys(text) == []
