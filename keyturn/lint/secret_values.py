@@ -22,6 +22,7 @@ _STAND_IN = re.compile(
 )
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _RUN = re.compile(r"(.)\1{7}")
+_NUMBER = re.compile(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?")  # what a token costs, how many there may be
 _PREFIX = re.compile(r"sk-(?:ant-[a-z]{1,8}\d\d|or-v\d|proj|svcacct|admin)-|[A-Za-z0-9]{1,8}[-_.]")
 _NEVER_A_STAND_IN = ("-----BEGIN", "AKIA", "ASIA")  # short, or in one case, by their form
 _COMPOSE = re.compile(r"\$\$|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>[^{}]*)\}|\$[A-Za-z_][A-Za-z0-9_]*")
@@ -43,6 +44,7 @@ def is_written_out(value: str) -> bool:
         or "${" in value
         or "{{" in value
         or _VARIABLE.fullmatch(value)
+        or _NUMBER.fullmatch(value)
         or _STAND_IN.search(value)
         or _RUN.search(value)
         or re.search(r"\s", value)

@@ -136,6 +136,12 @@ EXAMPLES = [
         "apiVersion: v1\nkind: ConfigMap\ndata:\n@@  DB_PASSWORD: <word>\n",
         "apiVersion: v1\nkind: ConfigMap\ndata:\n  DB_HOST: <word>\n",
     ),
+    Example(
+        "KT102",
+        "x.yaml",
+        litellm(", aws_secret_access_key: <word>", params_here=True),
+        litellm(f"{KEYED}, input_cost_per_token: 0.00000015, api_key_name: <word>"),
+    ),
     Example("KT103", "x.yaml", litellm(KEYED, "general_settings:\n@@  master_key: sk-1234\n"), litellm(KEYED)),
     Example("KT103", "x.env", "@@LITELLM_MASTER_KEY=sk-1234\n", "LITELLM_MASTER_KEY=\n"),
     Example(
@@ -355,6 +361,12 @@ EXAMPLES = [
         "compose.yaml",
         service("", image="ghcr.io/berriai/litellm:main-v1.65.4-stable").replace("    image", "@@    image"),
         service(""),
+    ),
+    Example(
+        "KT306",
+        "compose.yaml",
+        service("", image="ghcr.io/berriai/litellm-database:main-v1.34.4.dev2").replace("    image", "@@    image"),
+        service("", image="ghcr.io/berriai/litellm-database:v1.110.4.dev2"),
     ),
     Example(
         "KT307",
