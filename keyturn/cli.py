@@ -95,6 +95,18 @@ class Renderer(StrEnum):
     vso = "vso"
 
 
+class Report(StrEnum):
+    human = "human"
+    sarif = "sarif"
+    json = "json"
+
+
+class Level(StrEnum):
+    error = "error"
+    warning = "warning"
+    note = "note"
+
+
 _OF_FILES = ("env_file", "render_timeout", "deliver", "keys_folder", "any_version")
 
 Name = Annotated[str, typer.Argument(help="A credential of keyturn.yaml.", metavar="NAME")]
@@ -294,6 +306,18 @@ def agent_config(
     from keyturn.commands.agent_config import agent_config as command
 
     command(proxy, renderer.value, out, role, auth_mount, service_account, interval, rendered, logins)
+
+
+@app.command()
+def lint(
+    paths: Annotated[list[Path], typer.Argument(help="Files, and folders to look into.", metavar="PATH...")],
+    style: Annotated[Report, typer.Option("--format", help="How to print.")] = Report.human,
+    fail_on: Annotated[Level, typer.Option(help="Exit with 6 for a finding as bad as that, or worse.")] = Level.error,
+) -> None:
+    """Check LiteLLM configurations, compose files, Kubernetes manifests and .env files. Needs no keyturn.yaml."""
+    from keyturn.commands.lint import lint as command
+
+    command(paths, style.value, fail_on.value)
 
 
 @app.command()

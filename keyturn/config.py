@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from keyturn.document import LARGEST, Document, Fault, Loc, read
 from keyturn.errors import MisconfiguredError
-from keyturn.key_shapes import literal_keys, masked
+from keyturn.key_shapes import literal_keys, masked, shown
 from keyturn.model import SecretRef
 from keyturn.references import STORE_REFERENCE, parse_store_reference
 from keyturn.registry import adapter_class
@@ -23,8 +23,6 @@ DEFAULT_PATH = "keyturn.yaml"
 PATH_VARIABLE = "KEYTURN_CONFIG"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # short enough for provider key names, plain enough for run names
-_SHOWN = re.compile(r"[A-Za-z0-9_.@/+*-]{1,60}")
-_OPAQUE = re.compile(r"(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}")  # may be a key without a form
 _KEY_FAULT = "looks like a literal key (not printed): take it out, use a reference, and rotate it"
 
 
@@ -280,6 +278,4 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _printable(part: str | int) -> str:
-    """A path's part for a message: a name can be a key pasted at the wrong place."""
-    text = str(part)
-    return text if _SHOWN.fullmatch(text) and not literal_keys(text) and not _OPAQUE.search(text) else "***"
+    return shown(str(part))  # a name can be a key pasted at the wrong place

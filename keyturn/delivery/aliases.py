@@ -8,17 +8,28 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 
-_FAMILIES = (
+FAMILIES = (
     ("GOOGLE_API_KEY", "GEMINI_API_KEY"),
     ("AZURE_OPENAI_API_KEY", "AZURE_API_KEY"),
     ("PERPLEXITYAI_API_KEY", "PERPLEXITY_API_KEY"),
     ("TOGETHER_API_KEY", "TOGETHER_AI_API_KEY", "TOGETHERAI_API_KEY", "TOGETHER_AI_TOKEN"),
+    ("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY", "FIREWORKSAI_API_KEY", "FIREWORKS_AI_TOKEN"),
+    ("VOYAGE_API_KEY", "VOYAGE_AI_API_KEY", "VOYAGE_AI_TOKEN"),
+    ("COHERE_API_KEY", "CO_API_KEY"),
+    ("REPLICATE_API_KEY", "REPLICATE_API_TOKEN"),
+    ("OPENROUTER_API_KEY", "OR_API_KEY"),
+    ("HF_TOKEN", "HUGGINGFACE_API_KEY"),
 )
+
+
+def family_of(name: str) -> tuple[str, ...]:
+    """All names that LiteLLM reads where it reads this one, in its order; () for a name that stands alone."""
+    return next((family for family in FAMILIES if name in family), ())
 
 
 def shadowing(name: str, environment: Mapping[str, str]) -> list[str]:
     """The other names for `name` that this environment sets to another value."""
-    family = next((family for family in _FAMILIES if name in family), ())
+    family = family_of(name)
     ours = environment.get(name, "").encode()
     theirs = {other: environment.get(other, "") for other in family if other != name}
     return [other for other, value in theirs.items() if value and not hmac.compare_digest(value.encode(), ours)]

@@ -54,6 +54,10 @@ WRONG = [
     "exec --proxy local --token env:T -- true",
     "exec --proxy local --control http://127.0.0.1:0 --state here -- true",
     "exec --proxy local --control http://127.0.0.1:0 --cache here -- true",
+    "lint",
+    "lint <key>",
+    "lint . --format <key>",
+    "lint . --fail-on <key>",
     "exec --proxy local --control http://127.0.0.1:0",
     "exec --proxy <key> --control http://127.0.0.1:0 -- true",
     "exec --proxy local --control <key> -- true",
@@ -135,7 +139,7 @@ def test_outside_the_project_it_is_said_where_to_go(command: list[str], terminal
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["rotate"], ["retire"], ["plan"], ["status"], ["doctor"], ["exec"], ["env"], ["serve"], ["demo"]]
+    "words", [[], ["rotate"], ["retire"], ["plan"], ["status"], ["doctor"], ["exec"], ["env"], ["lint"], ["serve"], ["demo"]]
 )
 def test_every_command_explains_itself(words: list[str], terminal: Terminal) -> None:
     result = terminal.type(*words, "--help")

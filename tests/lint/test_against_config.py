@@ -1,0 +1,58 @@
+"""With a keyturn.yaml: what its credentials deliver, and what LiteLLM reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from keyturn.lint.written import Written, written
+from tests.lint.conftest import Folder
+from tests.lint.examples import deployment, litellm, service
+from tests.test_config import GOOD
+
+
+@pytest.fixture
+def delivered(folder: Folder) -> Written:
+    return written(folder.write("keyturn.yaml", GOOD))
+
+
+def test_a_credential_is_delivered_under_its_variable(delivered: Written, folder: Folder) -> None:
+    assert delivered.variables == {"OPENAI_API_KEY": "openai-prod"}
+    lines = (folder.path / "keyturn.yaml").read_text().split("\n")
+    assert lines[delivered.lines["openai-prod"] - 1].strip() == "openai-prod:"
+
+
+def test_what_fits_is_clean(delivered: Written, folder: Folder) -> None:
+    assert folder.rules(litellm(", api_key: os.environ/OPENAI_API_KEY"), written=delivered) == []
+
+
+def test_a_variable_that_nobody_writes_and_one_that_nobody_reads(delivered: Written, folder: Folder) -> None:
+    found = folder.said(litellm(", api_key: os.environ/OPENAI_KEY"), written=delivered)
+    line = delivered.lines["openai-prod"]
+    assert [(each.path, each.rule.id, each.line) for each in found] == [
+        ("keyturn.yaml", "KT502", line),
+        ("x.yaml", "KT501", 3),
+    ]
+    assert "OPENAI_KEY" in found[1].message
+
+
+def test_a_model_that_names_no_variable_reads_the_usual_one(delivered: Written, folder: Folder) -> None:
+    assert folder.rules(litellm(), written=delivered) == [("KT203", 3)]
+
+
+def test_without_a_configuration_of_litellm_nobody_can_say_what_is_read(delivered: Written, folder: Folder) -> None:
+    assert folder.rules(service(""), "compose.yaml", written=delivered) == []
+
+
+def test_a_key_that_reaches_a_proxy_past_keyturn(delivered: Written, folder: Folder) -> None:
+    lines = "    environment: [GROQ_API_KEY, OPENAI_API_KEY, GROQ_API_BASE]\n"
+    (found,) = folder.said(service(lines), "compose.yaml", written=delivered)
+    assert (found.rule.id, "GROQ_API_KEY" in found.message) == ("KT501", True)
+    assert folder.rules(service(lines, image="postgres:1"), "compose.yaml", written=delivered) == []
+    pod = deployment(more="          env: [{name: XAI_API_KEY, valueFrom: {}}]\n")
+    assert [rule for rule, _ in folder.rules(pod, written=delivered)] == ["KT501"]
+
+
+def test_a_credential_may_be_excepted_where_it_stands(folder: Folder) -> None:
+    text = GOOD.replace("  openai-prod:\n", "  # keyturn: ignore KT502 read by another program\n  openai-prod:\n", 1)
+    delivered = written(folder.write("keyturn.yaml", text))
+    assert folder.rules(litellm(", api_key: os.environ/X"), written=delivered) == [("KT501", 3)]
