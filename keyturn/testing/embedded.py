@@ -236,18 +236,23 @@ class Embedded:
             program += ["--host", host, "--port", str(self.proxy_port), "--only", self.folder / f"only-{n + 1}"]
         return self.processes.start(f"member-{n + 1}", program, env=environ)
 
-    def start_balancer(self) -> None:
-        """Caddy in front of the members. It asks the supervisors whether a member may be given requests."""
+    def start_balancer(self, *, supervised: bool = True) -> None:
+        """Caddy in front of the members. It asks the supervisors whether a member may be given requests.
+
+        Not `supervised`: it asks the proxies themselves, and keeps no connection to one, which may end at any moment.
+        """
         port = free_port()
         self.balancer_url = f"http://127.0.0.1:{port}"
         upstreams = [{"dial": url.removeprefix("http://")} for url in self.member_urls]
-        active = {"uri": "/health/readiness", "port": self.control_port, "interval": "500ms", "timeout": "2s"}
+        port_asked = self.control_port if supervised else self.proxy_port
+        active = {"uri": "/health/readiness", "port": port_asked, "interval": "500ms", "timeout": "2s"}
         proxy = {
             "handler": "reverse_proxy",
             "upstreams": upstreams,
             # A refused connection is tried on the other member; a request that was sent is never sent twice.
             "load_balancing": {"selection_policy": {"policy": "round_robin"}, "try_duration": "10s"},
             "health_checks": {"active": active},
+            "transport": {"protocol": "http", "keep_alive": {"enabled": supervised}},
             "flush_interval": -1,
         }
         server = {"listen": [f"127.0.0.1:{port}"], "automatic_https": {"disable": True}, "routes": [{"handle": [proxy]}]}
