@@ -92,7 +92,7 @@ def lean(source: str, proxy: str = "local") -> Plan | None:
 def same(plan: Plan, config: Config, proxy: str = "local") -> None:
     """Nothing is read, named, or taken away otherwise than by the full path."""
     asked: list[str] = []
-    found = variables(config, proxy, lambda name: asked.append(name))  # type: ignore[func-returns-value,arg-type]
+    found = variables(config, proxy, lambda name: asked.append(name))  # type: ignore[arg-type,return-value]
     assert [(read.credential, read.variable) for read in plan.reads] == [(each.credential, each.name) for each in found]
     secrets = [config.credentials[each.credential].secrets[0] for each in found]
     assert [tuple(read.secret) for read in plan.reads] == [(each.store, each.path, each.field) for each in secrets]
@@ -242,7 +242,7 @@ PIECES = [
 @st.composite
 def edited(draw: Any) -> str:
     """A good text, in which values are replaced by others, or pieces put in at any place."""
-    source = draw(st.sampled_from([FULL, GOOD]))
+    source: str = draw(st.sampled_from([FULL, GOOD]))
     for _ in range(draw(st.integers(1, 3))):
         if draw(st.booleans()):
             words = source.split(" ")
