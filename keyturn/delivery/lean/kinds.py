@@ -56,7 +56,7 @@ def _vault(settings: Any) -> Settings:
         settings,
         {"address": address, "auth": lambda value: True},
         {
-            "namespace": text(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*/?"),
+            "namespace": text(rf"{MOUNT}/?"),
             "ca_file": text(r"[A-Za-z0-9_./+@-]+"),
             "verify": lambda value: value is True,
             "timeout": _TIMEOUT,
@@ -76,13 +76,13 @@ def _aws(settings: Any) -> Settings:
             "access_key_id": reference,
             "secret_access_key": reference,
             "session_token": reference,
-            "replicas": lambda value: isinstance(value, list) and all(map(text(r"[a-z0-9-]{1,40}"), value)),
+            "replicas": lambda value: isinstance(value, list) and all(map(text(r"[a-z]{2}-[a-z]{2,20}-[0-9]"), value)),
             "replica_timeout": duration(),
             "timeout": _TIMEOUT,
         },
     )
     given = {name for name in ("access_key_id", "secret_access_key", "session_token") if name in found}
-    if given and not {"access_key_id", "secret_access_key"} <= given:
+    if (given and not {"access_key_id", "secret_access_key"} <= given) or found["region"] in found.get("replicas", []):
         raise Declined
     return found
 
