@@ -23,6 +23,8 @@ from keyturn.delivery.lean.plain import (
 )
 
 _ID = text(r"[A-Za-z0-9_-]{1,200}")
+_FILE = text(r"[A-Za-z0-9_./+@-]{1,400}")
+_ROLE = text(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,100}")
 _TIMEOUT = duration(least=1)
 
 
@@ -47,6 +49,8 @@ def _vault(settings: Any) -> Settings:
         "approle": lambda: fit(
             auth, {"method": text(), "role_id": reference, "secret_id": reference}, {"mount": text(MOUNT)}
         ),
+        "kubernetes": lambda: fit(auth, {"method": text(), "role": _ROLE}, {"token_file": _FILE, "mount": text(MOUNT)}),
+        "jwt": lambda: fit(auth, {"method": text(), "role": _ROLE, "token": reference}, {"mount": text(MOUNT)}),
     }
     method = auth.get("method") if isinstance(auth, dict) else None
     if not isinstance(method, str) or method not in logins:
@@ -57,7 +61,7 @@ def _vault(settings: Any) -> Settings:
         {"address": address, "auth": lambda value: True},
         {
             "namespace": text(rf"{MOUNT}/?"),
-            "ca_file": text(r"[A-Za-z0-9_./+@-]+"),
+            "ca_file": _FILE,
             "verify": lambda value: value is True,
             "timeout": _TIMEOUT,
             "mount": text(MOUNT),

@@ -214,6 +214,31 @@ def test_two_keys_of_one_variable_are_left() -> None:
     assert lean(source) is None
 
 
+LOGINS = {
+    "token": "token: env:TOKEN",
+    "approle": "role_id: env:ROLE_ID, secret_id: env:SECRET_ID, mount: roles",
+    "kubernetes": "role: proxy, token_file: /run/token, mount: cluster/a",
+    "kubernetes in its usual place": "role: proxy",
+    "jwt": "role: proxy.ci@a, token: file:/run/token",
+}
+
+
+@pytest.mark.parametrize("name", LOGINS)
+def test_each_login_that_is_known_means_the_same(name: str) -> None:
+    method = name.split()[0]
+    source = GOOD.replace("{method: token, token: env:VAULT_TOKEN}", f"{{method: {method}, {LOGINS[name]}}}")
+    assert source != GOOD and lean(source) is not None
+    try:
+        config = parse(source)
+    except ConfigError:
+        if method in ("token", "approle"):
+            raise
+        pytest.skip(f"skipped: the store itself does not know the login {method}")
+    plan = lean(source)
+    assert plan is not None
+    same(plan, config)
+
+
 # And whatever else stands there ---------------------------------------------------------------------------------------
 
 DOCUMENTS = [yaml.safe_load(FULL), yaml.safe_load(GOOD)]
