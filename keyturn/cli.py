@@ -206,7 +206,7 @@ def exec_(
     context: typer.Context,
     proxy: Annotated[str, typer.Option(help="The proxies of keyturn.yaml that this is a member of.")],
     command: Annotated[list[str], typer.Argument(help="The program, after --.", metavar="-- COMMAND...")],
-    control: Annotated[str | None, typer.Option(help="Supervise it, and take orders here: see --help above.")] = None,
+    control: Annotated[str | None, typer.Option(help="Supervise it, and take orders at this address.")] = None,
     token: Annotated[str, typer.Option(help="The control token, as a reference.")] = "env:KEYTURN_CONTROL_TOKEN",  # noqa: S107
     health: Annotated[str | None, typer.Option(help="HOST:PORT of a listener for health checks alone.")] = None,
     readiness: Annotated[str | None, typer.Option(help="When the program is ready; else from its --port.")] = None,

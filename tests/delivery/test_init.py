@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -24,12 +24,12 @@ BECOME = "import ctypes; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD
 def init(code: str) -> Iterator[subprocess.Popen[str]]:
     """A program that stands aside, and then runs this code in the child."""
     program = f"{BECOME}\nimport os, signal, sys, time\nfrom keyturn.delivery.init import stand_aside\nstand_aside()\n{code}"
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         yield process
     finally:
-        if process.poll() is None:
-            process.kill()
+        with suppress(ProcessLookupError):  # with the child, which an init that is killed leaves behind
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

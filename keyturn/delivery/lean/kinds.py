@@ -23,6 +23,8 @@ from keyturn.delivery.lean.plain import (
 )
 
 _ID = text(r"[A-Za-z0-9_-]{1,200}")
+_FILE = text(r"[A-Za-z0-9_./+@-]{1,400}")
+_ROLE = text(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,100}")
 _TIMEOUT = duration(least=1)
 
 
@@ -47,6 +49,8 @@ def _vault(settings: Any) -> Settings:
         "approle": lambda: fit(
             auth, {"method": text(), "role_id": reference, "secret_id": reference}, {"mount": text(MOUNT)}
         ),
+        "kubernetes": lambda: fit(auth, {"method": text(), "role": _ROLE}, {"token_file": _FILE, "mount": text(MOUNT)}),
+        "jwt": lambda: fit(auth, {"method": text(), "role": _ROLE, "token": reference}, {"mount": text(MOUNT)}),
     }
     method = auth.get("method") if isinstance(auth, dict) else None
     if not isinstance(method, str) or method not in logins:
@@ -56,8 +60,8 @@ def _vault(settings: Any) -> Settings:
         settings,
         {"address": address, "auth": lambda value: True},
         {
-            "namespace": text(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*/?"),
-            "ca_file": text(r"[A-Za-z0-9_./+@-]+"),
+            "namespace": text(rf"{MOUNT}/?"),
+            "ca_file": _FILE,
             "verify": lambda value: value is True,
             "timeout": _TIMEOUT,
             "mount": text(MOUNT),
@@ -76,13 +80,13 @@ def _aws(settings: Any) -> Settings:
             "access_key_id": reference,
             "secret_access_key": reference,
             "session_token": reference,
-            "replicas": lambda value: isinstance(value, list) and all(map(text(r"[a-z0-9-]{1,40}"), value)),
+            "replicas": lambda value: isinstance(value, list) and all(map(text(r"[a-z]{2}-[a-z]{2,20}-[0-9]"), value)),
             "replica_timeout": duration(),
             "timeout": _TIMEOUT,
         },
     )
     given = {name for name in ("access_key_id", "secret_access_key", "session_token") if name in found}
-    if given and not {"access_key_id", "secret_access_key"} <= given:
+    if (given and not {"access_key_id", "secret_access_key"} <= given) or found["region"] in found.get("replicas", []):
         raise Declined
     return found
 

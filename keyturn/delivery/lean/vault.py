@@ -17,6 +17,7 @@ from keyturn.delivery.lean.wire import Wire
 from keyturn.json_object import inside
 from keyturn.material import KeyMaterial
 
+_POD_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105  # where it is, not what it is
 _WHOLE_FIELD = "key"  # where LiteLLM's own Vault reader looks
 
 
@@ -64,10 +65,15 @@ class VaultReader:
         auth = self._settings["auth"]
         if auth["method"] == "token":
             return resolved(auth["token"])
-        role_id, secret_id = resolved(auth["role_id"]), resolved(auth["secret_id"])
-        body = json.dumps({"role_id": role_id.reveal(), "secret_id": secret_id.reveal()}).encode()
+        method, mount = auth["method"], auth.get("mount", auth["method"])
+        if method == "approle":
+            sent = {"role_id": resolved(auth["role_id"]).reveal(), "secret_id": resolved(auth["secret_id"]).reveal()}
+        else:
+            reference = f"file:{auth.get('token_file', _POD_TOKEN)}" if method == "kubernetes" else auth["token"]
+            sent = {"role": auth["role"], "jwt": resolved(reference).reveal()}
+        body = json.dumps(sent).encode()
         headers = {**self._headers, "Content-Type": "application/json"}
-        answer = self._wire.ask("POST", f"/v1/auth/{quote(auth.get('mount', 'approle'))}/login", headers, body)
+        answer = self._wire.ask("POST", f"/v1/auth/{quote(mount)}/login", headers, body)
         token = inside(answer, "auth", "client_token")
         if answer.get("errors") or not isinstance(token, str):
             raise Declined

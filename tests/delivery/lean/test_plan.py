@@ -92,7 +92,7 @@ def lean(source: str, proxy: str = "local") -> Plan | None:
 def same(plan: Plan, config: Config, proxy: str = "local") -> None:
     """Nothing is read, named, or taken away otherwise than by the full path."""
     asked: list[str] = []
-    found = variables(config, proxy, lambda name: asked.append(name))  # type: ignore[func-returns-value,arg-type]
+    found = variables(config, proxy, lambda name: asked.append(name))  # type: ignore[arg-type,return-value]
     assert [(read.credential, read.variable) for read in plan.reads] == [(each.credential, each.name) for each in found]
     secrets = [config.credentials[each.credential].secrets[0] for each in found]
     assert [tuple(read.secret) for read in plan.reads] == [(each.store, each.path, each.field) for each in secrets]
@@ -214,6 +214,31 @@ def test_two_keys_of_one_variable_are_left() -> None:
     assert lean(source) is None
 
 
+LOGINS = {
+    "token": "token: env:TOKEN",
+    "approle": "role_id: env:ROLE_ID, secret_id: env:SECRET_ID, mount: roles",
+    "kubernetes": "role: proxy, token_file: /run/token, mount: cluster/a",
+    "kubernetes in its usual place": "role: proxy",
+    "jwt": "role: proxy.ci@a, token: file:/run/token",
+}
+
+
+@pytest.mark.parametrize("name", LOGINS)
+def test_each_login_that_is_known_means_the_same(name: str) -> None:
+    method = name.split()[0]
+    source = GOOD.replace("{method: token, token: env:VAULT_TOKEN}", f"{{method: {method}, {LOGINS[name]}}}")
+    assert source != GOOD and lean(source) is not None
+    try:
+        config = parse(source)
+    except ConfigError:
+        if method in ("token", "approle"):
+            raise
+        pytest.skip(f"skipped: the store itself does not know the login {method}")
+    plan = lean(source)
+    assert plan is not None
+    same(plan, config)
+
+
 # And whatever else stands there ---------------------------------------------------------------------------------------
 
 DOCUMENTS = [yaml.safe_load(FULL), yaml.safe_load(GOOD)]
@@ -242,7 +267,7 @@ PIECES = [
 @st.composite
 def edited(draw: Any) -> str:
     """A good text, in which values are replaced by others, or pieces put in at any place."""
-    source = draw(st.sampled_from([FULL, GOOD]))
+    source: str = draw(st.sampled_from([FULL, GOOD]))
     for _ in range(draw(st.integers(1, 3))):
         if draw(st.booleans()):
             words = source.split(" ")

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from keyturn.delivery.become import Loaded
 from keyturn.delivery.environment import inherited
 from keyturn.delivery.lean import start
 from keyturn.delivery.lean.call import Call, launcher_call
+from keyturn.delivery.lean.declined import Declined
 from keyturn.errors import KeyturnError
 from keyturn.testing.aws_double import AWSDouble
 from keyturn.testing.openbao import OpenBao
@@ -98,12 +100,12 @@ def test_the_usual_variables_of_aws_are_used_and_any_other_is_left_to_the_sdk(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secrets.token_hex(16))
     assert lean() == full()
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "AWS_USE_FIPS_ENDPOINT", "HTTPS_PROXY", "all_proxy"):
-        with monkeypatch.context() as context, pytest.raises(start.Declined):
+        with monkeypatch.context() as context, pytest.raises(Declined):
             context.setenv(name, "x")
             lean()
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws/config").write_text("[default]\n")
-    with pytest.raises(start.Declined):
+    with pytest.raises(Declined):
         lean()
 
 
@@ -114,15 +116,15 @@ def test_what_is_not_plainly_there_is_left(bao: OpenBao, tmp_path: Path, monkeyp
     given_to(monkeypatch, scene)
     for document in ({"key": ""}, {"key": 7}, {"key": "a\nb"}, {"other": "x"}, {"key": " a"}, {}):
         write("litellm/whole", document)
-        with pytest.raises((start.Declined, ValueError)):
+        with pytest.raises((Declined, ValueError)):
             lean()
         with pytest.raises(KeyturnError):
             full()
     bao.root.secrets.kv.v2.delete_latest_version_of_secret("litellm/whole")
-    with pytest.raises(start.Declined):
+    with pytest.raises(Declined):
         lean()
     monkeypatch.setenv("VAULT_TOKEN", "s." + secrets.token_hex(8))
-    with pytest.raises(start.Declined):
+    with pytest.raises(Declined):
         lean()
 
 
@@ -193,9 +195,15 @@ def test_a_good_answer_is_read(kind: str, stranger: Any) -> None:
 
 
 GOOD_BODY = {kind: json.dumps(document).encode() for kind, (document, _) in STORES.items()}
+
+
+def _instead(kind: Hostile, body: bytes) -> bytes:
+    return answer(hostile(kind).body)
+
+
 REFUSALS = (201, 204, 206, 301, 400, 403, 404, 429, 500, 503)
 WRONG: dict[str, Callable[[bytes], bytes]] = {
-    **{f"status {status}": lambda body, s=status: answer(body, f"{s} X") for status in REFUSALS},
+    **{f"status {status}": partial(answer, status=f"{status} X") for status in REFUSALS},
     "a redirect": lambda body: answer(body, "302 Found", "Location: http://127.0.0.1:1/\r\n"),
     "cut": lambda body: answer(body[:-20], length=len(body)),
     "longer than it says": lambda body: answer(body, length=len(body) - 5),
@@ -207,7 +215,7 @@ WRONG: dict[str, Callable[[bytes], bytes]] = {
     "a name twice": lambda body: answer(body[:-1] + b', "data": {}, "ARN": "x", "data": {}, "ARN": "y"}'),
     "errors beside it": lambda body: answer(body[:-1] + b', "errors": ["no"], "VersionId": 7}'),
     "headers without end": lambda body: b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n" + body,
-    **{f"body {each}": lambda body, e=each: answer(hostile(e).body) for each in Hostile},
+    **{f"body {each}": partial(_instead, each) for each in Hostile},
 }  # fmt: skip
 
 
@@ -247,6 +255,13 @@ def test_a_store_that_never_answers_is_left_and_no_timer_outlives_it(
     assert signal.getsignal(signal.SIGALRM) is before
 
 
+def test_a_timer_that_was_not_needed_is_off() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    assert start._within(600, lambda: "read") == "read"
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
 def test_a_secret_in_a_pipe_is_left_whole_for_the_full_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe")
     store = f'{{kind: vault_kv2, address: "http://127.0.0.1:1", auth: {{method: token, token: "file:{tmp_path}/pipe"}}}}'
@@ -255,7 +270,7 @@ def test_a_secret_in_a_pipe_is_left_whole_for_the_full_path(tmp_path: Path, monk
     reader = os.open(tmp_path / "pipe", os.O_RDWR)
     try:
         os.write(reader, b"token")
-        with pytest.raises(start.Declined):
+        with pytest.raises(Declined):
             lean()
         assert os.read(reader, 10) == b"token"
     finally:
