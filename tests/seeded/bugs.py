@@ -135,7 +135,7 @@ STORIES = (
 SLIPS = (
     Bug(
         "promote without compare-and-swap",
-        "keyturn/stores/vault_kv2.py",
+        "keyturn/stores/staged_store.py",
         "            if now.version != replacing:",
         "            if False:",
         "tests/stores/test_vault_interleavings.py",
@@ -214,7 +214,7 @@ SLIPS = (
     Bug(
         "the neighbours of a field are lost",
         "keyturn/stores/vault_documents.py",
-        "        fields = {**main.fields, field_of(secret): material.reveal()}\n",
+        "        fields = {**main.content, field_of(secret): material.reveal()}\n",
         "        fields = {field_of(secret): material.reveal()}\n",
         "tests/stores/test_vault_interleavings.py",
     ),

@@ -21,6 +21,7 @@ from tests.stores.sense import makes_sense
 from tests.wire import Request, Wire
 
 SECRET = SecretRef("vault", "litellm/providers", "OPENAI_API_KEY")
+ADDED = SecretRef("vault", "litellm/providers", "ADDED_API_KEY")
 TOKEN = "token-" + secrets.token_hex(12)
 KEYS = {name: "key-" + secrets.token_hex(12) for name in ("current", "pending", "previous", "displaced", "new")}
 OURS = (TOKEN, *KEYS.values())
@@ -71,6 +72,7 @@ VERBS: dict[str, tuple[Call, tuple[str, ...]]] = {
     "current": (lambda vault: vault.current(SECRET), ("main", "mount", "login")),
     "stages": (lambda vault: vault.stages(SECRET), ("main", "beside", "mount", "login")),
     "read": (lambda vault: vault.read(SECRET, PENDING), ("main", "beside")),
+    "create": (lambda vault: vault.create(ADDED, KeyMaterial(KEYS["new"])), ("main", "write main")),
     "stage": (
         lambda vault: vault.stage(SECRET, KeyMaterial(KEYS["new"]), "new-token"),
         ("main", "beside", "write beside", "write main"),

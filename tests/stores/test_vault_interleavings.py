@@ -10,7 +10,7 @@ import functools
 import json
 import random
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -549,6 +549,53 @@ def test_a_bar_says_no_more_than_fingerprints_and_forgets_what_no_stage_holds() 
     alone(stage(NEWER))
     alone(bar(NEWER))
     assert server.documents[BESIDE][1]["barred"] == sorted([NEWER.fingerprint(), OLDER.fingerprint()])
+
+
+# A value that is not there yet.
+
+
+def create(key: KeyMaterial, field: str = "ADDED", path: str = SECRET.path) -> Work:
+    return store().create(replace(SECRET, path=path, field=field), key)
+
+
+@pytest.mark.parametrize(("path", "other"), [(SECRET.path, "kept"), ("litellm/absent", None)], ids=["in a bundle", "alone"])
+def test_of_two_who_create_a_value_one_wins(path: str, other: str | None) -> None:
+    for run in orders(lambda server: [create(NEW, path=path), create(NEWER, path=path)], mortal=[0, 1]):
+        _, made = run.server.documents.get(f"secret/data/{path}", (0, {}))
+        assert made.get("OTHER") == other
+        winner = NAMES.get(made.get("ADDED", ""))
+        for name, outcome in zip(("new", "newer"), run.outcomes, strict=True):
+            if outcome == DIED:
+                continue
+            assert isinstance(outcome, VersionRef) == (winner == name)
+            assert winner == name or outcome is ConflictError
+        assert winner or DIED in run.outcomes
+
+
+def test_values_that_are_created_at_once_are_all_there() -> None:
+    def verbs(server: KV2) -> Sequence[Work]:
+        return [create(NEWER, "ONE"), create(NEW, "TWO"), operator(server, "NEIGHBOUR", "changed")]
+
+    for run in orders(verbs, switches=3):
+        made = run.server.documents[MAIN][1]
+        assert made == {
+            "OPENAI_API_KEY": OLD.reveal(),
+            "OTHER": "kept",
+            "NEIGHBOUR": "changed",
+            "ONE": NEWER.reveal(),
+            "TWO": NEW.reveal(),
+        }
+
+
+def test_a_promote_goes_through_beside_a_create() -> None:
+    for run in orders(lambda server: [promote(NEW), create(NEWER)], mortal=[0]):
+        check_always(run)
+        check_old_is_kept(run)
+        promoted, created = run.outcomes
+        assert isinstance(created, VersionRef)
+        assert promoted in (None, DIED)
+        assert run.server.documents[MAIN][1]["ADDED"] == NEWER.reveal()
+        assert promoted == DIED or run.views[-1] == PROMOTED
 
 
 # After a death, and beside others.

@@ -26,7 +26,7 @@ from keyturn.testing.store_suite import StoreSuite
 
 pytestmark = pytest.mark.real
 
-SUITE_POLICY = policy("suite/+/openai") + policy("suite/+/missing")
+SUITE_POLICY = policy("suite/+/openai", creating=True) + policy("suite/+/missing")
 
 
 class Operator:
