@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -39,16 +40,27 @@ async def reset_connection(request: Request) -> None:
 
 
 class LoopbackServer:
-    """uvicorn on 127.0.0.1. A context manager: inside it the application answers at `url`. It logs no requests."""
+    """uvicorn on 127.0.0.1. A context manager: inside it the application answers at `url`. It logs no requests.
 
-    def __init__(self, app: ASGIApp, *, port: int = 0) -> None:
+    `certificate`: files of a certificate and of its key, to serve TLS with.
+    """
+
+    def __init__(self, app: ASGIApp, *, port: int = 0, certificate: tuple[Path, Path] | None = None) -> None:
         # The protocol is named because asyncio sets TCP_NODELAY only then; without, every answer waits 40 ms.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(
-            app, http=_Protocol, ws="none", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
+            app,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=1,
+            ssl_certfile=certificate[0] if certificate else None,
+            ssl_keyfile=certificate[1] if certificate else None,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self.run, name="loopback-server", daemon=True)
