@@ -156,7 +156,7 @@ async def assemble(
             await own.aclose()
 
 
-_PLACE = ("address", "namespace", "mount", "region", "role_arn", "profile", "folder", "server", "context")
+_PLACE = ("address", "namespace", "mount", "region", "role_arn", "profile", "folder", "server", "context", "cluster")
 
 
 def address_of(config: Config, settings: CredentialSettings) -> str:

@@ -31,6 +31,8 @@ MAY_REVEAL = {
     "keyturn/stores/aws_journal.py",
     "keyturn/stores/aws_secrets_manager.py",
     "keyturn/stores/dotenv_documents.py",
+    "keyturn/stores/kubernetes_client.py",
+    "keyturn/stores/kubernetes_documents.py",
     "keyturn/stores/memory.py",
     "keyturn/stores/two_documents.py",
     "keyturn/stores/vault_client.py",

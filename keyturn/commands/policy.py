@@ -77,4 +77,12 @@ def _vault(settings: Any, granted: Grants, asked: Asked) -> str:
     return text([*turned, *read])
 
 
-_WRITERS = {"aws": _aws, "vault": _vault}
+def _kubernetes(settings: Any, granted: Grants, asked: Asked) -> str:
+    from keyturn.stores.kubernetes_policy import proxy_rules, rotator_rules, text
+
+    if asked.who == "proxy":
+        return text(proxy_rules(settings, granted.read), "litellm")
+    return text(rotator_rules(settings, granted.turned, granted.read), "keyturn")
+
+
+_WRITERS = {"aws": _aws, "vault": _vault, "kubernetes": _kubernetes}

@@ -113,6 +113,10 @@ class StoreScene:
         """Must not lose writes itself: use the backend's own compare-and-swap or patch, and repeat it as needed."""
         raise NotImplementedError
 
+    def new_path(self, last: str) -> str:
+        """A path that no other test has. For a backend that knows no slashes: another form of it."""
+        return f"suite/{secrets.token_hex(6)}/{last}"
+
     # What the tests are made of.
 
     @pytest_asyncio.fixture
@@ -138,7 +142,7 @@ class StoreScene:
     async def new_place(self, store: SecretStore, shape: Shape) -> Place:
         if shape not in self.shapes:
             pytest.skip(f"this backend has no {shape}")
-        path, value = f"suite/{secrets.token_hex(6)}/openai", new_key()
+        path, value = self.new_path("openai"), new_key()
         if shape is Shape.WHOLE:
             await self.write_whole(path, value.reveal())
             return Place(store, SecretRef("suite", path), value)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from keyturn.cli import app
@@ -17,6 +18,7 @@ providers:
 stores:
   vault: {kind: vault_kv2, address: "http://127.0.0.1:1", mount: kv, staging_prefix: kt, auth: {method: token, token: env:T}}
   aws: {kind: aws_secrets_manager, region: eu-west-1, replicas: [us-east-1]}
+  kube: {kind: kubernetes_secret, namespace: llm}
   other: {kind: aws_secrets_manager, region: us-east-1, role_arn: "arn:aws-cn:iam::210987654321:role/keyturn"}
 proxies:
   one: {kind: process, members: ["http://127.0.0.1:4001"], master_key: env:M}
@@ -24,7 +26,10 @@ proxies:
 credentials:
   a:
     provider: org
-    secrets: [{store: vault, path: llm/keys, field: A_API_KEY}, {store: aws, name: prod/a}]
+    secrets:
+      - {store: vault, path: llm/keys, field: A_API_KEY}
+      - {store: aws, name: prod/a}
+      - {store: kube, path: keys, field: A}
     canary: {proxy: one, model: m}
     proxies: [one]
   b:
@@ -125,6 +130,15 @@ def test_aws_for_a_proxy_in_every_region() -> None:
     assert found["ReadTheSecrets"]["Resource"] == [arn(D), arn(D, "us-east-1")]  # `a` is decided by Vault
 
 
+def test_kubernetes_for_the_rotator() -> None:
+    role, binding = yaml.safe_load_all(printed("kubernetes"))
+    named, create = role["rules"]
+    assert (named["verbs"], create["verbs"]) == (["get", "update"], ["create"])
+    assert named["resourceNames"][0] == "keys"
+    assert named["resourceNames"][1].startswith("keys.keyturn-")
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "keyturn", "namespace": "llm"}]
+
+
 def test_the_account_is_that_of_the_role() -> None:
     found = document("--store", "other")
     assert found["TurnTheSecrets"]["Resource"] == ["arn:aws-cn:secretsmanager:us-east-1:210987654321:secret:prod/e-??????"]
@@ -155,7 +169,6 @@ def test_nothing_allows_anything_everywhere() -> None:
         (["aws", "--store", "vault"], "give --store with one of"),
         (["aws", "--store", "aws", "--account", "12"], "twelve digits"),
         (["aws", "--store", "aws", "--account", "123456789012", "--kms-key", "alias/x"], "ARN of a KMS key"),
-        (["kubernetes"], "there is none in keyturn.yaml"),
         (["vault", "--account", "123456789012"], "leave them out"),
         (["vault", "--proxy", "one"], "add --for proxy"),
         (["vault", "--for", "proxy", "--create"], "leave --create out"),
