@@ -110,7 +110,7 @@ def test_every_option_of_a_command_is_documented(name: str) -> None:
 
 def test_every_command_and_every_exit_code_is_documented() -> None:
     page = (DOCS / "commands.md").read_text()
-    assert set(re.findall(r"^## keyturn (\w+)$", page, re.MULTILINE)) == set(COMMANDS)
+    assert set(re.findall(r"^## keyturn ([\w-]+)$", page, re.MULTILINE)) == set(COMMANDS)
     codes = re.findall(r"^\| (\d) \|", section(page, "Exit codes"), re.MULTILINE)
     assert [int(code) for code in codes] == [code.value for code in Exit]
 

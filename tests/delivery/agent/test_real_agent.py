@@ -81,7 +81,7 @@ def has(path: Path, keys: dict[str, str]) -> Callable[[], bool]:
 def test_odd_names_and_values_are_rendered_as_they_are_and_again_when_they_change(
     bao: OpenBao, processes: Processes, tmp_path: Path
 ) -> None:
-    logins, rendered = tmp_path / "log ins", tmp_path / 'a "b" ${c} \\d é' / "keys.env"
+    logins, rendered = tmp_path / "log ins", tmp_path / 'a "b" ${c \\d é' / "keys.env"
     what = plan(bao, rendered, logins)
     log_in_with(bao.app_role(policy(what), "odd"), logins)
     keys = {name: new_key().reveal() for name in SECRETS}
