@@ -26,8 +26,8 @@ MAY_REVEAL = {
     "keyturn/stores/aws_journal.py",
     "keyturn/stores/aws_secrets_manager.py",
     "keyturn/stores/memory.py",
-    "keyturn/stores/vault_client.py",
     "keyturn/stores/vault_documents.py",
+    "keyturn/vault/client.py",
 }
 
 

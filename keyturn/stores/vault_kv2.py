@@ -33,8 +33,8 @@ from keyturn.errors import ConflictError, KeyturnError, NotFoundError, Permanent
 from keyturn.material import KeyMaterial
 from keyturn.model import Finding, HeldKey, SecretRef, Stage, VersionRef, meant
 from keyturn.references import Resolver
-from keyturn.stores.vault_client import ConnectionSettings, Mount, VaultClient, stanza
 from keyturn.stores.vault_documents import TRIES, Beside, Documents, Seen, crowded
+from keyturn.vault.client import ConnectionSettings, Mount, VaultClient, stanza
 
 _MAIN_NEEDS = ("read", "update")
 _BESIDE_NEEDS = ("create", "read", "update")
