@@ -28,6 +28,8 @@ MAY_REVEAL = {
     "keyturn/stores/memory.py",
     "keyturn/stores/vault_documents.py",
     "keyturn/vault/client.py",
+    "keyturn/vault/iam.py",
+    "keyturn/vault/login.py",
 }
 
 

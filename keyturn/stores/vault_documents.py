@@ -35,7 +35,8 @@ from keyturn.json_object import UnreadableError, inside, mapping
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, SecretRef, Stage, VersionRef
 from keyturn.stores.vault_answers import custom_metadata, held_key, names, number_of, pairs
-from keyturn.vault.client import Answer, VaultClient
+from keyturn.vault.answer import Answer
+from keyturn.vault.client import VaultClient
 
 TRIES = 40  # against other writers of the same bundle: one of them succeeds in each round
 _REMEMBERED = 50  # tokens

@@ -34,7 +34,9 @@ from keyturn.material import KeyMaterial
 from keyturn.model import Finding, HeldKey, SecretRef, Stage, VersionRef, meant
 from keyturn.references import Resolver
 from keyturn.stores.vault_documents import TRIES, Beside, Documents, Seen, crowded
-from keyturn.vault.client import ConnectionSettings, Mount, VaultClient, stanza
+from keyturn.vault.client import VaultClient
+from keyturn.vault.permissions import stanza
+from keyturn.vault.settings import ConnectionSettings, Mount
 
 _MAIN_NEEDS = ("read", "update")
 _BESIDE_NEEDS = ("create", "read", "update")
@@ -96,7 +98,7 @@ class VaultKV2:
                 findings.append(Finding(what, True))
             except PermanentError as error:
                 findings.append(Finding(what, False, error.message, error.remedy))
-        return [*findings, *await self._capabilities(secret)]
+        return [*findings, *await self._vault.about_token(), *await self._capabilities(secret)]
 
     async def stages(self, secret: SecretRef) -> Mapping[Stage, VersionRef]:
         """Needs `read` on both documents."""

@@ -22,7 +22,7 @@ from keyturn.references import resolver
 from keyturn.stores import vault_kv2
 from keyturn.stores.vault_kv2 import VaultKV2
 from keyturn.testing.store_scene import new_key, new_token
-from keyturn.vault.client import Answer
+from keyturn.vault.answer import Answer
 from tests.stores.orders import DIED, Once, Scene, Turn, Work, Worker, alone, every_order, play
 
 SECRET = SecretRef("vault", "litellm/providers", "OPENAI_API_KEY")
