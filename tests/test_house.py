@@ -21,6 +21,7 @@ MAY_REVEAL = {
     "keyturn/delivery/control.py",
     "keyturn/delivery/supervisor.py",
     "keyturn/fleets/process.py",
+    "keyturn/providers/bearer_check.py",
     "keyturn/providers/openai.py",
     "keyturn/stores/aws_client.py",
     "keyturn/stores/aws_journal.py",

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from keyturn.errors import KeyturnError
@@ -33,7 +33,6 @@ class Token:
     policies: tuple[str, ...] = ()
     orphan: bool = False
     durable: bool = True  # a service token that may be used as often as one likes
-    accessor: str = field(default="", repr=False)
 
 
 def token_in(body: Any) -> Token:

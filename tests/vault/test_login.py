@@ -89,12 +89,8 @@ async def test_what_an_interceptor_has_wrapped_again_is_not_taken(server: Server
 
 
 def wait_until_expired(server: Server, wrapping_token: str) -> None:
-    address, sent, deadline = (
-        f"{server.bao.address}/v1/sys/wrapping/lookup",
-        {"token": wrapping_token},
-        time.monotonic() + 30,
-    )
-    while requests.post(address, json=sent, timeout=10).status_code == 200:
+    address, deadline = f"{server.bao.address}/v1/sys/wrapping/lookup", time.monotonic() + 30
+    while requests.post(address, json={"token": wrapping_token}, timeout=10).status_code == 200:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
