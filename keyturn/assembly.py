@@ -13,7 +13,7 @@ from keyturn.canary import LiteLLMCanary
 from keyturn.config import Config, Part
 from keyturn.errors import MisconfiguredError
 from keyturn.material import KeyMaterial
-from keyturn.model import Mark, SecretRef
+from keyturn.model import Judgement, Mark, SecretRef
 from keyturn.patience import Patience
 from keyturn.ports import Canary, KeyProvider, ProxyFleet, SecretStore
 from keyturn.references import Resolver, resolver
@@ -66,6 +66,11 @@ class Assembly:
         chosen = self.settings.canary.propagation
         return self.provider.capabilities.propagation if chosen is None else chosen
 
+    async def judge(self, material: KeyMaterial) -> Judgement:
+        """Whether a key that need not be served is accepted: by the provider's own word, or where it has none, LiteLLM's."""
+        ask = self.provider.check if self.provider.capabilities.can_check else self.canary.candidate
+        return await ask(material)
+
     def say(self, step: str, sentence: str) -> None:
         """Add a line to the timeline. The sentence is kept in Prefect: references and words only."""
         line = Line(self.now(), step, sentence)
@@ -104,12 +109,13 @@ class Adapters:
         async def master_key() -> KeyMaterial:
             return await self.resolve(settings.master_key)
 
+        provider = self.provider(credential.provider)
         return LiteLLMCanary(
             members=await self.fleet(fleet).members(),
             master_key=master_key,
             model=credential.canary.model,
             deployment=credential.canary.deployment,
-            check=self.provider(credential.provider).check,
+            check=provider.check if provider.capabilities.can_check else None,
             timeout=credential.canary.timeout,
         )
 

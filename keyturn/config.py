@@ -6,11 +6,13 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from keyturn import durations
 from keyturn.document import LARGEST, Document, Fault, Loc, read
 from keyturn.errors import MisconfiguredError
 from keyturn.key_shapes import literal_keys, masked, shown
@@ -195,6 +197,7 @@ class _Check:
         for name, credential in credentials.items():
             here: Loc = ("credentials", name)
             self.link((*here, "provider"), credential.provider, "providers", parts)
+            self.ends_in_time(here, credential, parts["providers"].get(credential.provider))
             self.link((*here, "canary", "proxy"), credential.canary.proxy, "proxies", parts)
             for index, proxy in enumerate(credential.proxies):
                 self.link((*here, "proxies", index), proxy, "proxies", parts)
@@ -210,6 +213,24 @@ class _Check:
                 writers[secret.ref] = name
                 if secret.field is None:
                     whole[secret.store, secret.path] = name
+
+    def ends_in_time(self, here: Loc, credential: CredentialSettings, provider: Part | None) -> None:
+        """A provider whose settings have a `max_ttl` gives keys that end after it: they have to be replaced before."""
+        longest = getattr(provider.settings, "max_ttl", None) if provider else None
+        if not isinstance(longest, timedelta):
+            return
+        if credential.interval is None:
+            self.fault(here, "needs schedule or max_age: its keys end by themselves, and nothing would replace them in time")
+        elif 2 * credential.interval + credential.overlap > longest:
+            needed = durations.text(2 * credential.interval + credential.overlap)
+            self.fault(
+                (*here, "provider"),
+                f"its keys end after {durations.text(longest)} (max_ttl), which must be at least twice the time between "
+                f"rotations plus the overlap ({needed}): else one missed rotation lets the key end in production",
+            )
+        if credential.key_lifetime is not None and credential.key_lifetime > longest:
+            told = durations.text(longest)
+            self.fault((*here, "key_lifetime"), f"must not be longer than max_ttl of its provider ({told})")
 
     def link(self, loc: Loc, name: str, section: str, parts: Mapping[str, Mapping[str, Part]]) -> None:
         if name not in parts[section]:

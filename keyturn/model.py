@@ -114,6 +114,7 @@ class Capabilities:
     shape: str  # create_delete | two_slots | in_place | pool | leased
     can_list: bool = True
     can_disable: bool = False
+    can_check: bool = True  # False: only a call through a proxy tells whether a key is accepted
     supports_expiry: bool = False
     reports_last_use: bool = False
     usage_lag: timedelta = timedelta(0)  # how long the provider may take to report a use

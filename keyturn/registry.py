@@ -18,7 +18,10 @@ from typing import Any
 
 from keyturn.errors import MisconfiguredError
 
-PROVIDERS = {"openai": "keyturn.providers.openai:OpenAI"}
+PROVIDERS = {
+    "openai": "keyturn.providers.openai:OpenAI",
+    "vault_dynamic": "keyturn.providers.vault_dynamic:VaultDynamic",
+}
 STORES = {
     "vault_kv2": "keyturn.stores.vault_kv2:VaultKV2",
     "aws_secrets_manager": "keyturn.stores.aws_secrets_manager:AWSSecretsManager",

@@ -65,6 +65,26 @@ def test_every_fault_is_reported_at_once_with_path_and_line() -> None:
     assert "must be shorter than the time between rotations (7d)" in text
 
 
+LEASED = GOOD.replace(
+    "{kind: openai, admin_key: env:OPENAI_ADMIN_KEY, project: proj_abc, service_account: svc_acct_abc}",
+    "{kind: vault_dynamic, address: 'http://127.0.0.1:8200', auth: {method: token, token: env:T}, "
+    "path: openai/creds/litellm, field: api_key, max_ttl: 15d}",
+)
+
+
+def test_a_key_that_ends_by_itself_is_replaced_before() -> None:
+    """Nothing looks at a lease's end while it is served: so it has to fit the schedule."""
+    parse(LEASED)
+    text = faults(LEASED.replace("max_ttl: 15d", "max_ttl: 14d"))
+    assert "credentials.openai-prod.provider (line 11): its keys end after 14d" in text
+    assert "(15d)" in text
+    assert "needs schedule or max_age" in faults(LEASED.replace('    schedule: "0 3 * * 1"\n', ""))
+    parse(LEASED.replace('schedule: "0 3 * * 1"', "max_age: 7d"))
+    assert "at least twice" in faults(LEASED.replace('schedule: "0 3 * * 1"', "max_age: 8d"))
+    assert "must not be longer than max_ttl" in faults(LEASED + "    key_lifetime: 16d\n")
+    parse(LEASED + "    key_lifetime: 15d\n")
+
+
 def test_unknown_links_name_what_is_there() -> None:
     text = faults(GOOD.replace("store: aws, name", "store: awz, name").replace("proxies: [local]", "proxies: [locl]"))
     assert "credentials.openai-prod.secrets.1.store (line 14): names nothing in stores (there: vault, aws)" in text
@@ -193,7 +213,7 @@ def test_a_name_is_its_text_whatever_yaml_would_make_of_it() -> None:
         ("proj_abc", '"\\ud800"', "project (line 3): has half a character in it"),
         ("proj_abc", "7", "project (line 3): must be text: put it into quotes"),
         ("proxies: [local]", "proxies: local", "proxies (line 16): must be a list"),
-        ("auth: {method: token, token: env:VAULT_TOKEN}", "auth: x", "needs the method: token or approle"),
+        ("auth: {method: token, token: env:VAULT_TOKEN}", "auth: x", "needs the method: token, approle, kub"),
         ("canary: {proxy: local, model: gpt-4o-mini}", "canary: x", "canary (line 15): must be a mapping of settings"),
     ],
 )

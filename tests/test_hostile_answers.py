@@ -17,6 +17,7 @@ from keyturn.fleets.process import ProcessFleet
 from keyturn.material import KeyMaterial
 from keyturn.model import KeyRef, SecretRef, Verdict, VersionRef
 from keyturn.providers.openai import OpenAI
+from keyturn.providers.vault_dynamic import VaultDynamic
 from keyturn.stores.aws_secrets_manager import AWSSecretsManager
 from keyturn.stores.vault_kv2 import VaultKV2
 from keyturn.testing.loopback import LoopbackServer
@@ -117,6 +118,26 @@ async def test_a_provider_that_was_asked_for_a_key_or_whether_it_takes_one(kind:
         error = await fails_in_our_words(provider.create("keyturn-a-012345-0123456789ab"))
         assert isinstance(error, LostAnswerError), "a key may exist"
         assert (await provider.check(new_key())).verdict is Verdict.INDETERMINATE
+
+
+LEASES: dict[str, Verb] = {
+    "create": lambda provider: provider.create("keyturn-a-012345-0123456789ab"),
+    "list": lambda provider: provider.list(),
+    "revoke": lambda provider: provider.revoke(KeyRef("database/creds/a/0123456789", "")),
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS, ids=str)
+@pytest.mark.parametrize("method", ["token", "approle"])
+@pytest.mark.parametrize("verb", LEASES)
+async def test_vaults_engines(verb: str, method: str, kind: Hostile | None, server: Server) -> None:
+    server.kind = kind
+    auth = {"method": "approle", "role_id": "env:R", "wrapped_secret_id": "env:W"}
+    settings = {"address": server.url, "auth": auth if method == "approle" else {"method": "token", "token": "env:T"}}
+    settings |= {"path": "database/creds/a", "field": "password", "max_ttl": "12h"}
+    provider = VaultDynamic(VaultDynamic.Settings.model_validate(settings), resolve)
+    async with closed(provider):
+        await fails_in_our_words(LEASES[verb](provider))
 
 
 @pytest.mark.parametrize("kind", ANSWERS, ids=str)

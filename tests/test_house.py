@@ -26,6 +26,7 @@ MAY_REVEAL = {
     "keyturn/delivery/lean/aws.py",
     "keyturn/delivery/lean/vault.py",
     "keyturn/fleets/process.py",
+    "keyturn/providers/bearer_check.py",
     "keyturn/providers/openai.py",
     "keyturn/stores/aws_client.py",
     "keyturn/stores/aws_journal.py",
@@ -35,8 +36,10 @@ MAY_REVEAL = {
     "keyturn/stores/kubernetes_documents.py",
     "keyturn/stores/memory.py",
     "keyturn/stores/two_documents.py",
-    "keyturn/stores/vault_client.py",
     "keyturn/stores/vault_documents.py",
+    "keyturn/vault/client.py",
+    "keyturn/vault/iam.py",
+    "keyturn/vault/login.py",
 }
 
 

@@ -26,13 +26,15 @@ FIRST_SAFE_VERSION = (1, 103, 0)
 
 _GARBAGE_SERVED = "a garbage key was accepted: a cache, a mock or the proxy's own key answers"
 _ALONE = "judged by the provider's own check alone"
+_NO_CHECK = "the provider has no check of its own, and LiteLLM cannot be asked"
 
 
 class LiteLLMCanary:
     """Tries keys through the members of one fleet. Implements the port Canary.
 
     Needs the proxies' master key: without a database LiteLLM knows no other, and a lesser key does not see every
-    deployment. `check` is the provider's own check of a key, the baseline. `timeout` bounds each call.
+    deployment. `check` is the provider's own check of a key, the baseline; None where it has none, then
+    the call through LiteLLM decides alone. `timeout` bounds each call.
     `control=False` leaves out the garbage key that must be refused. A candidate is sent to one member, and nowhere else.
     """
 
@@ -54,7 +56,7 @@ class LiteLLMCanary:
         master_key: Callable[[], Awaitable[KeyMaterial]],
         model: str,
         deployment: str | None,
-        check: Callable[[KeyMaterial], Awaitable[Judgement]],
+        check: Callable[[KeyMaterial], Awaitable[Judgement]] | None,
         timeout: timedelta,
         control: bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -72,6 +74,9 @@ class LiteLLMCanary:
         Below LiteLLM 1.103, and where the proxy takes no `api_key` in a body, the direct check stands alone and the
         reason says so. DeniedError when our master key is refused, MisconfiguredError when the model is not known.
         """
+        if self._check is None:
+            alone = await self._through_litellm(material)
+            return Judgement(Verdict.INDETERMINATE, f"{_NO_CHECK}: {alone}") if isinstance(alone, str) else alone
         direct, through = await asyncio.gather(self._check(material), self._through_litellm(material))
         if isinstance(through, str):
             return Judgement(direct.verdict, f"{direct.reason} ({_ALONE}: {through})")

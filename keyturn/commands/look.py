@@ -226,6 +226,10 @@ def _parts(c: Assembly) -> dict[str, Mapping[str, Any]]:
 
 def _risks(c: Assembly) -> list[str]:
     can, risks = c.provider.capabilities, []
+    if can.shape == "leased":
+        risks.append("a lease has no name: what a killed run has created and not written lives until it ends by itself")
+    if not can.can_check:
+        risks.append("the provider does not tell whether it accepts a key: LiteLLM's answer is the only word on that")
     if not can.can_list:
         risks.append("the provider cannot list keys: a key whose create lost its answer cannot be found")
     if not can.supports_expiry:

@@ -91,6 +91,8 @@ async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
     await _close(c, fingerprint)
     if material is None:
         return Revoked(key, None, "revoked; its text was no longer held, so its refusal was not tried")
+    if refused_at is None:
+        return Revoked(key, None, "revoked, by the provider's word; nobody can be asked whether it is refused")
     return Revoked(key, refused_at, "revoked, and refused by the provider")
 
 
@@ -122,14 +124,17 @@ async def _refuse_what_is_in_service(c: Assembly, fingerprint: str) -> None:
             )
 
 
-async def _until_refused(c: Assembly, material: KeyMaterial) -> datetime:
+async def _until_refused(c: Assembly, material: KeyMaterial) -> datetime | None:
+    """None: the provider has no check of its own, and LiteLLM cannot tell either. It has confirmed the revoke, though."""
     begun, pause = c.now(), FIRST_PAUSE
     while True:
-        found = await c.provider.check(material)
+        found = await c.judge(material)
         if found.verdict is Verdict.REJECTED:
             c.say("revoke", f"the old key is refused: {found.reason}")
             return c.now()
         if c.now() - begun >= c.propagation:
+            if found.verdict is Verdict.INDETERMINATE and not c.provider.capabilities.can_check:
+                return None
             raise IndeterminateError(
                 f"the old key was deleted and is not seen to be refused: {found.reason}",
                 remedy="run `keyturn retire` again; if it stays so, look at the provider's console",
@@ -141,7 +146,7 @@ async def _until_refused(c: Assembly, material: KeyMaterial) -> datetime:
 async def _leave_to_a_person(c: Assembly, fingerprint: str, material: KeyMaterial | None) -> Revoked:
     """Never guess which key to delete. One that is refused was deleted already, which is why no key matched it."""
     if material is not None:
-        found = await c.provider.check(material)
+        found = await c.judge(material)
         if found.verdict is Verdict.REJECTED:
             await _close(c, fingerprint)
             return Revoked("", c.now(), "the old key is refused by the provider: somebody has deleted it before")

@@ -62,7 +62,7 @@ async def _swap(c: Assembly, previous: VersionRef, current: VersionRef, journal:
 
 
 async def _demand_accepted(c: Assembly, secret: SecretRef, store: SecretStore, previous: VersionRef) -> None:
-    found = await c.provider.check(await store.read(secret, previous))
+    found = await c.judge(await store.read(secret, previous))
     if found.verdict is Verdict.REJECTED:
         raise RejectedError(
             f"there is no way back: the previous key is refused: {found.reason}",

@@ -21,8 +21,9 @@ from keyturn.material import KeyMaterial
 from keyturn.model import SecretRef
 from keyturn.stores.two_documents import Beside, Main, crowded, parsed, printed
 from keyturn.stores.vault_answers import custom_metadata, number_of
-from keyturn.stores.vault_client import Answer, VaultClient
 from keyturn.stores.vault_policy import WHOLE_NAME
+from keyturn.vault.answer import Answer
+from keyturn.vault.client import VaultClient
 
 _WHOLE_FIELD = "key"  # where LiteLLM's own Vault reader looks
 _EMPTY_NOTE = "(empty)"  # custom metadata refuses empty values; notes have no brackets in them

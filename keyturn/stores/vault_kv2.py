@@ -9,9 +9,11 @@ from keyturn.errors import PermanentError
 from keyturn.model import Finding, SecretRef
 from keyturn.references import Resolver
 from keyturn.stores.staged_store import StagedStore
-from keyturn.stores.vault_client import ConnectionSettings, Mount, VaultClient, stanza
 from keyturn.stores.vault_documents import Documents
 from keyturn.stores.vault_policy import BESIDE, MAIN, NOTES
+from keyturn.vault.client import VaultClient
+from keyturn.vault.permissions import stanza
+from keyturn.vault.settings import ConnectionSettings, Mount
 
 # For people: where the two documents are.
 _MAIN = "<mount>/data/<path>"
@@ -63,7 +65,7 @@ class VaultKV2(StagedStore):
                 findings.append(Finding(what, True))
             except PermanentError as error:
                 findings.append(Finding(what, False, error.message, error.remedy))
-        return [*findings, *await self._capabilities(secret)]
+        return [*findings, *await self._vault.about_token(), *await self._capabilities(secret)]
 
     async def aclose(self) -> None:
         await self._vault.aclose()

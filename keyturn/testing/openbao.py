@@ -30,14 +30,29 @@ class AppRole:
 
 
 class OpenBao:
-    """One running server. `root`: an hvac client that may do everything; its token is made by the server."""
+    """One running server. `root`: an hvac client that may do everything; its token is made by the server.
 
-    def __init__(self, processes: Processes, folder: Path, port: int | None = None, name: str = "openbao") -> None:
+    `tls`: the files of a certificate and its key, for a second listener at `tls_address`.
+    """
+
+    def __init__(
+        self,
+        processes: Processes,
+        folder: Path,
+        port: int | None = None,
+        name: str = "openbao",
+        tls: tuple[Path, Path] | None = None,
+    ) -> None:
         port = port or free_port()
         self.address = f"http://127.0.0.1:{port}"
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / f"{name}.json"
-        listener = {"tcp": {"address": f"127.0.0.1:{port}", "tls_disable": True}}
+        listener: list[dict[str, Any]] = [{"tcp": {"address": f"127.0.0.1:{port}", "tls_disable": True}}]
+        if tls is not None:
+            second = f"127.0.0.1:{free_port()}"
+            self.tls_address = f"https://{second}"
+            files = {"tls_cert_file": str(tls[0]), "tls_key_file": str(tls[1])}
+            listener.append({"tcp": {"address": second, **files}})
         settings = {"storage": {"inmem": {}}, "listener": listener, "api_addr": self.address, "disable_mlock": True}
         config.write_text(json.dumps(settings))
         self._process = processes.start(name, [BINARY, "server", f"-config={config}"])

@@ -81,6 +81,29 @@ async def test_a_key_that_only_the_route_refuses_is_not_rejected(make: Make) -> 
     assert "api_base" in found.reason
 
 
+async def test_without_a_check_of_the_providers_litellm_decides_alone(
+    proxy: FakeLiteLLM, make: Make, good: KeyMaterial
+) -> None:
+    canary = make(check=None)
+    assert (await canary.candidate(good)).verdict is Verdict.ACCEPTED
+    assert (await canary.candidate(new_key())).verdict is Verdict.REJECTED
+    proxy.mock = True
+    assert (await canary.candidate(good)).verdict is Verdict.INDETERMINATE
+
+
+@pytest.mark.parametrize("old", [True, False])
+async def test_without_a_check_and_without_litellm_nothing_is_known(
+    proxy: FakeLiteLLM, make: Make, good: KeyMaterial, old: bool
+) -> None:
+    if old:
+        proxy.version = "1.102.9"
+    else:
+        proxy.bans_body_key = True
+    found = await make(check=None).candidate(good)
+    assert found.verdict is Verdict.INDETERMINATE
+    assert "no check of its own" in found.reason
+
+
 async def test_a_garbage_key_goes_first_and_each_call_is_pinned_and_unlike_any_other(
     proxy: FakeLiteLLM, make: Make, good: KeyMaterial
 ) -> None:

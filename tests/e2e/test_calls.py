@@ -15,9 +15,9 @@ from keyturn.assembly import Adapters, Assembly, assemble
 from keyturn.config import load
 from keyturn.material import KeyMaterial
 from keyturn.model import SecretRef
-from keyturn.stores.vault_client import VaultClient
 from keyturn.stores.vault_documents import Documents
 from keyturn.testing.embedded import BUNDLE, VAULT
+from keyturn.vault.client import VaultClient
 from tests.e2e.conftest import Installation
 
 pytestmark = pytest.mark.real

@@ -17,8 +17,8 @@ from botocore.exceptions import ParamValidationError
 from keyturn.fleets.process import ProcessFleet
 from keyturn.material import KeyMaterial
 from keyturn.providers.openai import OpenAI
-from keyturn.stores.vault_client import VaultClient
 from keyturn.stores.vault_kv2 import VaultKV2
+from keyturn.vault.client import VaultClient
 
 FAULTS: dict[str, Callable[[], None]] = {}
 

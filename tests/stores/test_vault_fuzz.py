@@ -52,7 +52,9 @@ MOUNT = {"data": {"type": "kv", "options": {"version": "2"}}, "request_id": "x"}
 WRITTEN = {"data": {"version": 4, "created_time": "2026-01-01T00:00:00Z"}, "request_id": "x"}
 GRANTED = {"data": {"secret/data/litellm/providers": ["root"]}, "request_id": "x"}
 LOGIN = {"auth": {"client_token": TOKEN, "lease_duration": 600}, "request_id": "x"}
+LIFE = {"data": {"ttl": 3600, "renewable": True, "num_uses": 0, "orphan": True, "policies": ["default"]}, "request_id": "x"}
 PLACES = {
+    "life": ("GET", "/v1/auth/token/lookup-self", LIFE),
     "main": ("GET", "/v1/secret/data/litellm/", MAIN),
     "beside": ("GET", "/v1/secret/data/keyturn/", BESIDE),
     "notes": ("GET", "/v1/secret/metadata/", NOTES),
@@ -83,7 +85,7 @@ VERBS: dict[str, tuple[Call, tuple[str, ...]]] = {
     "discard": (lambda vault: vault.discard(SECRET, PENDING), ("main", "beside", "write beside", "write main")),
     "annotate": (lambda vault: vault.annotate(SECRET, {"attempt": "2", "gone": None}), ("patch", "write metadata")),
     "annotations": (lambda vault: vault.annotations(SECRET), ("notes",)),
-    "preflight": (lambda vault: vault.preflight(SECRET), ("main", "mount", "may")),
+    "preflight": (lambda vault: vault.preflight(SECRET), ("main", "mount", "may", "life")),
 }
 
 

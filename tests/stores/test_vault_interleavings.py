@@ -20,9 +20,9 @@ from keyturn.material import KeyMaterial
 from keyturn.model import SecretRef, Stage, VersionRef
 from keyturn.references import resolver
 from keyturn.stores import vault_kv2
-from keyturn.stores.vault_client import Answer
 from keyturn.stores.vault_kv2 import VaultKV2
 from keyturn.testing.store_scene import new_key, new_token
+from keyturn.vault.answer import Answer
 from tests.stores.orders import DIED, Once, Scene, Turn, Work, Worker, alone, every_order, play
 
 SECRET = SecretRef("vault", "litellm/providers", "OPENAI_API_KEY")

@@ -9,89 +9,32 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
 from http.cookiejar import DefaultCookiePolicy
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 import hvac
 import requests
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from keyturn.durations import Duration
-from keyturn.errors import DeniedError, KeyturnError, MisconfiguredError, ThrottledError, UnavailableError
+from keyturn.errors import (
+    DeniedError,
+    KeyturnError,
+    MisconfiguredError,
+    PermanentError,
+    ThrottledError,
+    UnavailableError,
+)
 from keyturn.http_answers import pause
-from keyturn.json_object import inside, json_object
+from keyturn.json_object import UnreadableError, json_object
 from keyturn.material import KeyMaterial
-from keyturn.references import Address, Resolver, SecretReference
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-Mount = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$")]
-
-
-class TokenAuth(_Section):
-    """A token that somebody else renews: it is read anew when it is refused."""
-
-    method: Literal["token"]
-    token: SecretReference
-
-
-class AppRoleAuth(_Section):
-    """Log in with a role id and a secret id, again whenever the token has run out."""
-
-    method: Literal["approle"]
-    role_id: SecretReference
-    secret_id: SecretReference
-    mount: Mount = "approle"
-
-
-def _method(auth: Any) -> Any:
-    return auth.get("method") if isinstance(auth, dict) else getattr(auth, "method", None)
-
-
-# A union told apart by a function, for the words: pydantic's own would print what stands in the place of the method.
-Auth = Annotated[
-    Annotated[TokenAuth, Tag("token")] | Annotated[AppRoleAuth, Tag("approle")],
-    Discriminator(_method, custom_error_type="method", custom_error_message="needs the method: token or approle"),
-]
-
-
-class ConnectionSettings(_Section):
-    """How Vault is reached. `ca_file`: the authority of its certificate, where the system does not know it."""
-
-    address: Address
-    auth: Auth
-    namespace: str | None = None
-    ca_file: Path | None = None
-    verify: bool = True
-    timeout: Duration = timedelta(seconds=15)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a request gave. `body`: the JSON object in it, empty where it has none that can be read."""
-
-    status: int
-    body: Mapping[str, Any] = field(repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    @property
-    def data(self) -> Mapping[str, Any]:
-        data = self.body.get("data")
-        return data if isinstance(data, dict) else {}
-
-    def complains_of(self, words: str) -> bool:
-        """Whether the server's errors hold these words, in lower case. They decide, and are never quoted."""
-        errors = self.body.get("errors")
-        return isinstance(errors, list) and any(isinstance(each, str) and words in each.lower() for each in errors)
-
+from keyturn.model import Finding
+from keyturn.references import Resolver
+from keyturn.vault.answer import Answer
+from keyturn.vault.login import Login
+from keyturn.vault.permissions import LASTS, LOGS_IN, about_login, about_static_token, stanza
+from keyturn.vault.settings import ConnectionSettings, TokenAuth
+from keyturn.vault.token import Token, TokenKeeper, token_in
 
 _LOST_RACE = "check-and-set parameter did not match"  # the words of Vault and OpenBao alike; the status is a plain 400
 
@@ -102,27 +45,55 @@ _LARGEST_ANSWER = 8 * 1024 * 1024  # bytes; a KV value has at most one eighth of
 class VaultClient:
     """Requests to one Vault with one login. Blocking I/O runs in threads; the session is made once, on first use."""
 
-    def __init__(self, settings: ConnectionSettings, resolve: Resolver) -> None:
+    def __init__(self, settings: ConnectionSettings, resolve: Resolver, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
-        self._resolve = resolve
         self._client: Any = None
-        self._token: KeyMaterial | None = None
-        self._logging_in = asyncio.Lock()
+        self._where = f"Vault at {settings.address}"
+        self._tokens = TokenKeeper(Login(settings.auth, resolve, self._post, self._where), self._renew, clock)
 
-    async def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        token: KeyMaterial | None = None,
+        passing: str = "",
+    ) -> Answer:
         """Send it. 200 with an object, 204, 404, and 400 for a lost check-and-set come back; all else raises.
+
+        `token`: to be used instead of the login's own. `passing`: words of a 400 that come back, too.
 
         A 404 to a read says that something is not there, so it has to be in Vault's words (those to a PATCH have none).
         An expired token is refused with the same 403 as a missing permission (seen on OpenBao 2.7.2), so a 403 is
         followed by one new login, and only a second one is a DeniedError. A redirect is not followed: it would take the
         token, and what is written, wherever it points, and a write that is redirected may come back as a read.
         """
-        token = await self._login(refused=None)
-        answer = await self._send(method, path, body, headers, token)
-        if answer.status == 403:
-            token = await self._login(refused=token)
-            answer = await self._send(method, path, body, headers, token)
-        return self._judge(answer, method, path)
+        used = token or await self._tokens.get()
+        answer = await self._send(method, path, body, headers, used)
+        if answer.status == 403 and token is None:
+            used = await self._tokens.get(refused=used)
+            answer = await self._send(method, path, body, headers, used)
+        return self._judge(answer, method, path, passing)
+
+    async def about_token(self) -> Sequence[Finding]:
+        """What is known of the token that requests are sent with: see keyturn.vault.permissions.
+
+        Logs in, where that was not done. Of a static token Vault is asked, which its policy may forbid (`default` does
+        not): `read` on auth/token/lookup-self. A RetryableError comes through.
+        """
+        try:
+            await self._tokens.get()
+            if self._tokens.held is not None and not isinstance(self._settings.auth, TokenAuth):
+                return [about_login(self._tokens.held)]
+            return [about_static_token((await self.request("GET", "auth/token/lookup-self")).data)]
+        except DeniedError as error:
+            if isinstance(self._settings.auth, TokenAuth):
+                return [Finding(LASTS, None, "its policy does not let it look itself up, or it is not alive")]
+            return [Finding(LOGS_IN, False, error.message, error.remedy)]
+        except PermanentError as error:
+            return [Finding(LOGS_IN, False, error.message, error.remedy)]
 
     def not_vault(self) -> KeyturnError:
         return MisconfiguredError(
@@ -134,28 +105,20 @@ class VaultClient:
         if self._client is not None:
             self._client.session.close()
 
-    async def _login(self, refused: KeyMaterial | None) -> KeyMaterial:
-        async with self._logging_in:  # several calls refused at once need one new login, not one each
-            if self._token is None or self._token == refused:
-                auth = self._settings.auth
-                self._token = await (self._resolve(auth.token) if isinstance(auth, TokenAuth) else self._app_role(auth))
-            return self._token
+    async def _post(self, path: str, body: Any, token: KeyMaterial | None = None) -> Answer:
+        """For a login: a refusal comes back, since what it means depends on the method."""
+        answer = await self._send("POST", path, body, token=token)
+        return answer if answer.status in (400, 403, 404) else self._judge(answer, "POST", path)
 
-    async def _app_role(self, auth: AppRoleAuth) -> KeyMaterial:
-        role_id, secret_id = await self._resolve(auth.role_id), await self._resolve(auth.secret_id)
-        path = f"auth/{auth.mount}/login"
-        answer = await self._send("POST", path, {"role_id": role_id.reveal(), "secret_id": secret_id.reveal()})
-        if answer.status in (400, 403, 404):
-            raise DeniedError(
-                f"Vault at {self._settings.address} refuses the AppRole login at {path} ({answer.status})",
-                remedy="check that role id and secret id belong together, and that the secret id has not expired or been "
-                "used up; `vault write -f auth/<mount>/role/<role>/secret-id` makes a new one",
-            )
-        token = inside(self._judge(answer, "POST", path).body, "auth", "client_token")
+    async def _renew(self, token: KeyMaterial) -> Token | None:
+        answer = await self._post("auth/token/renew-self", {}, token)
+        if answer.status != 200:
+            return None
         try:
-            return KeyMaterial(token if isinstance(token, str) else "")
-        except ValueError:
+            renewed = token_in(answer.body)
+        except UnreadableError:
             raise self.not_vault() from None
+        return renewed if renewed.material == token else None
 
     async def _send(
         self,
@@ -174,7 +137,7 @@ class VaultClient:
         answer = await asyncio.to_thread(_attempt, call, seconds)
         if isinstance(answer, Answer):
             return answer
-        where, kind = f"Vault at {self._settings.address}", answer.__name__
+        where, kind = self._where, answer.__name__
         if issubclass(answer, requests.exceptions.SSLError):
             raise MisconfiguredError(
                 f"the certificate of {where} is not trusted",
@@ -209,15 +172,15 @@ class VaultClient:
             adapter=hvac.adapters.RawAdapter,
         )
 
-    def _judge(self, answer: Answer, method: str, path: str) -> Answer:
+    def _judge(self, answer: Answer, method: str, path: str, passing: str = "") -> Answer:
         match answer.status:
             case 204:
                 return answer
             case 200 if answer.body and not answer.body.get("errors") and isinstance(answer.body.get("data"), dict | None):
                 return answer
-            case 404 if method != "GET" or isinstance(answer.body.get("errors"), list) or answer.data:
+            case 404 if method not in ("GET", "LIST") or isinstance(answer.body.get("errors"), list) or answer.data:
                 return answer
-            case 400 if answer.complains_of(_LOST_RACE):
+            case 400 if answer.complains_of(_LOST_RACE) or (passing and answer.complains_of(passing)):
                 return answer
             case 404:
                 raise self.not_vault()
@@ -226,7 +189,7 @@ class VaultClient:
         raise self._error(answer, method, path)
 
     def _error(self, answer: Answer, method: str, path: str) -> KeyturnError:
-        status, where = answer.status, f"Vault at {self._settings.address}"
+        status, where = answer.status, self._where
         if status < 400:
             return MisconfiguredError(
                 f"{where} sends us elsewhere ({status}), and keyturn does not follow",
@@ -259,12 +222,8 @@ _VERBS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "GET": ("read", ("read",)),
     "POST": ("write", ("create", "update")),
     "PATCH": ("patch", ("patch",)),
+    "LIST": ("list", ("list", "sudo")),
 }
-
-
-def stanza(path: str, capabilities: Collection[str]) -> str:
-    """The lines of a policy that grant this."""
-    return f'path "{path}" {{ capabilities = [{", ".join(f"{chr(34)}{each}{chr(34)}" for each in capabilities)}] }}'
 
 
 def _attempt(call: Callable[..., requests.Response], seconds: float) -> Answer | type[Exception]:
