@@ -19,6 +19,8 @@ MAY_REVEAL = {
     "keyturn/canary/calls.py",
     "keyturn/commands/deliver.py",
     "keyturn/delivery/control.py",
+    "keyturn/delivery/keyring.py",
+    "keyturn/delivery/keyring_litellm.py",
     "keyturn/delivery/supervisor.py",
     "keyturn/fleets/process.py",
     "keyturn/providers/openai.py",

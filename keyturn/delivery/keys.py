@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from keyturn.errors import ConflictError, IndeterminateError, KeyturnError, RetryableError, UnavailableError
-from keyturn.model import HeldKey
+from keyturn.model import HeldKey, VersionRef
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +22,15 @@ Keys = Mapping[str, HeldKey]  # by credential
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A key that the program is given: `read` gives the CURRENT of the credential's deciding secret, anew each time."""
+    """A key that the program is given: `read` gives the CURRENT of the credential's deciding secret, anew each time.
+
+    `changed`: see keyturn.ports.TellsChanges; None where the store does not tell.
+    """
 
     credential: str
     name: str
     read: Callable[[], Awaitable[HeldKey]]
+    changed: Callable[[VersionRef], Awaitable[None]] | None = None
 
 
 class KeyReader:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from keyturn.config import Config
 from keyturn.delivery.keys import Variable
 from keyturn.errors import MisconfiguredError
-from keyturn.model import HeldKey, SecretRef
+from keyturn.model import HeldKey, SecretRef, VersionRef
 from keyturn.ports import SecretStore
 from keyturn.settings import CredentialSettings
 
@@ -45,7 +45,8 @@ def variables(config: Config, proxy: str, store: Callable[[str], SecretStore]) -
                 f"{found[variable].credential} and {name} would both be ${variable} of {proxy}",
                 remedy="give one of them another name with `env: NAME`, and name it in LiteLLM's configuration",
             )
-        found[variable] = Variable(name, variable, _reader(store(credential.secrets[0].store), credential.secrets[0].ref))
+        deciding, secret = store(credential.secrets[0].store), credential.secrets[0].ref
+        found[variable] = Variable(name, variable, _reader(deciding, secret), _watcher(deciding, secret))
     if not found:
         raise MisconfiguredError(f"no credential names {proxy} in its proxies", remedy="add it to one")
     return list(found.values())
@@ -83,3 +84,15 @@ def _reader(store: SecretStore, secret: SecretRef) -> Callable[[], Awaitable[Hel
         return await store.current(secret)
 
     return read
+
+
+def _watcher(store: SecretStore, secret: SecretRef) -> Callable[[VersionRef], Awaitable[None]] | None:
+    """How this store tells of a change (keyturn.ports.TellsChanges); None where it does not."""
+    changed = getattr(store, "changed", None)
+    if changed is None:
+        return None
+
+    async def wait(since: VersionRef) -> None:
+        await changed(secret, since)
+
+    return wait
