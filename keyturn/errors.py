@@ -3,6 +3,7 @@
     KeyturnError
     |-- RetryableError          nothing happened, or nothing that counts: the same call may succeed later
     |   |-- UnavailableError        refused, reset, timed out before the effect, 5xx, sealed
+    |   |   `-- StaleKeyError           a key that its store has not confirmed for too long is not given out
     |   `-- ThrottledError          429; `retry_after` seconds where the other side said so
     |-- IndeterminateError      it may have happened: look again before doing anything
     |   |-- LostAnswerError         sent, and no answer came back
@@ -43,6 +44,10 @@ class RetryableError(KeyturnError):
 
 class UnavailableError(RetryableError):
     """Not reachable, not ready, sealed, or failing on its own side."""
+
+
+class StaleKeyError(UnavailableError):
+    """A key that its store has not confirmed for longer than the program allows. It is not given out."""
 
 
 class ThrottledError(RetryableError):

@@ -153,6 +153,18 @@ class SecretStore(Protocol):
     async def aclose(self) -> None: ...
 
 
+class TellsChanges(Protocol):
+    """What a store may offer beside SecretStore: to tell of a change, instead of being asked again and again."""
+
+    async def changed(self, secret: SecretRef, since: VersionRef) -> None:
+        """Return when CURRENT may be another value than `since`; at once where it is already.
+
+        It may return for nothing, and it may miss a change: whoever waits reads `current` then, and now and then anyway.
+        Cancelling it is how to stop waiting.
+        """
+        ...
+
+
 class ProxyFleet(Protocol):
     """LiteLLM proxies that are rolled together."""
 

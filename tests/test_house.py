@@ -23,6 +23,8 @@ MAY_REVEAL = {
     "keyturn/delivery/environment.py",
     "keyturn/delivery/file_readers.py",
     "keyturn/delivery/key_files.py",
+    "keyturn/delivery/keyring.py",
+    "keyturn/delivery/keyring_litellm.py",
     "keyturn/delivery/lean/aws.py",
     "keyturn/delivery/lean/vault.py",
     "keyturn/fleets/process.py",

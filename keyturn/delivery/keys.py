@@ -17,7 +17,7 @@ from keyturn.errors import (
     RetryableError,
     UnavailableError,
 )
-from keyturn.model import HeldKey
+from keyturn.model import HeldKey, VersionRef
 
 if TYPE_CHECKING:  # else every start would import cryptography, which few ask for
     from keyturn.delivery.cache import Kept, KeyCache
@@ -41,12 +41,14 @@ class Variable:
     """A key that the program is given: `read` gives the CURRENT of the credential's deciding secret, anew each time.
 
     `rendered`: it comes from a file that is written some time after the store. Reading raises NotRenderedError then.
+    `changed`: see keyturn.ports.TellsChanges; None where the store does not tell.
     """
 
     credential: str
     name: str
     read: Callable[[], Awaitable[HeldKey]]
     rendered: bool = False
+    changed: Callable[[VersionRef], Awaitable[None]] | None = None
 
 
 class KeyReader:

@@ -8,7 +8,7 @@ from keyturn.config import Config
 from keyturn.delivery.keys import Variable
 from keyturn.delivery.variable_names import name_of
 from keyturn.errors import MisconfiguredError
-from keyturn.model import HeldKey, SecretRef
+from keyturn.model import HeldKey, SecretRef, VersionRef
 from keyturn.ports import SecretStore
 from keyturn.settings import CredentialSettings
 
@@ -49,10 +49,11 @@ def variables(config: Config, proxy: str, store: Callable[[str], SecretStore]) -
     """A variable for each of them, read from the credential's first secret. MisconfiguredError as in `names`."""
     found = names(config, proxy)
     deciding = {name: config.credentials[name].secrets[0] for name in found}
-    return [
-        Variable(name, variable, _reader(store(deciding[name].store), deciding[name].ref))
-        for name, variable in found.items()
-    ]
+    return [_variable(name, variable, store(deciding[name].store), deciding[name].ref) for name, variable in found.items()]
+
+
+def _variable(name: str, variable: str, store: SecretStore, secret: SecretRef) -> Variable:
+    return Variable(name, variable, _reader(store, secret), changed=_watcher(store, secret))
 
 
 def own_secrets(config: Config, proxy: str) -> set[str]:
@@ -87,3 +88,15 @@ def _reader(store: SecretStore, secret: SecretRef) -> Callable[[], Awaitable[Hel
         return await store.current(secret)
 
     return read
+
+
+def _watcher(store: SecretStore, secret: SecretRef) -> Callable[[VersionRef], Awaitable[None]] | None:
+    """How this store tells of a change (keyturn.ports.TellsChanges); None where it does not."""
+    changed = getattr(store, "changed", None)
+    if changed is None:
+        return None
+
+    async def wait(since: VersionRef) -> None:
+        await changed(secret, since)
+
+    return wait
