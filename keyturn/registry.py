@@ -22,6 +22,7 @@ PROVIDERS = {"openai": "keyturn.providers.openai:OpenAI"}
 STORES = {
     "vault_kv2": "keyturn.stores.vault_kv2:VaultKV2",
     "aws_secrets_manager": "keyturn.stores.aws_secrets_manager:AWSSecretsManager",
+    "kubernetes_secret": "keyturn.stores.kubernetes_secret:KubernetesSecret",
 }
 FLEETS = {"process": "keyturn.fleets.process:ProcessFleet"}
 

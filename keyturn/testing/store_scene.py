@@ -93,6 +93,10 @@ class StoreScene:
 
     shapes: ClassVar[tuple[Shape, ...]] = tuple(Shape)
 
+    def new_path(self, name: str) -> str:
+        """A path that nothing stands at yet, with this word in it."""
+        return f"suite/{secrets.token_hex(6)}/{name}"
+
     async def make_store(self) -> SecretStore:
         """A new adapter over the one backend: each stands for a worker of its own."""
         raise NotImplementedError
@@ -138,7 +142,7 @@ class StoreScene:
     async def new_place(self, store: SecretStore, shape: Shape) -> Place:
         if shape not in self.shapes:
             pytest.skip(f"this backend has no {shape}")
-        path, value = f"suite/{secrets.token_hex(6)}/openai", new_key()
+        path, value = self.new_path("openai"), new_key()
         if shape is Shape.WHOLE:
             await self.write_whole(path, value.reveal())
             return Place(store, SecretRef("suite", path), value)

@@ -13,6 +13,7 @@ operator, the proxies) write and read, without the adapter:
         async def write_bundle(self, path, fields): ...          # an operator creates or replaces a bundle
         async def read_bundle(self, path): ...                   # what a consumer reads, as a dict
         async def set_field(self, path, field, value): ...       # an operator changes one field; must lose nothing itself
+        def new_path(self, name): ...                            # only where "suite/0123/openai" is no path
 
 Every test runs for each of `shapes`; paths are new in every test, so nothing has to be cleaned up. Needs pytest and
 pytest-asyncio; for readable failures, `pytest.register_assert_rewrite` with store_scene, store_creating, store_races,
@@ -87,7 +88,7 @@ class StoreSuite(StoreCreating, StoreRaces, StoreSpending, StoreBarring):
     async def test_a_missing_secret_is_not_found_and_named(self, store: SecretStore, name: str | None) -> None:
         if (Shape.WHOLE if name is None else Shape.FIELD) not in self.shapes:
             pytest.skip("this backend has no such shape")
-        secret = SecretRef("suite", f"suite/{secrets.token_hex(6)}/missing", name)
+        secret = SecretRef("suite", self.new_path("missing"), name)
         key = new_key()
         for call in (store.current(secret), store.stages(secret), store.stage(secret, key, new_token())):
             assert str(secret) in str(await refused(call, NotFoundError, key))
@@ -105,7 +106,7 @@ class StoreSuite(StoreCreating, StoreRaces, StoreSpending, StoreBarring):
 
     async def test_preflight_of_a_missing_secret_names_the_remedy(self, store: SecretStore) -> None:
         name = "OPENAI_API_KEY" if Shape.FIELD in self.shapes else None
-        secret = SecretRef("suite", f"suite/{secrets.token_hex(6)}/missing", name)
+        secret = SecretRef("suite", self.new_path("missing"), name)
         wrong = [finding for finding in await store.preflight(secret) if finding.ok is False]
         assert wrong
         assert all(finding.remedy for finding in wrong)
