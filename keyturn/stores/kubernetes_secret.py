@@ -1,111 +1,156 @@
-"""A Kubernetes Secret: one key of its data, or a Secret that holds one key. What stands where: kubernetes_documents."""
+"""Secrets of Kubernetes: what is kept where, see kubernetes_documents; how it is kept safe, staged_store."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from keyturn.errors import PermanentError
+from keyturn.errors import NotFoundError, PermanentError
+from keyturn.json_object import inside
+from keyturn.kubernetes.access import Wanted
+from keyturn.kubernetes.client import KubernetesClient
+from keyturn.kubernetes.settings import ConnectionSettings
 from keyturn.model import Finding, SecretRef
 from keyturn.references import Resolver
-from keyturn.stores.kubernetes_client import ClusterSettings, SecretsClient
-from keyturn.stores.kubernetes_documents import Documents
+from keyturn.stores.kubernetes_documents import LARGEST_SECRET, Documents, Place, demand_mutable, size_of
+from keyturn.stores.kubernetes_owners import LAST_APPLIED, owners
 from keyturn.stores.staged_store import StagedStore
+from keyturn.stores.two_documents import current_of
 
-_MAIN, _BESIDE = "secrets/<name>", "secrets/<name>.keyturn-<digest>"
+_ROOM = 8 * 1024  # bytes that a new key may be longer than the one before
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
-# Who writes a Secret again as it was: by its owner's kind, or by a mark of its metadata.
-_OWNERS = ("ExternalSecret", "VaultStaticSecret", "VaultDynamicSecret", "SealedSecret", "SecretProviderClass", "Certificate")
-_MARKS = {
-    "reconcile.external-secrets.io/managed": "External Secrets Operator",
-    "reconcile.external-secrets.io/data-hash": "External Secrets Operator",
-    "secrets.hashicorp.com/vso-ownerRefUID": "Vault Secrets Operator",
-    "meta.helm.sh/release-name": "Helm",
-    "argocd.argoproj.io/instance": "Argo CD",
-    "argocd.argoproj.io/tracking-id": "Argo CD",
-    "kustomize.toolkit.fluxcd.io/name": "Flux",
-    "helm.toolkit.fluxcd.io/name": "Flux",
-}
+# For people: where the two documents are.
+_MAIN = "secrets/<name>"
+_BESIDE = "secrets/<name>.<field>.keyturn"
+_BOTH = f"{_MAIN} and {_BESIDE}"
 
 
 class KubernetesSecret(StagedStore):
-    """A SecretStore. Permission needed: a Role as kubernetes_policy gives it; `current`: `get` on the Secret."""
+    """A SecretStore. `CALLS` says what each verb needs, and kubernetes_rules gives it; `current` needs `get` on the first.
+
+    It cannot tell who else may read Secrets of the namespace: whoever may create a pod there may.
+    """
 
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
-        "stages": (f"GET {_MAIN}, GET {_BESIDE}", "get on both"),
-        "create": (f"POST {_MAIN}; for a key of one that is there PUT", "create on secrets, update on it"),
-        "stage": (f"PUT {_BESIDE}, at first POST", "update on it, create on secrets"),
-        "spend": (f"PUT {_BESIDE}, at first POST", "update on it, create on secrets"),
-        "promote": (f"PUT {_BESIDE}, then PUT {_MAIN} (each with its resourceVersion)", "update on both"),
-        "bar": (f"PUT {_BESIDE}", "update on both"),
-        "discard": (f"PUT {_BESIDE}", "update on both"),
-        "annotate": (f"PUT {_BESIDE}, at first POST", "update on it, create on secrets"),
-        "annotations": (f"GET {_BESIDE}", "get on it"),
+        "stages": (f"GET {_BOTH}", f"get on {_BOTH}"),
+        "create": (f"POST {_MAIN}, or PUT (resourceVersion)", f"create, get, update on {_MAIN}"),
+        "stage": (f"PUT {_BESIDE} (resourceVersion), at first POST", f"update on {_BOTH}, create on secrets"),
+        "spend": (f"PUT {_BESIDE} (resourceVersion), at first POST", f"update on {_BESIDE}, create on secrets"),
+        "promote": (f"PUT {_BESIDE}, then PUT {_MAIN} (both resourceVersion)", f"update on {_BOTH}"),
+        "bar": (f"PUT {_BESIDE} (resourceVersion)", f"update on {_BOTH}"),
+        "discard": (f"PUT {_BESIDE} (resourceVersion)", f"update on {_BOTH}"),
+        "annotate": (f"PUT {_BESIDE} (resourceVersion), at first POST", f"update on {_BESIDE}, create on secrets"),
+        "annotations": (f"GET {_BESIDE}", f"get on {_BESIDE}"),
     }
 
-    class Settings(ClusterSettings):
-        """`whole_key`: the key of the Secret's data that holds the value where a credential names no field."""
+    class Settings(ConnectionSettings):
+        """`namespace`: of a path that names none. `key`: what a whole secret's value is called in its Secret.
 
-        whole_key: str = Field(default="key", pattern=r"^[A-Za-z0-9._-]{1,100}$")
+        `accept_owners`: that somebody else writes these Secrets, too, is told and stops nothing.
+        """
+
+        namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+        key: Annotated[str, Field(pattern=r"^[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,252}$")] = "key"
+        accept_owners: bool = False
 
     def __init__(self, settings: Settings, resolve: Resolver) -> None:
-        self._client = SecretsClient(settings, resolve)
-        self._documents = Documents(self._client, settings.namespace, settings.whole_key)
+        self._settings = settings
+        self._client = KubernetesClient(settings, resolve)
+        self._documents = Documents(self._client, settings.namespace, settings.key)
         super().__init__(self._documents)
 
     async def preflight(self, secret: SecretRef) -> Sequence[Finding]:
-        """Looks at the Secret, at who else writes it, and at what the login may do. A RetryableError comes through."""
+        """Looks at the Secret, its owners, its room, and the access of this user. A RetryableError comes through."""
+        findings: list[Finding] = []
+        exists = f"{secret} exists"
         try:
+            place = self._documents.place(secret)
             main = await self._documents.main(secret)
-            await self.stages(secret)
-            await self.annotations(secret)
+            current_of(secret, main)
+            findings.append(Finding(exists, True))
+            findings += self._about(secret, main.content, place.namespace)
+        except NotFoundError as error:
+            findings.append(Finding(exists, False, error.message, error.remedy))
         except PermanentError as error:
-            return [Finding(f"{secret} can be read", False, error.message, error.remedy)]
-        found = [Finding(f"{secret} can be read", True), *_of_object(secret, main.content)]
-        return [*found, *await self._permissions(secret)]
+            return [Finding(exists, False, error.message, error.remedy)]
+        return [*findings, *await self._permissions(place)]
 
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _permissions(self, secret: SecretRef) -> list[Finding]:
-        findings = []
-        asked = [("update", self._documents.place(secret)), ("update", self._documents.beside_place(secret))]
-        for verb, (namespace, name) in [*asked, ("create", (self._documents.place(secret)[0], ""))]:
-            allowed = await self._client.may(namespace, verb, name)
-            limited = f", resourceNames: [{name}]" if name else ""
-            remedy = f"add to the Role: {{apiGroups: [''], resources: [secrets], verbs: [{verb}]{limited}}}"
-            what = f"the login may {verb} secrets {name}".rstrip()
-            detail = "" if allowed else "not granted" if allowed is False else "the API server does not say"
-            findings.append(Finding(what, allowed, detail, "" if allowed else remedy))
-        return findings
+    def _about(self, secret: SecretRef, found: Mapping[str, Any], namespace: str) -> Iterator[Finding]:
+        """What there is to say about a Secret that is there."""
+        what = f"{secret} can be changed"
+        try:
+            demand_mutable(found, namespace)
+            going = bool(inside(found, "metadata", "deletionTimestamp"))
+            yield Finding(
+                what,
+                not going,
+                "it is being deleted, and waits for its finalizers" if going else "",
+                "find out who deletes it" if going else "",
+            )
+        except PermanentError as error:
+            yield Finding(what, False, error.message, error.remedy)
+        room = LARGEST_SECRET - size_of(found)
+        yield Finding(
+            f"{secret} has room",
+            room >= _ROOM,
+            "" if room >= _ROOM else f"{max(room, 0)} bytes are left of the 1 MiB that a Secret holds",
+            "" if room >= _ROOM else "move other keys out of it",
+        )
+        yield self._about_owners(secret, owners(found))
+        if LAST_APPLIED in (inside(found, "metadata", "annotations") or {}):
+            yield Finding(
+                f"{secret} is in no manifest",
+                None,
+                "`kubectl apply` made it: an annotation repeats the value of then, and the next one puts that back",
+                f"take its data out of the manifest, and `kubectl annotate secret NAME {LAST_APPLIED}-`",
+            )
 
+    def _about_owners(self, secret: SecretRef, others: Sequence[str]) -> Finding:
+        what = f"nobody else writes {secret}"
+        if not others:
+            return Finding(what, True)
+        return Finding(
+            what,
+            None if self._settings.accept_owners else False,
+            f"{', '.join(others)} would write over a new key",
+            "rotate the secret where it comes from (Vault, AWS: a store of that kind), or take it from its owner; with "
+            "`accept_owners: true` keyturn writes it all the same",
+        )
 
-def _of_object(secret: SecretRef, found: Mapping[str, Any]) -> list[Finding]:
-    immutable = found.get("immutable") is True
-    owners = sorted(set(_owners(found.get("metadata") or {})))
-    return [
-        Finding(
-            f"{secret} can be changed",
-            not immutable,
-            "it is immutable" if immutable else "",
-            "make a Secret of another name, and name that" if immutable else "",
-        ),
-        Finding(
-            f"{secret} is written by nobody else",
-            not owners,
-            f"{', '.join(owners)} would write it again as it was" if owners else "",
-            "name the store that it is made from, or take the Secret out of its hands" if owners else "",
-        ),
-    ]
+    async def _permissions(self, place: Place) -> list[Finding]:
+        space, wanted = place.namespace, [Wanted(verb, place.namespace, place.main) for verb in ("get", "update")]
+        wanted += [Wanted(verb, space, place.beside) for verb in ("get", "update")]
+        try:
+            there = await self._documents.get(space, place.beside) is not None
+        except PermanentError:
+            there = False  # told below, by its permission
+        if not there:
+            wanted.append(Wanted("create", space, place.beside))
+        return [await self._permission(each) for each in wanted]
 
-
-def _owners(metadata: Mapping[str, Any]) -> Iterator[str]:
-    for owner in metadata.get("ownerReferences") or []:
-        if isinstance(owner, dict) and owner.get("kind") in _OWNERS:
-            yield str(owner["kind"])
-    marks = {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
-    for mark, who in _MARKS.items():
-        if mark in marks:
-            yield who
+    async def _permission(self, wanted: Wanted) -> Finding:
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": wanted.attributes()},
+        }
+        what = f"this user may {wanted}"
+        try:
+            answer = await self._client.request("POST", _REVIEWS, wanted, review)
+        except PermanentError as error:
+            return Finding(what, None, error.message, error.remedy)
+        allowed = inside(answer.body, "status", "allowed")
+        if not isinstance(allowed, bool) or answer.status not in (200, 201):
+            return Finding(what, None, "the server does not say")
+        return Finding(
+            what,
+            allowed,
+            "" if allowed else "not granted",
+            "" if allowed else f"its Role in the namespace {wanted.namespace} needs the rule {wanted.rule()}",
+        )

@@ -54,7 +54,7 @@ class Main:
 class Beside:
     """The document beside it. `number`: as for Main; "": there is none yet.
 
-    `barred`: fingerprints. `issued`: token -> fingerprint, the oldest first.
+    `barred`: fingerprints. `issued`: token -> fingerprint, the oldest first. `content`: the backend's own, as for Main.
     """
 
     number: str = ""
@@ -63,6 +63,7 @@ class Beside:
     displaced: HeldKey | None = None
     barred: frozenset[str] = frozenset()
     issued: Mapping[str, str] = field(default_factory=dict)
+    content: Any = field(default=None, repr=False, compare=False)
 
     def settled(self, current: HeldKey) -> Beside:
         """The same state, said without what is over."""

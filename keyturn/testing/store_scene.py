@@ -93,6 +93,10 @@ class StoreScene:
 
     shapes: ClassVar[tuple[Shape, ...]] = tuple(Shape)
 
+    def new_path(self, name: str) -> str:
+        """A path that nothing stands at yet, with this word in it."""
+        return f"suite/{secrets.token_hex(6)}/{name}"
+
     async def make_store(self) -> SecretStore:
         """A new adapter over the one backend: each stands for a worker of its own."""
         raise NotImplementedError

@@ -13,6 +13,7 @@ operator, the proxies) write and read, without the adapter:
         async def write_bundle(self, path, fields): ...          # an operator creates or replaces a bundle
         async def read_bundle(self, path): ...                   # what a consumer reads, as a dict
         async def set_field(self, path, field, value): ...       # an operator changes one field; must lose nothing itself
+        def new_path(self, name): ...                            # only where "suite/0123/openai" is no path
 
 Every test runs for each of `shapes`; paths are new in every test, so nothing has to be cleaned up. Needs pytest and
 pytest-asyncio; for readable failures, `pytest.register_assert_rewrite` with store_scene, store_creating, store_races,
