@@ -162,7 +162,7 @@ async def assemble(
             await own.aclose()
 
 
-_PLACE = ("address", "namespace", "mount", "region", "role_arn", "profile", "folder", "server", "context", "cluster")
+_PLACE = ("address", "namespace", "mount", "region", "role_arn", "profile", "folder", "server", "kubeconfig", "context")
 
 
 def address_of(config: Config, settings: CredentialSettings) -> str:

@@ -25,7 +25,12 @@ PROVIDERS = {
 STORES = {
     "vault_kv2": "keyturn.stores.vault_kv2:VaultKV2",
     "aws_secrets_manager": "keyturn.stores.aws_secrets_manager:AWSSecretsManager",
+    "dotenv": "keyturn.stores.dotenv_file:DotenvFile",
     "kubernetes_secret": "keyturn.stores.kubernetes_secret:KubernetesSecret",
+}
+FLEETS = {
+    "process": "keyturn.fleets.process:ProcessFleet",
+    "command": "keyturn.fleets.command:CommandFleet",
 }
 
 _BUILT_IN = {"providers": PROVIDERS, "stores": STORES, "proxies": FLEETS}

@@ -78,11 +78,16 @@ def _vault(settings: Any, granted: Grants, asked: Asked) -> str:
 
 
 def _kubernetes(settings: Any, granted: Grants, asked: Asked) -> str:
-    from keyturn.stores.kubernetes_policy import proxy_rules, rotator_rules, text
+    import yaml
 
-    if asked.who == "proxy":
-        return text(proxy_rules(settings, granted.read), "litellm")
-    return text(rotator_rules(settings, granted.turned, granted.read), "keyturn")
+    from keyturn.stores.kubernetes_rules import Who, manifests, rules
+
+    found = rules(granted.turned, namespace=settings.namespace, key=settings.key)
+    for namespace, more in rules(granted.read, Who.PROXY, namespace=settings.namespace, key=settings.key).items():
+        found.setdefault(namespace, []).extend(more)
+    name = "keyturn" if asked.who == "rotator" else "litellm"
+    made: str = yaml.safe_dump_all(manifests(found, name, name), sort_keys=False)
+    return made
 
 
 _WRITERS = {"aws": _aws, "vault": _vault, "kubernetes": _kubernetes}

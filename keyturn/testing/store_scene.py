@@ -117,10 +117,6 @@ class StoreScene:
         """Must not lose writes itself: use the backend's own compare-and-swap or patch, and repeat it as needed."""
         raise NotImplementedError
 
-    def new_path(self, last: str) -> str:
-        """A path that no other test has. For a backend that knows no slashes: another form of it."""
-        return f"suite/{secrets.token_hex(6)}/{last}"
-
     # What the tests are made of.
 
     @pytest_asyncio.fixture

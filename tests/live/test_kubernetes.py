@@ -8,15 +8,16 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import httpx
+import kubernetes
 import pytest
 
 from keyturn.ports import SecretStore
 from keyturn.references import resolver
 from keyturn.stores.kubernetes_secret import KubernetesSecret
-from tests.stores.test_kubernetes_secret import KubernetesSuite, Operator
+from tests.stores.kubernetes_scene import KubernetesSuite, Operator
 
 LIVE = os.environ.get("KEYTURN_LIVE_KUBECONFIG", "")
 if not LIVE:
@@ -24,35 +25,25 @@ if not LIVE:
 
 
 class TestLiveKubernetes(KubernetesSuite):
-    """Against a real cluster, in a namespace of its own, which is deleted afterwards."""
+    space: str
 
     @pytest.fixture(scope="class")
-    def namespace(self) -> Iterator[str]:
-        from kubernetes import client, config
+    def client(self) -> Any:
+        made: Any = kubernetes.config
+        return made.new_client_from_config(LIVE)
 
-        load: Any = config.load_kube_config
-        apis: Any = client
-        load(LIVE)
-        core, name = apis.CoreV1Api(), f"keyturn-live-{secrets.token_hex(4)}"
+    @pytest.fixture(scope="class")
+    def namespace(self, client: Any) -> Iterator[str]:
+        apis: Any = kubernetes.client
+        core, name = apis.CoreV1Api(client), f"keyturn-live-{secrets.token_hex(4)}"
         core.create_namespace({"metadata": {"name": name}})
         yield name
         core.delete_namespace(name)
 
     @pytest.fixture(autouse=True)
-    def _live(self, namespace: str) -> None:
-        from kubernetes import client
-
-        apis: Any = client
-        self.space = namespace
-        settings = apis.Configuration.get_default_copy()
-        self.operator = Operator(settings.host, "", namespace)
-        self.operator.http = httpx.Client(
-            base_url=settings.host,
-            headers={"Authorization": str((settings.auth_settings().get("BearerToken") or {}).get("value"))},
-            verify=settings.ssl_ca_cert or True,
-            cert=(settings.cert_file, settings.key_file) if settings.cert_file else None,
-        )
+    def _live(self, client: Any, namespace: str) -> None:
+        self.space, self.operator = namespace, Operator(client, namespace)
 
     async def make_store(self) -> SecretStore:
-        settings = KubernetesSecret.Settings.model_validate({"namespace": self.space, "kubeconfig": LIVE})
+        settings = KubernetesSecret.Settings(namespace=self.space, kubeconfig=Path(LIVE))
         return KubernetesSecret(settings, resolver(environ={}))

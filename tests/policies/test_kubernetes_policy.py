@@ -11,12 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 
 from keyturn.errors import DeniedError
 from keyturn.model import SecretRef
 from keyturn.references import resolver
-from keyturn.stores.kubernetes_policy import proxy_rules, rotator_rules, text
+from keyturn.stores.kubernetes_rules import Who, manifests, rules
 from keyturn.stores.kubernetes_secret import KubernetesSecret
 from keyturn.testing.kubernetes_double import KubernetesDouble
 from tests.policies.rotations import Life, PendingError, outcome_of
@@ -24,7 +23,6 @@ from tests.steps.plain_flows import plainly
 
 FIELDS = ["OPENAI_API_KEY", None]
 SPACE = "llm"
-SETTINGS = KubernetesSecret.Settings(namespace=SPACE)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +33,8 @@ def double() -> Iterator[KubernetesDouble]:
 
 def lines(secret: SecretRef) -> list[tuple[str, str]]:
     """Each verb with the name that it is granted for; "" for any."""
-    (rules,) = rotator_rules(SETTINGS, [secret]).values()
-    return [(verb, name) for rule in rules for verb in rule["verbs"] for name in rule.get("resourceNames", [""])]
+    (found,) = rules([secret], namespace=SPACE).values()
+    return [(verb, name) for rule in found for verb in rule["verbs"] for name in rule.get("resourceNames", [""])]
 
 
 def as_rules(granted: list[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -54,12 +52,14 @@ async def life(double: KubernetesDouble, field: str | None, without: int | None 
     if without is not None:
         del granted[without]
 
-    def store(name: str, rules: list[dict[str, Any]]) -> KubernetesSecret:
-        token = double.account(f"{name}-{secrets.token_hex(4)}", rules, namespace=SPACE)
+    def store(name: str, its: list[dict[str, Any]]) -> KubernetesSecret:
+        token = double.account(f"{name}-{secrets.token_hex(4)}", its, namespace=SPACE)
         settings = {"namespace": SPACE, "server": double.url, "token": "env:TOKEN"}
         return KubernetesSecret(KubernetesSecret.Settings.model_validate(settings), resolver(environ={"TOKEN": token}))
 
-    made = Life(secret, store("keyturn", as_rules(granted)), store("litellm", proxy_rules(SETTINGS, [secret])[SPACE]))
+    made = Life(
+        secret, store("keyturn", as_rules(granted)), store("litellm", rules([secret], Who.PROXY, namespace=SPACE)[SPACE])
+    )
     data = {field or "key": base64.b64encode(made.first.material.reveal().encode()).decode()}
     url = f"{double.url}/api/v1/namespaces/{SPACE}/secrets"
     headers = {"Authorization": f"Bearer {double.admin_token}"}
@@ -90,7 +90,7 @@ async def test_without_any_one_line_it_breaks(double: KubernetesDouble, field: s
 
 def test_the_manifest_is_a_role_and_its_binding_for_each_namespace() -> None:
     secret, other = SecretRef("kube", "keys", "A"), SecretRef("kube", "team/keys")
-    documents = list(yaml.safe_load_all(text(rotator_rules(SETTINGS, [secret, other]), "keyturn")))
+    documents = manifests(rules([secret, other], namespace=SPACE), "keyturn", "keyturn")
     assert [(each["kind"], each["metadata"]["namespace"]) for each in documents] == [
         ("Role", SPACE),
         ("RoleBinding", SPACE),
