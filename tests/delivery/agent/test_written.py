@@ -105,7 +105,7 @@ def fits(documents: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("store", [{}, TEAM], ids=["plain", "namespace and authority"])
-def test_external_secrets_reads_each_value_from_its_own_store(store: dict[str, str]) -> None:
+def test_external_secrets_reads_each_value_from_its_own_store(store: dict[str, Any]) -> None:
     documents = loaded(external_secrets(plan({**BUNDLE, **AWS}, **store))["external-secret.yaml"])
     fits(documents)
     vault, aws, secret = documents
