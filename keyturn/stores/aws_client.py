@@ -208,9 +208,10 @@ def _refused(error: ClientError, secret: SecretRef) -> KeyturnError:
     if operation == "CreateSecret" and code in ("InvalidParameterException", "ResourceNotFoundException"):
         return PermanentError(what, remedy="check the secret's name, and kms_key_id, tags and replicas of the store")
     if code == "ResourceNotFoundException":
-        return NotFoundError(
-            f"{secret} is not there ({said})", remedy="check name, region and account, or create it with the key in use"
-        )
+        remedy = "check name, region and account, or create it with the key in use"
+        if secret.path.startswith("arn:"):
+            remedy += "; where its name ends in a hyphen and six characters AWS wants the whole ARN"
+        return NotFoundError(f"{secret} is not there ({said})", remedy=remedy)
     if code == "InvalidRequestException":
         return PermanentError(
             what,
