@@ -158,9 +158,9 @@ class SecretStore(Protocol):
 class OneLook(SecretStore, Protocol):
     """What a store may offer beside: stages, values and notes in one call, for who decides by all of them.
 
-    A verb that is given this look as `seen` takes it for the one that it begins with. It makes the same calls as without,
-    in the same order, but that one; so its promises are the same, with the caller's own look as their beginning. Give it
-    what was looked at in the same step, with nothing waited for since: who waits in between looks again.
+    A verb that is given such a look takes it for the one that it begins with. It makes the same calls as without, in the
+    same order, but that one; so its promises are the same, with the caller's own look as their beginning. Give it what was
+    looked at in the same step, with nothing waited for since: who waits in between looks again.
     """
 
     async def look(self, secret: SecretRef) -> Look:
@@ -169,9 +169,12 @@ class OneLook(SecretStore, Protocol):
 
     async def stage(self, secret: SecretRef, material: KeyMaterial, token: str, seen: Look | None = None) -> VersionRef: ...
 
-    async def promote(
-        self, secret: SecretRef, version: VersionRef, replacing: VersionRef, seen: Look | None = None
-    ) -> None: ...
+    async def swap(self, secret: SecretRef, version: VersionRef, seen: Look) -> Look | None:
+        """`promote`, replacing what this look has as CURRENT. Gives the look as it is right after.
+
+        None when something has moved since, and nothing was promoted, or that is not known: `promote` finds out.
+        """
+        ...
 
     async def annotate(self, secret: SecretRef, notes: Mapping[str, str | None], seen: Look | None = None) -> None: ...
 

@@ -177,10 +177,10 @@ class AWSSecretsManager:
         known = world.journal is not None and token in world.journal.issued
         return known or await self._versions.spend(secret, world, token)
 
-    async def promote(self, secret: SecretRef, version: VersionRef, replacing: VersionRef, seen: Look | None = None) -> None:
+    async def promote(self, secret: SecretRef, version: VersionRef, replacing: VersionRef) -> None:
         async with self._turns[secret.path]:
             for turn in range(_TURNS):
-                world = await self._look(secret, turn, seen)
+                world = await self._look(secret, turn)
                 if world.current.version == version:
                     promoted: str | None = world.current_id
                 else:
@@ -189,6 +189,22 @@ class AWSSecretsManager:
                     await self._take_off_pending(secret, world, {promoted, version.id})
                     return await self.settled(secret)
         raise _crowded(secret)
+
+    async def swap(self, secret: SecretRef, version: VersionRef, seen: Look) -> Look | None:
+        world = seen.world
+        if not isinstance(world, World) or self._settings.replicas:
+            return None  # replicas are waited for, and what was seen before is old then
+        async with self._turns[secret.path]:
+            key, replaced = meant(world.held, version), world.current
+            promoted = await self._promoted(secret, world, version, replaced.version)
+            if promoted is None or key is None:
+                return None
+            await self._take_off_pending(secret, world, {promoted, version.id})
+        # AWS has just told that AWSCURRENT was still where it was seen, so this is what stands there now. (The ids are
+        # those of the look, and count for PENDING alone.)
+        others = {stage: other for stage, other in world.held.items() if other.version not in (version, replaced.version)}
+        held = {**others, Stage.CURRENT: key, Stage.PREVIOUS: replaced}
+        return Look(held, seen.notes, world)
 
     async def settled(self, secret: SecretRef) -> None:
         """No call where there are no `replicas`."""
@@ -337,7 +353,7 @@ class AWSSecretsManager:
         tags = (await self._versions.describe(secret)).get("Tags", [])
         return tags_of(secret, {tag["Key"]: tag.get("Value", "") for tag in tags})
 
-    async def _look(self, secret: SecretRef, turn: int, seen: Look | None) -> World:
+    async def _look(self, secret: SecretRef, turn: int, seen: Look | None = None) -> World:
         """The caller's look where there is one, and a look of our own once something has moved since."""
         await _pause(turn)
         return seen.world if turn == 0 and seen and isinstance(seen.world, World) else await self._versions.look(secret)
