@@ -89,6 +89,7 @@ _FIELDS: Mapping[str, tuple[_Fields, _Fields]] = {
             "VersionIdsToStages": _are_versions,
             "Tags": _is_list_of(_has("Key", _is_text, "Value")),
             "ReplicationStatus": _is_list_of(_has("Region", _is_region, "Status", "StatusMessage")),
+            "RotationEnabled": lambda value: isinstance(value, bool),
             "RotationLambdaARN": _is_text,
             "PrimaryRegion": _is_region,
         },

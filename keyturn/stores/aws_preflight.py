@@ -63,12 +63,18 @@ def tags_of(secret: SecretRef, tags: Mapping[str, str]) -> dict[str, str]:
     return {key.removeprefix(prefix): text for key, text in tags.items() if key.startswith(prefix)}
 
 
+def is_our_lambda(description: Mapping[str, Any], settings: AWSSettings) -> bool:
+    """Whether AWS rotates it by the function that the settings name."""
+    function = description.get("RotationLambdaARN")
+    return bool(description.get("RotationEnabled")) and function is not None and function == settings.rotation_lambda_arn
+
+
 _Fault = tuple[bool, str, str]
 
 
 def _of_state(description: Mapping[str, Any], settings: AWSSettings) -> Sequence[_Fault]:
     primary = description.get("PrimaryRegion", settings.region)
-    theirs = bool(description.get("RotationEnabled")) and not _is_our_lambda(description, settings)
+    theirs = bool(description.get("RotationEnabled")) and not is_our_lambda(description, settings)
     return (
         (
             "DeletedDate" in description,
@@ -134,7 +140,7 @@ def _of_pending(secret: SecretRef, description: Mapping[str, Any], settings: AWS
     """Somebody else's AWSPENDING is replaced, or left beside a field: told, since its owner may be at work."""
     labels = labels_of(description)
     pending = labels.get(PENDING)
-    if pending in (None, labels.get(CURRENT)) or _is_our_lambda(description, settings):
+    if pending in (None, labels.get(CURRENT)) or is_our_lambda(description, settings):
         return []
     tags = {tag["Key"]: tag.get("Value", "") for tag in description.get("Tags", [])}
     if pending in aws_tags.notes_of(tags_of(secret, tags)).values() or (secret.field is None and _is_our_token(pending)):
@@ -148,11 +154,6 @@ def _of_pending(secret: SecretRef, description: Mapping[str, Any], settings: AWS
             "look who rotates it; `aws secretsmanager update-secret-version-stage` takes the label off",
         )
     ]
-
-
-def _is_our_lambda(description: Mapping[str, Any], settings: AWSSettings) -> bool:
-    function = description.get("RotationLambdaARN")
-    return bool(description.get("RotationEnabled")) and function is not None and function == settings.rotation_lambda_arn
 
 
 def _is_our_token(version_id: str | None) -> bool:

@@ -35,7 +35,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
-from keyturn.errors import ConflictError, NotFoundError, PermanentError, UnavailableError
+from keyturn.errors import ConflictError, MisconfiguredError, NotFoundError, PermanentError, UnavailableError
 from keyturn.material import KeyMaterial
 from keyturn.model import Finding, HeldKey, Look, SecretRef, Stage, VersionRef, meant
 from keyturn.references import Resolver
@@ -43,7 +43,7 @@ from keyturn.stores import aws_replicas, aws_tags
 from keyturn.stores.aws_client import SecretsManagerClient
 from keyturn.stores.aws_creating import Creation
 from keyturn.stores.aws_fence import Fence
-from keyturn.stores.aws_preflight import of_description, of_size, tag_prefix, tags_of
+from keyturn.stores.aws_preflight import is_our_lambda, of_description, of_size, tag_prefix, tags_of
 from keyturn.stores.aws_settings import AWSSettings
 from keyturn.stores.aws_versions import (
     DRAFT,
@@ -344,6 +344,20 @@ class AWSSecretsManager:
             findings += of_size(secret, world)
         detail = f"AWS shows only by writing whether writing is allowed; needed: {', '.join(ACTIONS)}"
         return [*findings, Finding(f"{secret} can be written", None, detail)]
+
+    async def labels_in_rotation(self, secret: SecretRef, token: str) -> Collection[str]:
+        """The labels of the version of this token, which AWS has made for a rotation. Needs secretsmanager:DescribeSecret.
+
+        MisconfiguredError unless AWS rotates the secret by the function in `rotation_lambda_arn`.
+        """
+        description = await self._versions.describe(secret)
+        if not is_our_lambda(description, self._settings):
+            raise MisconfiguredError(
+                f"{secret}: AWS does not rotate it by the function in the store's rotation_lambda_arn",
+                remedy="set rotation_lambda_arn to the function's ARN, and give the secret that function",
+            )
+        labels: Sequence[str] = description.get("VersionIdsToStages", {}).get(token, ())
+        return labels
 
     async def aclose(self) -> None:
         self._versions.forget()

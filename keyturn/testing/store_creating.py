@@ -26,7 +26,7 @@ class StoreCreating(StoreScene):
         if shape not in self.shapes:
             pytest.skip(f"this backend has no {shape}")
         field = None if shape is Shape.WHOLE else "OPENAI_API_KEY"
-        return Place(store, SecretRef("suite", f"suite/{secrets.token_hex(6)}/openai", field), new_key())
+        return Place(store, SecretRef("suite", f"{self.folder}/{secrets.token_hex(6)}/openai", field), new_key())
 
     async def test_what_was_created_is_current_and_is_consumed(self, missing: Place) -> None:
         version = await missing.store.create(missing.secret, missing.value)
@@ -81,7 +81,7 @@ class StoreCreating(StoreScene):
     async def test_fields_created_at_once_are_all_there(self, store: SecretStore, second_store: SecretStore) -> None:
         if Shape.FIELD not in self.shapes:
             pytest.skip("this backend has no bundles")
-        path, keys = f"suite/{secrets.token_hex(6)}/openai", {f"KEY_{n}": new_key() for n in range(_FIELDS)}
+        path, keys = f"{self.folder}/{secrets.token_hex(6)}/openai", {f"KEY_{n}": new_key() for n in range(_FIELDS)}
         stores = (store, second_store) * _FIELDS
         await asyncio.gather(
             *(

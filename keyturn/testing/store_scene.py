@@ -89,9 +89,13 @@ class Place:
 
 
 class StoreScene:
-    """What a backend fills in, and the fixtures made of it. `shapes`: leave out what the backend does not have."""
+    """What a backend fills in, and the fixtures made of it. `shapes`: leave out what the backend does not have.
+
+    `folder`: every path is below it; where the backend is a real one, choose one that nobody else has.
+    """
 
     shapes: ClassVar[tuple[Shape, ...]] = tuple(Shape)
+    folder: ClassVar[str] = "suite"
 
     async def make_store(self) -> SecretStore:
         """A new adapter over the one backend: each stands for a worker of its own."""
@@ -138,7 +142,7 @@ class StoreScene:
     async def new_place(self, store: SecretStore, shape: Shape) -> Place:
         if shape not in self.shapes:
             pytest.skip(f"this backend has no {shape}")
-        path, value = f"suite/{secrets.token_hex(6)}/openai", new_key()
+        path, value = f"{self.folder}/{secrets.token_hex(6)}/openai", new_key()
         if shape is Shape.WHOLE:
             await self.write_whole(path, value.reveal())
             return Place(store, SecretRef("suite", path), value)

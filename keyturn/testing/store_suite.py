@@ -87,7 +87,7 @@ class StoreSuite(StoreCreating, StoreRaces, StoreSpending, StoreBarring):
     async def test_a_missing_secret_is_not_found_and_named(self, store: SecretStore, name: str | None) -> None:
         if (Shape.WHOLE if name is None else Shape.FIELD) not in self.shapes:
             pytest.skip("this backend has no such shape")
-        secret = SecretRef("suite", f"suite/{secrets.token_hex(6)}/missing", name)
+        secret = SecretRef("suite", f"{self.folder}/{secrets.token_hex(6)}/missing", name)
         key = new_key()
         for call in (store.current(secret), store.stages(secret), store.stage(secret, key, new_token())):
             assert str(secret) in str(await refused(call, NotFoundError, key))
@@ -105,7 +105,7 @@ class StoreSuite(StoreCreating, StoreRaces, StoreSpending, StoreBarring):
 
     async def test_preflight_of_a_missing_secret_names_the_remedy(self, store: SecretStore) -> None:
         name = "OPENAI_API_KEY" if Shape.FIELD in self.shapes else None
-        secret = SecretRef("suite", f"suite/{secrets.token_hex(6)}/missing", name)
+        secret = SecretRef("suite", f"{self.folder}/{secrets.token_hex(6)}/missing", name)
         wrong = [finding for finding in await store.preflight(secret) if finding.ok is False]
         assert wrong
         assert all(finding.remedy for finding in wrong)
