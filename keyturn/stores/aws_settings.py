@@ -54,7 +54,7 @@ class AWSSettings(BaseModel):
     replicas: tuple[_Region, ...] = ()
     replica_timeout: Duration = timedelta(minutes=1)
     kms_key_id: str | None = Field(default=None, pattern=_KMS_KEY)
-    tags: Mapping[str, str] = Field(default_factory=dict)
+    tags: Mapping[str, str] = {}
     rotation_lambda_arn: str | None = Field(
         default=None, pattern=r"^arn:[a-z-]+:lambda:[a-z0-9-]+:\d{12}:function:[A-Za-z0-9_:-]{1,200}$"
     )

@@ -196,7 +196,7 @@ class StoreBarring(StoreScene):
     async def test_barring_at_a_missing_secret_is_not_found(self, store: SecretStore, name: str | None) -> None:
         if (Shape.WHOLE if name is None else Shape.FIELD) not in self.shapes:
             pytest.skip("this backend has no such shape")
-        secret = SecretRef("suite", f"suite/{secrets.token_hex(6)}/missing", name)
+        secret = SecretRef("suite", f"{self.folder}/{secrets.token_hex(6)}/missing", name)
         assert str(secret) in str(await refused(store.bar(secret, VersionRef("", new_key().fingerprint())), NotFoundError))
 
     # At the same time as others.

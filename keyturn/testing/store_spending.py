@@ -107,7 +107,7 @@ class StoreSpending(StoreScene):
     async def test_spending_at_a_missing_secret_is_not_found(self, store: SecretStore, name: str | None) -> None:
         if (Shape.WHOLE if name is None else Shape.FIELD) not in self.shapes:
             pytest.skip("this backend has no such shape")
-        secret = SecretRef("suite", f"suite/{secrets.token_hex(6)}/missing", name)
+        secret = SecretRef("suite", f"{self.folder}/{secrets.token_hex(6)}/missing", name)
         assert str(secret) in str(await refused(store.spend(secret, new_token()), NotFoundError))
 
     # At the same time as others.

@@ -28,6 +28,7 @@ from keyturn.testing.store_suite import StoreSuite
 from tests.stores.aws_scene import Operator
 
 VARIABLE = "KEYTURN_LIVE_AWS"
+FOLDER = f"keyturn-suite-{secrets.token_hex(4)}"
 REGION, _, ENDPOINT = os.environ.get(VARIABLE, "").partition(",")
 
 pytestmark = [
@@ -36,22 +37,23 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(scope="module")
+def at_aws() -> Iterator[Operator]:
+    operator = Operator.__new__(Operator)
+    operator.api = boto3.client("secretsmanager", region_name=REGION, endpoint_url=ENDPOINT or None)
+    yield operator
+    pages = operator.api.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [f"{FOLDER}/"]}])
+    for name in [secret["Name"] for page in pages for secret in page["SecretList"]]:
+        if name.startswith(f"{FOLDER}/"):
+            with suppress(operator.api.exceptions.ResourceNotFoundException):
+                operator.api.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+
 class TestLiveAWS(StoreSuite):
     """What it finds out that the double cannot: whether AWS is as it documents itself to be."""
 
-    folder: ClassVar[str] = f"keyturn-suite-{secrets.token_hex(4)}"
+    folder: ClassVar[str] = FOLDER
     operator: Operator
-
-    @pytest.fixture(scope="class")
-    def at_aws(self) -> Iterator[Operator]:
-        operator = Operator.__new__(Operator)
-        operator.api = boto3.client("secretsmanager", region_name=REGION, endpoint_url=ENDPOINT or None)
-        yield operator
-        pages = operator.api.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [f"{self.folder}/"]}])
-        for name in [secret["Name"] for page in pages for secret in page["SecretList"]]:
-            if name.startswith(f"{self.folder}/"):
-                with suppress(operator.api.exceptions.ResourceNotFoundException):
-                    operator.api.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
 
     @pytest.fixture(autouse=True)
     def _operator(self, at_aws: Operator) -> None:

@@ -26,7 +26,7 @@ from keyturn.errors import (
 from keyturn.material import KeyMaterial
 from keyturn.model import SecretRef, Stage, VersionRef
 from keyturn.ports import SecretStore
-from keyturn.stores.aws_secrets_manager import ACTIONS, AWSSecretsManager
+from keyturn.stores.aws_secrets_manager import ACTIONS, CREATE_ACTIONS, AWSSecretsManager
 from keyturn.testing.aws_double import AWSDouble, Kind
 from keyturn.testing.processes import free_port
 from keyturn.testing.store_scene import new_key, new_token, refused
@@ -619,7 +619,12 @@ async def test_a_proxy_reads_current_in_one_call(store: AWSSecretsManager, place
 
 
 @pytest.mark.parametrize(
-    ("name", "actions"), [("aws-policy.json", set(ACTIONS)), ("aws-policy-proxy.json", {"secretsmanager:GetSecretValue"})]
+    ("name", "actions"),
+    [
+        ("aws-policy.json", set(ACTIONS)),
+        ("aws-policy-proxy.json", {"secretsmanager:GetSecretValue"}),
+        ("aws-policy-put.json", {*ACTIONS[:4], *CREATE_ACTIONS}),
+    ],
 )
 def test_the_example_policies_allow_what_is_needed_and_no_more(name: str, actions: set[str]) -> None:
     policy = json.loads((Path(__file__).parents[2] / "deployments" / name).read_text())
