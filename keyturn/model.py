@@ -73,6 +73,19 @@ class HeldKey:
     material: KeyMaterial
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One secret at one moment: what its stages hold, and the notes beside it. `world`: what its store keeps of it."""
+
+    held: Mapping[Stage, HeldKey]
+    notes: Mapping[str, str]
+    world: object = field(repr=False, compare=False)
+
+    @property
+    def stages(self) -> Mapping[Stage, VersionRef]:
+        return {stage: key.version for stage, key in self.held.items()}
+
+
 def meant(held: Mapping[Stage, HeldKey], version: VersionRef) -> HeldKey | None:
     """What a promote of this version makes CURRENT; None: no stage holds it. Of PENDING it has to be the staging that was
     seen, and not only its value."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from keyturn.material import KeyMaterial
 from keyturn.model import (
@@ -19,6 +19,7 @@ from keyturn.model import (
     HeldKey,
     Judgement,
     KeyRef,
+    Look,
     Member,
     SecretRef,
     Stage,
@@ -162,6 +163,40 @@ class TellsChanges(Protocol):
         It may return for nothing, and it may miss a change: whoever waits reads `current` then, and now and then anyway.
         Cancelling it is how to stop waiting.
         """
+        ...
+
+
+@runtime_checkable
+class OneLook(SecretStore, Protocol):
+    """What a store may offer beside: stages, values and notes in one call, for who decides by all of them.
+
+    A verb that is given such a look takes it for the one that it begins with. It makes the same calls as without, in the
+    same order, but that one; so its promises are the same, with the caller's own look as their beginning. Give it what was
+    looked at in the same step, with nothing waited for since: who waits in between looks again.
+    """
+
+    async def look(self, secret: SecretRef) -> Look:
+        """As `stages`, `read` and `annotations` would tell it, all of one moment."""
+        ...
+
+    async def stage(self, secret: SecretRef, material: KeyMaterial, token: str, seen: Look | None = None) -> VersionRef: ...
+
+    async def swap(self, secret: SecretRef, version: VersionRef, seen: Look) -> Look | None:
+        """`promote`, replacing what this look has as CURRENT. Gives the look as it is right after.
+
+        None when something has moved since, and nothing was promoted, or that is not known: `promote` finds out.
+        """
+        ...
+
+    async def annotate(self, secret: SecretRef, notes: Mapping[str, str | None], seen: Look | None = None) -> None: ...
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """What a store may offer beside, whose readers do not all see a new value at once."""
+
+    async def settled(self, secret: SecretRef) -> None:
+        """Return when all that the settings name can read CURRENT. UnavailableError while they cannot."""
         ...
 
 

@@ -64,7 +64,7 @@ def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
 def default_of(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    if field.default is None or field.default == ():
+    if field.default is None or field.default in ((), {}):
         return "none"
     value = field.default
     return f"`{durations.text(value) if isinstance(value, timedelta) else str(value).lower() if value is True else value}`"

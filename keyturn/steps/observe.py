@@ -12,6 +12,7 @@ from keyturn.errors import ConflictError, KeyturnError, RetryableError
 from keyturn.journal import Journal
 from keyturn.lifecycle import Asked, Decision, Observed, decide
 from keyturn.model import KeyRef, Serving, Stage, VersionRef, rotation_id
+from keyturn.steps.one_look import one_look
 
 T = TypeVar("T")
 
@@ -64,6 +65,8 @@ async def observe_decider(c: Assembly) -> tuple[Mapping[Stage, VersionRef], Jour
     The journal is read first: a value is staged before its key is written down, so one that the journal knows and no
     stage holds any more has been and gone, and is not about to come.
     """
+    if (look := await one_look(c)) is not None:
+        return look.stages, Journal.parse(look.notes)
     secret, store = c.decider
     journal = Journal.parse(await store.annotations(secret))
     return await store.stages(secret), journal

@@ -6,12 +6,13 @@ from datetime import datetime
 
 from keyturn.assembly import Assembly
 from keyturn.errors import ConflictError, NotFoundError
-from keyturn.journal import UNKNOWN, Journal, notes
+from keyturn.journal import UNKNOWN, notes
 from keyturn.lifecycle import Step
-from keyturn.model import Stage, VersionRef
+from keyturn.model import Look, Stage, VersionRef
 from keyturn.steps.follow import follow
 from keyturn.steps.identify import key_of
 from keyturn.steps.observe import Turn
+from keyturn.steps.one_look import annotate, one_look, stages_and_journal, swap, text_of
 from keyturn.steps.write import SupersededError
 
 
@@ -22,9 +23,10 @@ async def promote(c: Assembly, turn: Turn) -> None:
     this rotation staged is promoted, since that is the one that was validated. ConflictError when a person changed
     CURRENT meanwhile; SupersededError when PENDING is another rotation's.
     """
-    secret, store = c.decider
-    stages = await store.stages(secret)
-    journal = Journal.parse(await store.annotations(secret))
+    secret, _ = c.decider
+    look = await one_look(c)
+    after: Look | None = None
+    stages, journal = await stages_and_journal(c, look)
     current, pending = stages.get(Stage.CURRENT), stages.get(Stage.PENDING)
     if current is None:
         raise NotFoundError("the secret has no current value any more", remedy="put the key in use today back")
@@ -33,7 +35,7 @@ async def promote(c: Assembly, turn: Turn) -> None:
             raise NotFoundError("the staged value is gone", remedy="run the rotation again")
         if pending.id != turn.rotation or pending.fingerprint not in journal.keys:
             raise SupersededError("another run has staged a key meanwhile", remedy="let it finish, or run again")
-        await store.promote(secret, pending, current)
+        after = await swap(c, look, pending, current)
         c.say("promote", f"{secret} is now the new key")
         current, promoted_at = pending, c.now()
     elif current.fingerprint not in journal.keys:
@@ -44,26 +46,30 @@ async def promote(c: Assembly, turn: Turn) -> None:
         known = journal.pending_fingerprint == current.fingerprint
         promoted_at = journal.staged_at if known and journal.staged_at else c.now()
     await follow(c, current)
-    await write_down(c, turn.asked.reason.value, current, promoted_at)
+    await write_down(c, turn.asked.reason.value, current, promoted_at, None if c.secrets[1:] else after)
 
 
-async def write_down(c: Assembly, reason: str, new: VersionRef, promoted_at: datetime) -> None:
-    """Which value the times of the journal are about from now on, and which key it has replaced."""
-    secret, store = c.decider
-    stages = await store.stages(secret)
-    journal = Journal.parse(await store.annotations(secret))
+async def write_down(c: Assembly, reason: str, new: VersionRef, promoted_at: datetime, look: Look | None = None) -> None:
+    """Which value the times of the journal are about from now on, and which key it has replaced.
+
+    `look`: one that shows it promoted, with nothing waited for since.
+    """
+    look = look or await one_look(c)
+    stages, journal = await stages_and_journal(c, look)
     if journal.current_fingerprint == new.fingerprint or stages.get(Stage.CURRENT) != new:
         c.say("promote", "already promoted, and written down")
         return
     old = stages.get(Stage.PREVIOUS)
     displaced: dict[str, str] = {}
     if old is not None and old.fingerprint not in journal.keys:
-        key = await key_of(c, await store.read(secret, old))
+        key = await key_of(c, await text_of(c, look, old))
+        look = None  # the provider was waited for
         displaced = {old.fingerprint: key.id if key else UNKNOWN}
         if key is None:
             c.say("promote", "the old key could not be matched to a key at the provider: it will have to be deleted by hand")
-    await store.annotate(
-        secret,
+    await annotate(
+        c,
+        look,
         notes(
             keys=displaced,
             current_fingerprint=new.fingerprint,

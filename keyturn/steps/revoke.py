@@ -20,6 +20,7 @@ from keyturn.material import KeyMaterial
 from keyturn.model import Evidence, Stage, Verdict, VersionRef
 from keyturn.steps.identify import ref_of
 from keyturn.steps.observe import observe_decider
+from keyturn.steps.one_look import annotate, one_look
 from keyturn.steps.prove import ask_members, demand_complete, word_on
 
 FIRST_PAUSE = 0.5  # seconds; doubled each time
@@ -106,7 +107,10 @@ async def _bar(c: Assembly, version: VersionRef) -> None:
 
 async def _text(c: Assembly, fingerprint: str) -> KeyMaterial | None:
     """From whichever secret still holds it."""
-    for secret, store in c.secrets:
+    look = await one_look(c)
+    if look is not None and (previous := look.stages.get(Stage.PREVIOUS)) and previous.fingerprint == fingerprint:
+        return look.held[Stage.PREVIOUS].material
+    for secret, store in c.secrets[0 if look is None else 1 :]:
         previous = (await store.stages(secret)).get(Stage.PREVIOUS)
         if previous is not None and previous.fingerprint == fingerprint:
             return await store.read(secret, previous)
@@ -162,6 +166,7 @@ async def _close(c: Assembly, fingerprint: str) -> None:
     for each, where in c.secrets:
         await where.discard(each, VersionRef("", fingerprint))
     secret, store = c.decider
-    journal = Journal.parse(await store.annotations(secret))
+    look = await one_look(c)
+    journal = Journal.parse(look.notes if look is not None else await store.annotations(secret))
     settled = {} if journal.back_from else NO_FAILURE
-    await store.annotate(secret, {**notes(keys={fingerprint: None}, retired_at=c.now()), **settled})
+    await annotate(c, look, {**notes(keys={fingerprint: None}, retired_at=c.now()), **settled})

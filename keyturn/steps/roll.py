@@ -6,6 +6,7 @@ from keyturn.assembly import Assembly
 from keyturn.errors import KeyturnError
 from keyturn.journal import notes
 from keyturn.model import Member, VersionRef
+from keyturn.ports import Settling
 from keyturn.steps.follow import follow
 from keyturn.steps.observe import observe_decider, promoted_by_us
 from keyturn.steps.take_back import was_taken_back
@@ -22,6 +23,7 @@ async def roll(c: Assembly, *, to_the_end: bool = False) -> None:
     version = promoted_by_us(stages, journal)
     word = "previous" if was_taken_back(journal, version) else "new"
     await follow(c, version)
+    await _settled(c)
     moved, bad = 0, None
     for name, fleet in c.fleets.items():
         for member in await fleet.members():
@@ -38,6 +40,13 @@ async def roll(c: Assembly, *, to_the_end: bool = False) -> None:
         secret, store = c.decider
         await store.annotate(secret, notes(about=version.fingerprint, rolled_at=c.now()))
     c.say("roll", f"{moved} rolled, every member serves the current key")
+
+
+async def _settled(c: Assembly) -> None:
+    """Whatever a member reads has CURRENT by now. A promote waits for that too, but a run that died there is another's."""
+    for secret, store in c.secrets:
+        if isinstance(store, Settling):
+            await store.settled(secret)
 
 
 async def _move(c: Assembly, name: str, member: Member, version: VersionRef, word: str) -> bool:

@@ -6,6 +6,7 @@ from keyturn.assembly import Assembly
 from keyturn.errors import NotFoundError, RejectedError, UndecidedError
 from keyturn.model import Stage, Verdict
 from keyturn.steps.observe import Turn, observe_decider
+from keyturn.steps.one_look import one_look, stages_and_journal, text_of
 
 FIRST_PAUSE = 1.0  # seconds; doubled each time
 LONGEST_PAUSE = 15.0
@@ -18,15 +19,15 @@ async def validate(c: Assembly, turn: Turn) -> None:
     A fresh key's REJECTED is believed only after the provider's propagation budget: RejectedError. UndecidedError when
     the canary cannot tell; nothing is undone for that, and the next run goes on here.
     """
-    secret, store = c.decider
-    stages, journal = await observe_decider(c)
+    look = await one_look(c)
+    stages, journal = await (observe_decider(c) if look is None else stages_and_journal(c, look))
     pending, current = stages.get(Stage.PENDING), stages.get(Stage.CURRENT)
     if pending is None or pending.id != turn.rotation:
         if current is not None and current != turn.seen.current and current.fingerprint in journal.keys:
             c.say("validate", "another run has promoted a new key meanwhile")
             return
         raise NotFoundError("the staged value is gone", remedy="run the rotation again")
-    material = await store.read(secret, pending)
+    material = await text_of(c, look, pending)
     begun, pause, undecided = c.now(), FIRST_PAUSE, 0
     while True:
         found = await c.canary.candidate(material)

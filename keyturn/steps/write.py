@@ -5,8 +5,9 @@ from __future__ import annotations
 from keyturn.assembly import Assembly
 from keyturn.errors import ConflictError
 from keyturn.journal import notes
-from keyturn.model import CreatedKey, Stage
+from keyturn.model import CreatedKey, Look, Stage
 from keyturn.steps.observe import Turn, observe_decider
+from keyturn.steps.one_look import annotate, one_look, stage
 from keyturn.steps.tidy import revoke_namesakes
 
 
@@ -22,13 +23,14 @@ async def write(c: Assembly, turn: Turn, key: CreatedKey | None) -> None:
     if key is None:
         c.say("write", "staged already")
         return
-    secret, store = c.decider
+    secret, _ = c.decider
+    look = await one_look(c)
     try:
-        await store.stage(secret, key.material, turn.rotation)
+        await stage(c, look, key.material, turn.rotation)
     except ConflictError:
         await _lost_the_race(c, turn, key)
     c.say("write", f"staged in {secret}")
-    await claim(c, turn, key.material.fingerprint(), key.ref.id)
+    await claim(c, turn, key.material.fingerprint(), key.ref.id, look)
     for each, where in c.secrets[1:]:
         try:
             await where.stage(each, key.material, turn.rotation)
@@ -38,11 +40,11 @@ async def write(c: Assembly, turn: Turn, key: CreatedKey | None) -> None:
             c.say("write", f"{each} takes no value for this rotation: it follows after the promotion")
 
 
-async def claim(c: Assembly, turn: Turn, fingerprint: str, key_id: str) -> None:
+async def claim(c: Assembly, turn: Turn, fingerprint: str, key_id: str, look: Look | None = None) -> None:
     """Write down that this rotation has staged this value, and which key it is."""
-    secret, store = c.decider
-    await store.annotate(
-        secret,
+    await annotate(
+        c,
+        look,
         notes(
             keys={fingerprint: key_id},
             rotation=turn.rotation,

@@ -67,8 +67,10 @@ def _is_list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(map(check, value))
 
 
-def _has(required: str, is_name: Callable[[Any], bool], optional: str) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, dict) and is_name(value.get(required)) and _is_text(value.get(optional, ""))
+def _has(required: str, is_name: Callable[[Any], bool], *optional: str) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, dict) and is_name(value.get(required)) and all(_is_text(value.get(name, "")) for name in optional)
+    )
 
 
 def _are_versions(value: Any) -> bool:
@@ -86,10 +88,13 @@ _FIELDS: Mapping[str, tuple[_Fields, _Fields]] = {
         {
             "VersionIdsToStages": _are_versions,
             "Tags": _is_list_of(_has("Key", _is_text, "Value")),
-            "ReplicationStatus": _is_list_of(_has("Region", _is_region, "Status")),
+            "ReplicationStatus": _is_list_of(_has("Region", _is_region, "Status", "StatusMessage")),
+            "RotationEnabled": lambda value: isinstance(value, bool),
+            "RotationLambdaARN": _is_text,
             "PrimaryRegion": _is_region,
         },
     ),
+    "CreateSecret": (_NAMED, {"VersionId": _is_id}),
     "GetSecretValue": ({**_NAMED, "VersionId": _is_id}, {"SecretString": _is_text}),
     "PutSecretValue": (_NAMED, {"VersionStages": _are_labels}),
     "UpdateSecretVersionStage": (_NAMED, {}),

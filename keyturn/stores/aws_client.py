@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Collection
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -28,9 +27,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from keyturn.durations import Duration
 from keyturn.errors import (
     ConflictError,
     DeniedError,
@@ -42,8 +39,9 @@ from keyturn.errors import (
     UnavailableError,
 )
 from keyturn.model import SecretRef
-from keyturn.references import Address, Resolver, SecretReference
+from keyturn.references import Resolver
 from keyturn.stores.aws_answers import is_of_aws
+from keyturn.stores.aws_settings import AWSSettings
 
 _ATTEMPTS = 3  # by botocore itself: every call of ours may be repeated, writes are known by their token or compare
 _NOT_A_PERMISSION = {
@@ -72,38 +70,6 @@ _NO_CREDENTIALS = (
 )
 
 
-class AWSSettings(BaseModel):
-    """A store of kind `aws_secrets_manager`.
-
-    Credentials: `access_key_id` and `secret_access_key` (references), or `profile`, or else what the AWS SDK finds by
-    itself (environment, web identity, ECS, EC2). With `role_arn` they are used to assume that role, again and again as
-    it expires. `replicas`: regions that must say they are in sync before a promote returns; waited for up to
-    `replica_timeout`.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    region: str = Field(pattern=r"^[a-z]{2,8}(-[a-z]+)+-\d+$")
-    endpoint_url: Address | None = None
-    sts_endpoint_url: Address | None = None
-    profile: str | None = None
-    role_arn: str | None = Field(default=None, pattern=r"^arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+$")
-    access_key_id: SecretReference | None = None
-    secret_access_key: SecretReference | None = None
-    session_token: SecretReference | None = None
-    replicas: tuple[str, ...] = ()
-    replica_timeout: Duration = timedelta(minutes=1)
-    timeout: Duration = timedelta(seconds=10)
-
-    @model_validator(mode="after")
-    def _credentials_fit(self) -> AWSSettings:
-        if (self.access_key_id is None) != (self.secret_access_key is None):
-            raise ValueError("access_key_id and secret_access_key go together")
-        if self.access_key_id is not None and self.profile is not None:
-            raise ValueError("give profile or access_key_id, not both")
-        return self
-
-
 class SecretsManagerClient:
     """One client, made at the first call, and again after AWS has refused our credentials (they may have been rotated)."""
 
@@ -117,15 +83,14 @@ class SecretsManagerClient:
         self, operation: str, secret: SecretRef, unless: Collection[str] = (), **arguments: Any
     ) -> dict[str, Any] | None:
         """AWS's answer; None where it refuses with one of the codes in `unless`."""
+        name = {"Name" if operation == "CreateSecret" else "SecretId": secret.path}
         async with self._making:
             if self._client is None:
                 keys = [await self._resolve(reference) for reference in self._references()]
                 made = await asyncio.to_thread(_attempt, partial(_client, self._settings, [key.reveal() for key in keys]))
                 self._client = _result(made, operation, secret)
         client = self._client
-        answer = await asyncio.to_thread(
-            _attempt, partial(getattr(client, xform_name(operation)), SecretId=secret.path, **arguments)
-        )
+        answer = await asyncio.to_thread(_attempt, partial(getattr(client, xform_name(operation)), **name, **arguments))
         code = _code(answer)
         if code in unless:
             return None
@@ -165,7 +130,10 @@ def _client(settings: AWSSettings, keys: list[str]) -> Any:
         create = partial(
             session.create_client, region_name=settings.region, endpoint_url=settings.sts_endpoint_url, config=config
         )
-        fetcher = AssumeRoleCredentialFetcher(create, source, settings.role_arn, {"RoleSessionName": "keyturn"})
+        session_of_ours = {"RoleSessionName": "keyturn"}
+        if settings.external_id is not None:
+            session_of_ours["ExternalId"] = settings.external_id
+        fetcher = AssumeRoleCredentialFetcher(create, source, settings.role_arn, session_of_ours)
         # botocore has no public way to give a session credentials that renew themselves.
         session._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
     return session.create_client(
@@ -237,10 +205,13 @@ def _refused(error: ClientError, secret: SecretRef) -> KeyturnError:
         return ThrottledError(f"{secret}: AWS asks to call {operation} less often ({said})")
     if code in _UNAVAILABLE or status >= 500:
         return UnavailableError(f"{secret}: AWS failed at {operation} ({said})")
+    if operation == "CreateSecret" and code in ("InvalidParameterException", "ResourceNotFoundException"):
+        return PermanentError(what, remedy="check the secret's name, and kms_key_id, tags and replicas of the store")
     if code == "ResourceNotFoundException":
-        return NotFoundError(
-            f"{secret} is not there ({said})", remedy="check name, region and account, or create it with the key in use"
-        )
+        remedy = "check name, region and account, or create it with the key in use"
+        if secret.path.startswith("arn:"):
+            remedy += "; where its name ends in a hyphen and six characters AWS wants the whole ARN"
+        return NotFoundError(f"{secret} is not there ({said})", remedy=remedy)
     if code == "InvalidRequestException":
         return PermanentError(
             what,

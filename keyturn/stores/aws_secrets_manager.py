@@ -32,28 +32,26 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import ClassVar
 
-from keyturn.errors import ConflictError, NotFoundError, PermanentError, UnavailableError
+from keyturn.errors import ConflictError, MisconfiguredError, NotFoundError, PermanentError, UnavailableError
 from keyturn.material import KeyMaterial
-from keyturn.model import Finding, HeldKey, SecretRef, Stage, VersionRef, meant
+from keyturn.model import Finding, HeldKey, Look, SecretRef, Stage, VersionRef, meant
 from keyturn.references import Resolver
-from keyturn.stores import aws_tags
-from keyturn.stores.aws_client import AWSSettings, SecretsManagerClient
+from keyturn.stores import aws_replicas, aws_tags
+from keyturn.stores.aws_client import SecretsManagerClient
+from keyturn.stores.aws_creating import Creation
 from keyturn.stores.aws_fence import Fence
+from keyturn.stores.aws_preflight import is_our_lambda, of_description, of_size, tag_prefix, tags_of
+from keyturn.stores.aws_settings import AWSSettings
 from keyturn.stores.aws_versions import (
-    BARRED,
     DRAFT,
-    MAX_LABELS,
-    MAX_TAGS,
     PENDING,
     PREVIOUS,
     SPENT,
     SecretVersions,
     World,
-    field_label,
-    labels_of,
 )
 from keyturn.stores.json_bundle import is_bundle, with_field
 
@@ -65,6 +63,11 @@ ACTIONS = (
     "secretsmanager:TagResource",  # annotate
     "secretsmanager:UntagResource",  # annotate
 )
+CREATE_ACTIONS = (  # beside those: of `create` alone, so of whoever puts a key there first, and not of the rotator
+    "secretsmanager:CreateSecret",
+    "secretsmanager:TagResource",  # with `tags`
+    "secretsmanager:ReplicateSecretToRegions",  # with `replicas`
+)
 _TURNS = 20
 _DESCRIBE, _GET, _PUT, _MOVE, _TAG, _UNTAG = ACTIONS
 
@@ -75,6 +78,7 @@ class AWSSecretsManager:
     Settings: ClassVar[type[AWSSettings]] = AWSSettings
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "stages": ("DescribeSecret, GetSecretValue", f"{_DESCRIBE}, {_GET}"),
+        "create": ("CreateSecret; where it is there PutSecretValue", "secretsmanager:CreateSecret, " + _PUT),
         "stage": ("PutSecretValue; for a field then UpdateSecretVersionStage", f"{_PUT}; for a field also {_MOVE}"),
         "spend": ("PutSecretValue; for a field then UpdateSecretVersionStage", f"{_PUT}; for a field also {_MOVE}"),
         "promote": (
@@ -92,12 +96,17 @@ class AWSSecretsManager:
         self._client = SecretsManagerClient(settings, resolve)
         self._versions = SecretVersions(self._client)
         self._fence = Fence(self._versions)
+        self._creation = Creation(self._client, self._versions, settings)
         # Not the guard, which is AWS's compare: it saves versions, of which AWS allows about 100 in 24 hours, where one
         # process turns many fields of a bundle at once.
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def stages(self, secret: SecretRef) -> Mapping[Stage, VersionRef]:
         return {stage: key.version for stage, key in (await self._versions.look(secret)).held.items()}
+
+    async def look(self, secret: SecretRef) -> Look:
+        world = await self._versions.look(secret)
+        return Look(world.held, aws_tags.notes_of(tags_of(secret, world.tags)), world)
 
     async def current(self, secret: SecretRef) -> HeldKey:
         return await self._versions.current(secret)
@@ -108,14 +117,22 @@ class AWSSecretsManager:
             raise NotFoundError(f"{secret}: no stage holds this version", remedy="look at its stages again")
         return key.material
 
-    async def stage(self, secret: SecretRef, material: KeyMaterial, token: str) -> VersionRef:
-        key = HeldKey(VersionRef(token, material.fingerprint()), material)
+    async def create(self, secret: SecretRef, material: KeyMaterial) -> VersionRef:
+        """See aws_creating. `kms_key_id`, `tags` and `replicas` are given to what is made, not to what is there."""
         async with self._turns[secret.path]:
             for turn in range(_TURNS):
                 await _pause(turn)
+                if (made := await self._creation.attempt(secret, material)) is not None:
+                    return made
+        raise _crowded(secret)
+
+    async def stage(self, secret: SecretRef, material: KeyMaterial, token: str, seen: Look | None = None) -> VersionRef:
+        key = HeldKey(VersionRef(token, material.fingerprint()), material)
+        async with self._turns[secret.path]:
+            for turn in range(_TURNS):
                 # The look also keeps us off a secret without a value: AWS makes the first version AWSCURRENT, whatever
                 # labels it is given.
-                world = await self._versions.look(secret)
+                world = await self._look(secret, turn, seen)
                 stage = self._stage_whole if secret.field is None else self._stage_field
                 if await stage(secret, world, key):
                     return key.version
@@ -127,7 +144,7 @@ class AWSSecretsManager:
         if PENDING in labels:
             return True
         # A version is written and labelled in one call: one that exists and has no label had its turn.
-        if world.find(key.version) is None or not await self._versions.holds(secret, token, key.version):
+        if world.find(key.version) is None or not await self._versions.holds(secret, world, key.version):
             raise _spent(secret)
         return True
 
@@ -163,18 +180,40 @@ class AWSSecretsManager:
     async def promote(self, secret: SecretRef, version: VersionRef, replacing: VersionRef) -> None:
         async with self._turns[secret.path]:
             for turn in range(_TURNS):
-                await _pause(turn)
-                world = await self._versions.look(secret)
+                world = await self._look(secret, turn)
                 if world.current.version == version:
                     promoted: str | None = world.current_id
                 else:
                     promoted = await self._promoted(secret, world, version, replacing)
                 if promoted is not None:
-                    # Left there, AWSPENDING would look like a rotation under way.
-                    if secret.field is None and world.labels.get(PENDING) == promoted:
-                        await self._versions.move(secret, PENDING, promoted, None)
-                    return await self._wait_for_replicas(secret)
+                    await self._take_off_pending(secret, world, {promoted, version.id})
+                    return await self.settled(secret)
         raise _crowded(secret)
+
+    async def swap(self, secret: SecretRef, version: VersionRef, seen: Look) -> Look | None:
+        world = seen.world
+        if not isinstance(world, World) or self._settings.replicas:
+            return None  # replicas are waited for, and what was seen before is old then
+        async with self._turns[secret.path]:
+            key, replaced = meant(world.held, version), world.current
+            promoted = await self._promoted(secret, world, version, replaced.version)
+            if promoted is None or key is None:
+                return None
+            await self._take_off_pending(secret, world, {promoted, version.id})
+        # AWS has just told that AWSCURRENT was still where it was seen, so this is what stands there now. (The ids are
+        # those of the look, and count for PENDING alone.)
+        others = {stage: other for stage, other in world.held.items() if other.version not in (version, replaced.version)}
+        held = {**others, Stage.CURRENT: key, Stage.PREVIOUS: replaced}
+        return Look(held, seen.notes, world)
+
+    async def settled(self, secret: SecretRef) -> None:
+        """No call where there are no `replicas`."""
+        await aws_replicas.wait(self._versions, self._settings, secret)
+
+    async def _take_off_pending(self, secret: SecretRef, world: World, done: Collection[str]) -> None:
+        """Left there, AWSPENDING would look like a rotation under way. Beside a field it is AWS's own: its token's."""
+        if world.labels.get(PENDING) in done:
+            await self._versions.move(secret, PENDING, world.labels[PENDING], None)
 
     async def _promoted(self, secret: SecretRef, world: World, version: VersionRef, replacing: VersionRef) -> str | None:
         """The id of the version that AWSCURRENT was moved to; None when something moved meanwhile, and it was not."""
@@ -267,14 +306,16 @@ class AWSSecretsManager:
         labels = [PENDING if stage is Stage.PENDING else PREVIOUS for stage, _ in gone]
         return all([await self._versions.move(secret, label, world.labels[label], None) for label in labels])
 
-    async def annotate(self, secret: SecretRef, notes: Mapping[str, str | None]) -> None:
+    async def annotate(self, secret: SecretRef, notes: Mapping[str, str | None], seen: Look | None = None) -> None:
         """AWS compares nothing here: of two workers that annotate one value at the same time, the later one's set stays.
 
         Each of the notes that are APART has a tag of its own, and is touched by nobody else.
         """
-        prefix = _tag_prefix(secret)
+        prefix = tag_prefix(secret)
         async with self._turns[secret.path]:
-            changed, surplus = aws_tags.changes(await self._tags(secret), notes)
+            world = seen.world if seen is not None else None
+            there = tags_of(secret, world.tags) if isinstance(world, World) else await self._tags(secret)
+            changed, surplus = aws_tags.changes(there, notes)
             if changed:
                 tags = [{"Key": f"{prefix}{name}", "Value": text} for name, text in changed.items()]
                 await self._client.call("TagResource", secret, Tags=tags)
@@ -287,47 +328,49 @@ class AWSSecretsManager:
     async def preflight(self, secret: SecretRef) -> Sequence[Finding]:
         """Raises RetryableError where AWS does not answer; whatever else is wrong is a finding."""
         try:
-            findings = list(_of_description(secret, await self._versions.describe(secret), self._settings))
+            description = await self._versions.describe(secret)
+            findings = list(of_description(secret, description, self._settings))
         except PermanentError as error:
             return [Finding(f"{secret} can be described", False, error.message, error.remedy)]
         try:
-            text = (await self._versions.look(secret)).text
+            world = await self._versions.look(secret, description)
+            await self._versions.reread(secret, world.arn, world.current_id)
         except PermanentError as error:
             findings.append(Finding(f"{secret} can be read", False, error.message, error.remedy))
         else:
-            named = secret.field is not None or not is_bundle(text)
+            named = secret.field is not None or not is_bundle(world.text)
             remedy = "" if named else "name one of its fields: a whole secret is the key itself"
             findings.append(Finding(f"{secret} can be read", named, "" if named else "it holds a JSON object", remedy))
+            findings += of_size(secret, world)
         detail = f"AWS shows only by writing whether writing is allowed; needed: {', '.join(ACTIONS)}"
         return [*findings, Finding(f"{secret} can be written", None, detail)]
 
+    async def labels_in_rotation(self, secret: SecretRef, token: str) -> Collection[str]:
+        """The labels of the version of this token, which AWS has made for a rotation. Needs secretsmanager:DescribeSecret.
+
+        MisconfiguredError unless AWS rotates the secret by the function in `rotation_lambda_arn`.
+        """
+        description = await self._versions.describe(secret)
+        if not is_our_lambda(description, self._settings):
+            raise MisconfiguredError(
+                f"{secret}: AWS does not rotate it by the function in the store's rotation_lambda_arn",
+                remedy="set rotation_lambda_arn to the function's ARN, and give the secret that function",
+            )
+        labels: Sequence[str] = description.get("VersionIdsToStages", {}).get(token, ())
+        return labels
+
     async def aclose(self) -> None:
+        self._versions.forget()
         await self._client.aclose()
 
     async def _tags(self, secret: SecretRef) -> dict[str, str]:
-        """Those of this value, without their prefix."""
-        prefix, tags = _tag_prefix(secret), (await self._versions.describe(secret)).get("Tags", [])
-        return {tag["Key"].removeprefix(prefix): tag.get("Value", "") for tag in tags if tag["Key"].startswith(prefix)}
+        tags = (await self._versions.describe(secret)).get("Tags", [])
+        return tags_of(secret, {tag["Key"]: tag.get("Value", "") for tag in tags})
 
-    async def _wait_for_replicas(self, secret: SecretRef) -> None:
-        """Until every region of `replicas` says InSync: the most that AWS tells without asking the region itself."""
-        if not self._settings.replicas:
-            return
-        loop, seconds = asyncio.get_running_loop(), self._settings.replica_timeout.total_seconds()
-        deadline = loop.time() + seconds
-        while True:
-            states = _replica_states(await self._versions.describe(secret))
-            behind = [region for region in self._settings.replicas if states.get(region) != "InSync"]
-            if not behind:
-                return
-            if any(states.get(region) in (None, "Failed") for region in behind):
-                raise PermanentError(
-                    f"{secret} is promoted, but not replicated to {', '.join(behind)}",
-                    remedy="look at its replication status, then run this again",
-                )
-            if loop.time() > deadline:
-                raise UnavailableError(f"{secret} is promoted, but {', '.join(behind)} is not in sync after {seconds:g} s")
-            await asyncio.sleep(0.5)
+    async def _look(self, secret: SecretRef, turn: int, seen: Look | None = None) -> World:
+        """The caller's look where there is one, and a look of our own once something has moved since."""
+        await _pause(turn)
+        return seen.world if turn == 0 and seen and isinstance(seen.world, World) else await self._versions.look(secret)
 
 
 async def _pause(turn: int) -> None:
@@ -341,55 +384,3 @@ def _crowded(secret: SecretRef) -> UnavailableError:
 
 def _spent(secret: SecretRef) -> ConflictError:
     return ConflictError(f"{secret}: this token was used before", remedy="stage under a new token")
-
-
-def _tag_prefix(secret: SecretRef) -> str:
-    return "keyturn:" if secret.field is None else f"keyturn:{secret.field}:"
-
-
-def _is_ours(key: str, prefix: str) -> bool:
-    return key.startswith(prefix) and aws_tags.is_ours(key.removeprefix(prefix))
-
-
-def _replica_states(description: Mapping[str, Any]) -> dict[str, str]:
-    return {replica["Region"]: replica.get("Status", "") for replica in description.get("ReplicationStatus", [])}
-
-
-def _of_description(secret: SecretRef, description: Mapping[str, Any], settings: AWSSettings) -> Sequence[Finding]:
-    """What DescribeSecret shows that would stop a rotation half-way."""
-    needed = [PREVIOUS, DRAFT, *([PENDING, BARRED] if secret.field is None else [field_label(secret)])]
-    tags = [tag["Key"] for tag in description.get("Tags", []) if not tag["Key"].startswith("aws:")]
-    others = sum(not _is_ours(key, _tag_prefix(secret)) for key in tags)
-    unreplicated = [region for region in settings.replicas if region not in _replica_states(description)]
-    primary = description.get("PrimaryRegion", settings.region)
-    faults = (
-        (
-            "DeletedDate" in description,
-            "it is scheduled for deletion",
-            "aws secretsmanager restore-secret, or name another secret",
-        ),
-        (primary != settings.region, f"it is a replica of {primary}", f"use a store with region: {primary}"),
-        (
-            bool(description.get("RotationEnabled")),
-            "AWS itself rotates it",
-            "aws secretsmanager cancel-rotate-secret: two rotators would undo each other",
-        ),
-        ("OwningService" in description, "another AWS service manages it", "use a secret of your own"),
-        (
-            len({*labels_of(description), *needed}) > MAX_LABELS,
-            "it has no staging label left",
-            f"AWS allows {MAX_LABELS} for a secret: let overlaps end, remove labels, or split the bundle",
-        ),
-        (
-            others + max(len(tags) - others, aws_tags.MOST) > MAX_TAGS,
-            f"it has {max(0, MAX_TAGS - others)} tags for keyturn's notes of this value, which may grow to {aws_tags.MOST}",
-            f"AWS allows {MAX_TAGS} for a secret: remove tags, or split the bundle",
-        ),
-        (
-            bool(unreplicated),
-            f"it is not replicated to {', '.join(unreplicated)}",
-            "aws secretsmanager replicate-secret-to-regions",
-        ),
-    )
-    found = [Finding(f"{secret} can be rotated", False, detail, remedy) for is_so, detail, remedy in faults if is_so]
-    return found or [Finding(f"{secret} can be rotated", True)]

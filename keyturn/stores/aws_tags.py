@@ -37,13 +37,18 @@ def notes_of(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def changes(tags: Mapping[str, str], notes: Mapping[str, str | None]) -> tuple[dict[str, str], list[str]]:
-    """The tags to set, and the names of those to take off, for these notes to be set (text) or dropped (None)."""
+    """The tags to set, and the names of those to take off, for these notes to be set (text) or dropped (None).
+
+    What is left over of a longer line is not read, and stays for the next one, which saves a call: a value's notes have
+    `MOST` tags to themselves in any case.
+    """
     apart = {name: text for name, text in notes.items() if name.startswith(APART)}
     merged = {**_in_lines(tags), **{name: text for name, text in notes.items() if name not in apart}}
     lines = pack({name: text for name, text in merged.items() if text is not None})
     wanted = {str(number): line for number, line in enumerate(lines)}
     wanted |= {name: f".{text}." for name, text in apart.items() if text is not None}
-    surplus = [name for name in tags if _NUMBER.fullmatch(name) and name not in wanted]
+    spare = MOST if lines else 0
+    surplus = [name for name in tags if _NUMBER.fullmatch(name) and name not in wanted and int(name) >= spare]
     surplus += [name for name, text in apart.items() if text is None and name in tags]
     return {name: text for name, text in wanted.items() if tags.get(name) != text}, surplus
 

@@ -20,15 +20,15 @@ from keyturn.model import HeldKey, SecretRef, Stage, VersionRef
 from keyturn.stores.aws_bars import Bar, Bars, bars_text, listed, parse_bars, with_bar
 from keyturn.stores.aws_client import SecretsManagerClient
 from keyturn.stores.aws_journal import Journal
+from keyturn.stores.aws_memory import Remembered
 from keyturn.stores.json_bundle import NotABundleError, field_text
 
 CURRENT, PENDING, PREVIOUS = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"
 DRAFT = "keyturn/draft"
 BARRED = "keyturn/barred"  # of a whole secret; a field's journal says it
 MAX_LABELS = 20  # over all versions of a secret (user guide, quotas)
-MAX_TAGS = 50  # of a secret, not counting aws:... (API reference, TagResource; General Reference, quotas for tagging)
 SPENT = "keyturn: nothing is staged under this version's id\n"  # no key is equal to it: KeyMaterial takes no line's end
-_MAX_BYTES = 65_536
+MAX_BYTES = 65_536
 _MAX_FIELD_NAME = 100  # a tag's key has 127 characters
 _TOKENS = uuid.UUID("0d6b2d0b-4a53-5f0e-9c63-5f4f0c1c3a57")
 _NOT_THERE = ("InvalidParameterException",)  # how AWS says that a label is not on the version it is to be taken from
@@ -41,6 +41,8 @@ class World:
     labels: Mapping[str, str]  # label -> version id
     text: str = field(repr=False)  # of AWSCURRENT
     held: Mapping[Stage, HeldKey]
+    arn: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
     journal: Journal | None = None
     barred: Bars = field(default_factory=dict)
 
@@ -66,6 +68,7 @@ class SecretVersions:
 
     def __init__(self, client: SecretsManagerClient) -> None:
         self._client = client
+        self._remembered = Remembered()
 
     async def describe(self, secret: SecretRef) -> dict[str, Any]:
         return await self._client.call("DescribeSecret", secret) or {}
@@ -74,41 +77,47 @@ class SecretVersions:
         """CURRENT, in one call."""
         return _key(secret, await self._client.call("GetSecretValue", secret, VersionStage=CURRENT) or {})
 
-    async def look(self, secret: SecretRef) -> World:
-        """Everything. NotFoundError without an AWSCURRENT."""
-        labels = labels_of(await self.describe(secret))
+    async def look(self, secret: SecretRef, description: Mapping[str, Any] | None = None) -> World:
+        """Everything, as it was at one moment: that of DescribeSecret. NotFoundError without an AWSCURRENT."""
+        described = await self.describe(secret) if description is None else description
+        labels, arn = labels_of(described), str(described.get("ARN", ""))
         if CURRENT not in labels:
             raise NotFoundError(f"{secret} holds no value yet", remedy="write the key that is in use there first")
-        answer = await self._get(secret, labels[CURRENT])
+        answer = await self._get(secret, arn, labels[CURRENT])
         current = _key(secret, answer)
-        world = World(labels, answer["SecretString"], {Stage.CURRENT: current})
+        tags = {tag["Key"]: tag.get("Value", "") for tag in described.get("Tags", [])}
+        world = World(labels, answer["SecretString"], {Stage.CURRENT: current}, arn, tags)
         if secret.field is None:
-            barred = await self._bars(secret, labels[BARRED]) if BARRED in labels else {}
+            barred = await self._bars(secret, arn, labels[BARRED]) if BARRED in labels else {}
             others = {Stage.PENDING: labels.get(PENDING), Stage.PREVIOUS: _previous_id(labels, barred)}
-            keys = {stage: await self._other_key(secret, name) for stage, name in others.items() if name is not None}
+            keys = {stage: await self._other_key(secret, arn, name) for stage, name in others.items() if name is not None}
             held = {stage: key for stage, key in keys.items() if key is not None and key.version != current.version}
             return replace(world, held={Stage.CURRENT: current, **held}, barred=barred)
         if field_label(secret) not in labels:
             return world
-        journal = await self._journal(secret, labels[field_label(secret)])
+        journal = await self._journal(secret, arn, labels[field_label(secret)])
         held = {Stage.CURRENT: current, **journal.held(current)}
         return replace(world, held=held, journal=journal, barred=journal.barred)
 
-    async def holds(self, secret: SecretRef, version_id: str, version: VersionRef) -> bool:
-        """Whether a version of a whole secret has this value."""
-        key = await self._other_key(secret, version_id)
+    async def current_text(self, secret: SecretRef, arn: str, version_id: str) -> str | None:
+        """What AWSCURRENT says, whatever it is; None where it is no text."""
+        text = (await self._get(secret, arn, version_id)).get("SecretString")
+        return text if isinstance(text, str) else None
+
+    async def holds(self, secret: SecretRef, world: World, version: VersionRef) -> bool:
+        """Whether the version with this id, of a whole secret, has this value."""
+        key = await self._other_key(secret, world.arn, version.id)
         return key is not None and key.version == version
 
     async def put(
         self, secret: SecretRef, text: str, version_id: str, label: str, unless: Collection[str] = ()
     ) -> list[str]:
         """Write a version; gives its labels, none where AWS refuses for a reason in `unless`. A repeat does nothing."""
-        if (size := len(text.encode())) > _MAX_BYTES:
-            raise PermanentError(
-                f"{secret}: {size} bytes are more than the {_MAX_BYTES} that AWS takes", remedy="split the bundle"
-            )
+        demand_fits(secret, text)
         arguments = {"SecretString": text, "ClientRequestToken": version_id, "VersionStages": [label]}
         answer = await self._client.call("PutSecretValue", secret, unless, **arguments)
+        if answer is not None:
+            self._remembered.keep(str(answer.get("ARN", "")), version_id, text, read=False)
         return list((answer or {}).get("VersionStages", []))
 
     async def draft(self, secret: SecretRef, text: str, *origin: str) -> str:
@@ -183,28 +192,53 @@ class SecretVersions:
         answer = await self._client.call("UpdateSecretVersionStage", secret, _NOT_THERE, VersionStage=label, **given)
         return answer is not None
 
-    async def _get(self, secret: SecretRef, version_id: str, unless: Collection[str] = ()) -> dict[str, Any]:
-        return await self._client.call("GetSecretValue", secret, unless, VersionId=version_id) or {}
+    async def reread(self, secret: SecretRef, arn: str, version_id: str) -> None:
+        """See that AWS gives this version, unless it has given it to this process just before."""
+        if not self._remembered.was_just_read(arn, version_id):
+            await self._read(secret, arn, version_id)
 
-    async def _other_key(self, secret: SecretRef, version_id: str) -> HeldKey | None:
+    def forget(self) -> None:
+        self._remembered.forget()
+
+    async def _get(self, secret: SecretRef, arn: str, version_id: str, unless: Collection[str] = ()) -> Mapping[str, Any]:
+        text = self._remembered.text(arn, version_id)
+        if text is not None:
+            return {"VersionId": version_id, "SecretString": text}
+        return await self._read(secret, arn, version_id, unless)
+
+    async def _read(self, secret: SecretRef, arn: str, version_id: str, unless: Collection[str] = ()) -> Mapping[str, Any]:
+        answer = await self._client.call("GetSecretValue", secret, unless, VersionId=version_id) or {}
+        if answer.get("ARN") == arn and answer.get("VersionId") == version_id:
+            self._remembered.keep(arn, version_id, answer.get("SecretString", ""), read=True)
+        return answer
+
+    async def _other_key(self, secret: SecretRef, arn: str, version_id: str) -> HeldKey | None:
         """None for what is no key: somebody else's AWSPENDING may have no value, or be anything."""
-        answer = await self._get(secret, version_id, unless=("ResourceNotFoundException",))
+        answer = await self._get(secret, arn, version_id, unless=("ResourceNotFoundException",))
         try:
             return _key(secret, answer)
         except (MisconfiguredError, NotFoundError):
             return None
 
-    async def _journal(self, secret: SecretRef, version_id: str) -> Journal:
-        journal = Journal.parse((await self._get(secret, version_id)).get("SecretString", ""))
+    async def _journal(self, secret: SecretRef, arn: str, version_id: str) -> Journal:
+        journal = Journal.parse((await self._get(secret, arn, version_id)).get("SecretString", ""))
         if journal is None:
             raise _not_ours(secret, field_label(secret))
         return journal
 
-    async def _bars(self, secret: SecretRef, version_id: str) -> Bars:
-        bars = parse_bars((await self._get(secret, version_id)).get("SecretString", ""))
+    async def _bars(self, secret: SecretRef, arn: str, version_id: str) -> Bars:
+        bars = parse_bars((await self._get(secret, arn, version_id)).get("SecretString", ""))
         if bars is None:
             raise _not_ours(secret, BARRED)
         return bars
+
+
+def demand_fits(secret: SecretRef, text: str) -> None:
+    """PermanentError for what is more than AWS takes."""
+    if (size := len(text.encode())) > MAX_BYTES:
+        raise PermanentError(
+            f"{secret}: {size} bytes are more than the {MAX_BYTES} that AWS takes", remedy="split the bundle"
+        )
 
 
 def derived_id(*parts: str) -> str:

@@ -39,7 +39,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.test import run_wsgi_app
 
-from keyturn.testing.aws_rules import Body, Call, SecretsManagerRules
+from keyturn.testing.aws_rules import Body, Call, Lambda, SecretsManagerRules
 
 Environ = dict[str, Any]
 _JSON = "application/x-amz-json-1.1"
@@ -52,6 +52,9 @@ class Kind(StrEnum):
     FAILED = "failed"  # 500 InternalServiceError, nothing done
     DENIED = "denied"  # 400 AccessDeniedException, nothing done
     EXPIRED = "expired"  # 400 ExpiredTokenException, nothing done
+    KMS = "kms"  # 400 KMSInvalidStateException, nothing done
+    UNDECRYPTED = "undecrypted"  # 400 DecryptionFailure, nothing done
+    UNENCRYPTED = "unencrypted"  # 400 EncryptionFailure, nothing done
     SLOW = "slow"  # done after `seconds`
     LOST = "lost"  # done, and the connection is cut before the answer
 
@@ -60,6 +63,9 @@ _REFUSALS = {
     Kind.THROTTLED: (400, "ThrottlingException", "Rate exceeded"),
     Kind.FAILED: (500, "InternalServiceError", "An error occurred on the server side."),
     Kind.DENIED: (400, "AccessDeniedException", "The caller is not authorized to perform this action."),
+    Kind.KMS: (400, "KMSInvalidStateException", "The request was rejected because the key's state is not valid."),
+    Kind.UNDECRYPTED: (400, "DecryptionFailure", "Secrets Manager can't decrypt the protected secret text."),
+    Kind.UNENCRYPTED: (400, "EncryptionFailure", "Secrets Manager can't encrypt the protected secret text."),
     Kind.EXPIRED: (400, "ExpiredTokenException", "The security token included in the request is expired"),
 }
 
@@ -96,8 +102,18 @@ class AWSDouble:
         with self._lock:
             self.faults.append(Fault(operation, Kind(kind), times, after, seconds))
 
+    @property
+    def lambdas(self) -> dict[str, Lambda]:
+        """What RotateSecret invokes, by ARN. It answers first: the four steps run in a thread of their own."""
+        return self._rules.lambdas
+
+    def show_replicas(self, region: str, status: str, message: str = "") -> None:
+        """What DescribeSecret says of every replica in this region from now on."""
+        self._rules.replica_states[region] = (status, message)
+
     def heal(self) -> None:
-        """No faults, nobody who acts, counts from zero."""
+        """No faults, nobody who acts, replicas in sync, counts from zero."""
+        self._rules.replica_states.clear()
         with self._lock:
             self.faults.clear()
             self.calls.clear()

@@ -14,11 +14,11 @@ import json
 import re
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from moto.awslambda.utils import get_backend as lambda_backend
 from moto.kms.models import kms_backends
 from moto.secretsmanager.models import FakeSecret, ReplicaSecret, secretsmanager_backends
 
@@ -50,6 +50,9 @@ class Call:
         return answer
 
 
+Lambda = Callable[[Body, Any], object]
+
+
 class RefusedError(Exception):
     """An error answer: its code, as botocore names it, and AWS's kind of message."""
 
@@ -59,10 +62,16 @@ class RefusedError(Exception):
 
 
 class SecretsManagerRules:
-    """Answers every operation of Secrets Manager. One call at a time, so each is atomic."""
+    """Answers every operation of Secrets Manager. One call at a time, so each is atomic.
+
+    `lambdas`: by its ARN, what RotateSecret invokes. `replica_states`: region -> status and message that DescribeSecret
+    shows, instead of moto's, which is in sync at once.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.lambdas: dict[str, Lambda] = {}
+        self.replica_states: dict[str, tuple[str, str]] = {}
         self._handlers: dict[str, Callable[[Call], Body]] = {
             "BatchGetSecretValue": self._batch,
             "CreateSecret": self._create,
@@ -83,7 +92,7 @@ class SecretsManagerRules:
         """Status and body. AWS answers every refusal of this service with 400, moto some with 404."""
         with self._lock:
             try:
-                return 200, self._handlers.get(call.operation, Call.moto)(call)
+                return 200, self._handlers.get(call.operation, Call.moto)(_by_name(call))
             except RefusedError as refusal:
                 return 400, {"__type": refusal.code, "message": str(refusal), "Message": str(refusal)}
 
@@ -155,7 +164,11 @@ class SecretsManagerRules:
         return {**answer, "ARN": _secret(call.region, call.body["SecretId"]).arn, "Versions": versions}
 
     def _describe(self, call: Call) -> Body:
-        return _without_unlabelled(call.moto())
+        answer = _without_unlabelled(call.moto())
+        for replica in answer.get("ReplicationStatus", []):
+            if replica["Region"] in self.replica_states:
+                replica["Status"], replica["StatusMessage"] = self.replica_states[replica["Region"]]
+        return answer
 
     def _list(self, call: Call) -> Body:
         answer = call.moto()
@@ -168,6 +181,15 @@ class SecretsManagerRules:
         existing = secretsmanager_backends[ACCOUNT][call.region].secrets.get(call.body["Name"])
         if existing is not None and existing.is_deleted():
             raise RefusedError("InvalidRequestException", "A secret of this name is scheduled for deletion.")
+        name = call.body.get("KmsKeyId")
+        if existing is None and name and not _is_aws_own(name):
+            key = _kms_key(call.region, name)
+            if key is None:
+                raise RefusedError("ResourceNotFoundException", "The KMS key can't be found.")
+            if not key.enabled:
+                raise RefusedError("EncryptionFailure", "Secrets Manager can't encrypt the secret text.")
+        # AWS refuses aws:... here too; a test puts tags there in this way that CloudFormation has put there.
+        _check_tags([tag for tag in call.body.get("Tags") or [] if not tag["Key"].startswith("aws:")], [])
         return call.moto()
 
     def _rotate(self, call: Call) -> Body:
@@ -177,31 +199,39 @@ class SecretsManagerRules:
             raise RefusedError("InvalidRequestException", "No Lambda function ARN is associated with this secret.")
         labels = _labels(secret)
         if PENDING in labels and labels[PENDING] != labels.get(CURRENT):
+            self._invoke(str(function), secret.arn, labels[PENDING])
             raise RefusedError(
                 "InvalidRequestException", "A previous rotation isn't complete. That rotation will be reattempted."
             )
-        try:
-            lambda_backend(ACCOUNT, call.region).get_function(function)
-        except Exception:
-            raise RefusedError("ResourceNotFoundException", "The Lambda function can't be found.") from None
-        return call.moto()
+        if function not in self.lambdas:
+            raise RefusedError("ResourceNotFoundException", "The Lambda function can't be found.")
+        token = str(call.body.get("ClientRequestToken") or uuid.uuid4())
+        secret.rotation_requested = secret.rotation_enabled = True
+        secret.rotation_lambda_arn = function
+        secret.versions[token] = {"createdate": int(time.time()), "version_id": token, "version_stages": []}
+        _attach(secret, PENDING, token)
+        self._invoke(str(function), secret.arn, token)
+        return {"ARN": secret.arn, "Name": secret.name, "VersionId": token}
+
+    def _invoke(self, function: str, arn: str, token: str) -> None:
+        """The four steps, one after the other, until one fails: AWS answers before they have ended."""
+
+        def run() -> None:
+            for step in ("createSecret", "setSecret", "testSecret", "finishSecret"):
+                try:
+                    self.lambdas[function]({"Step": step, "SecretId": arn, "ClientRequestToken": token}, None)
+                except Exception:
+                    return
+
+        if function in self.lambdas:
+            threading.Thread(target=run, daemon=True).start()
 
     def _replicate(self, call: Call) -> Body:
         return {**call.moto(), "ARN": _secret(call.region, call.body["SecretId"]).arn}
 
     def _tag(self, call: Call) -> Body:
         secret = _writable(call)
-        for tag in call.body["Tags"]:
-            key, value = tag["Key"], tag.get("Value", "")
-            reserved = any(text.lower().startswith("aws:") for text in (key, value))
-            if not 1 <= len(key) <= 127 or len(value) > 255 or reserved:
-                raise RefusedError("InvalidParameterException", "A tag is too long, or starts with aws:.")
-            if not _TAG_TEXT.fullmatch(key + value):
-                raise RefusedError("InvalidParameterException", "A tag has characters that are not allowed.")
-        keys = {tag["Key"] for tag in [*(secret.tags or []), *call.body["Tags"]]}
-        if sum(not key.startswith("aws:") for key in keys) > MAX_TAGS:
-            # TagResource declares no LimitExceededException; which of its errors this is, AWS does not say.
-            raise RefusedError("InvalidParameterException", "A secret can't have more than 50 tags.")
+        _check_tags(call.body["Tags"], secret.tags or [])
         return call.moto()
 
     def _validate(self, call: Call) -> Body:
@@ -210,6 +240,22 @@ class SecretsManagerRules:
         except ValueError:
             raise RefusedError("MalformedPolicyDocumentException", "The resource policy has syntax errors.") from None
         return {"PolicyValidationPassed": True, "ValidationErrors": []}
+
+
+def _by_name(call: Call) -> Call:
+    """The same call with the secret's name in it, where it was given an ARN.
+
+    An ARN that ends in a hyphen and six characters is taken for a whole one, also where it is a partial one of a secret
+    whose own name ends so (user guide, "Find a secret from a partial ARN").
+    """
+    given = call.body.get("SecretId")
+    if not isinstance(given, str) or not given.startswith("arn:"):
+        return call
+    for secret in dict.values(secretsmanager_backends[ACCOUNT][call.region].secrets):
+        whole = re.search(r"-[A-Za-z0-9]{6}$", given) is not None
+        if secret.arn == given or (not whole and secret.arn[:-7] == given):
+            return replace(call, body={**call.body, "SecretId": secret.name})
+    raise RefusedError("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
 
 
 def _secret(region: str, name: str) -> Any:
@@ -226,6 +272,20 @@ def _writable(call: Call) -> FakeSecret:
     if secret.is_deleted():
         raise RefusedError("InvalidRequestException", "The secret is scheduled for deletion.")
     return secret
+
+
+def _check_tags(given: list[Body], there: list[Body]) -> None:
+    for tag in given:
+        key, value = tag["Key"], tag.get("Value", "")
+        reserved = any(text.lower().startswith("aws:") for text in (key, value))
+        if not 1 <= len(key) <= 127 or len(value) > 255 or reserved:
+            raise RefusedError("InvalidParameterException", "A tag is too long, or starts with aws:.")
+        if not _TAG_TEXT.fullmatch(key + value):
+            raise RefusedError("InvalidParameterException", "A tag has characters that are not allowed.")
+    keys = {tag["Key"] for tag in [*there, *given]}
+    if sum(not key.startswith("aws:") for key in keys) > MAX_TAGS:
+        # TagResource declares no LimitExceededException; which of its errors this is, AWS does not say.
+        raise RefusedError("InvalidParameterException", "A secret can't have more than 50 tags.")
 
 
 def _labels(secret: FakeSecret) -> dict[str, str]:
@@ -299,11 +359,21 @@ def _prune(secret: FakeSecret) -> None:
 
 def _kms_key_is_unusable(region: str, secret: Any) -> bool:
     name = getattr(getattr(secret, "source", secret), "kms_key_id", None)
-    if not name or str(name).startswith("alias/aws/"):
+    if not name or _is_aws_own(name):
         return False
-    keys = kms_backends[ACCOUNT][region].keys
-    key = keys.get(str(name).rpartition("/")[2])
+    key = _kms_key(region, name)
     return key is None or not key.enabled
+
+
+def _is_aws_own(name: object) -> bool:
+    return str(name).startswith("alias/aws/")
+
+
+def _kms_key(region: str, name: object) -> Any:
+    """By id, ARN or alias."""
+    backend = kms_backends[ACCOUNT][region]
+    alias = re.search(r"alias/.+$", str(name))
+    return backend.keys.get(str(backend.get_key_id_from_alias(alias[0]) if alias else name).rpartition("/")[2])
 
 
 def _without_unlabelled(secret: Body) -> Body:

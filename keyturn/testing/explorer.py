@@ -19,7 +19,7 @@ from keyturn.assembly import Assembly
 from keyturn.errors import DeniedError, KeyturnError, LostAnswerError, UnavailableError
 from keyturn.ports import APART
 
-EFFECTS = frozenset({"create", "revoke", "stage", "spend", "promote", "bar", "discard", "annotate", "roll"})
+EFFECTS = frozenset({"create", "revoke", "stage", "spend", "promote", "swap", "bar", "discard", "annotate", "roll"})
 _FREE = frozenset({"aclose", "preflight", "members"})  # none of them looks at, or changes, what a rotation turns on
 _SETTLED = 20  # turns of the event loop: more than steps nest their gathers
 _NO_LIMIT = float("inf")

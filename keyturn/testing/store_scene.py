@@ -89,13 +89,17 @@ class Place:
 
 
 class StoreScene:
-    """What a backend fills in, and the fixtures made of it. `shapes`: leave out what the backend does not have."""
+    """What a backend fills in, and the fixtures made of it. `shapes`: leave out what the backend does not have.
+
+    `folder`: every path is below it; where the backend is a real one, choose one that nobody else has.
+    """
 
     shapes: ClassVar[tuple[Shape, ...]] = tuple(Shape)
+    folder: ClassVar[str] = "suite"
 
     def new_path(self, name: str) -> str:
         """A path that nothing stands at yet, with this word in it."""
-        return f"suite/{secrets.token_hex(6)}/{name}"
+        return f"{self.folder}/{secrets.token_hex(6)}/{name}"
 
     async def make_store(self) -> SecretStore:
         """A new adapter over the one backend: each stands for a worker of its own."""

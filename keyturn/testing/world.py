@@ -243,15 +243,16 @@ class World:
         max_age: str | None = None,
         stores: int = 1,
         keys: Callable[[], KeyMaterial] = new_key,
+        made_of: type[MemoryStore] = MemoryStore,
     ) -> World:
-        """`keys`: where the text of every key comes from."""
+        """`keys`: where the text of every key comes from. `made_of`: what each store is."""
         clock = Clock()
         provider = MemoryProvider(clock, new_key=keys)
         first = provider.add(keys(), "made by hand")
         secrets, fleets = [], {}
         for name, fleet in list(zip(("memory", "second"), ("local", "far"), strict=True))[:stores]:
             secret = SecretRef(name, "litellm/providers", "OPENAI_API_KEY")
-            store = MemoryStore({secret.path: {"OPENAI_API_KEY": first.material.reveal(), "OTHER": "untouched"}})
+            store = made_of({secret.path: {"OPENAI_API_KEY": first.material.reveal(), "OTHER": "untouched"}})
             secrets.append((secret, store))
             fleets[fleet] = MemoryFleet(store, secret)
             await fleets[fleet].start()

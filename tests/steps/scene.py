@@ -18,6 +18,7 @@ from keyturn.settings import SweepSettings
 from keyturn.steps.observe import begin
 from keyturn.stores.memory import MemoryStore
 from keyturn.testing.explorer import Actor, Fault
+from keyturn.testing.looking_store import LookingStore
 from keyturn.testing.world import World
 from tests.steps import plain_flows
 
@@ -33,6 +34,7 @@ class Kind:
     overlap: str = "1h"
     can_list: bool = True
     seasoned: bool = False
+    one_look: bool = False  # its stores give one, as AWS does
 
     def __str__(self) -> str:
         return self.name
@@ -40,6 +42,8 @@ class Kind:
 
 PLAIN, TWO_STORES = Kind("plain"), Kind("two-stores", stores=2)
 NO_OVERLAP, SEASONED = Kind("no-overlap", overlap="0s"), Kind("seasoned", stores=2, seasoned=True)
+ONE_LOOK = Kind("one-look", one_look=True)
+LOOKS_TWICE = Kind("looks-twice", stores=2, seasoned=True, one_look=True)
 BLIND = Kind("blind", can_list=False, seasoned=True)  # its provider cannot list keys
 
 
@@ -63,7 +67,8 @@ class Scene:
     @classmethod
     @asynccontextmanager
     async def of(cls, title: str, kind: Kind = PLAIN, *, merges_notes: bool = False) -> AsyncIterator[Scene]:
-        world = await World.make(stores=kind.stores, overlap=kind.overlap)
+        made_of = LookingStore if kind.one_look else MemoryStore
+        world = await World.make(stores=kind.stores, overlap=kind.overlap, made_of=made_of)
         if kind.seasoned:
             await _season(world)
         world.provider.capabilities = replace(world.provider.capabilities, can_list=kind.can_list)

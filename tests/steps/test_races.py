@@ -18,7 +18,19 @@ from keyturn.lifecycle import Reason
 from keyturn.model import Stage, VersionRef
 from keyturn.testing.explorer import EFFECTS, Actor, Fault
 from keyturn.testing.world import new_key
-from tests.steps.scene import BLIND, NO_OVERLAP, PLAIN, SEASONED, TWO_STORES, Findings, Kind, Scene, calls_of_a_rotation
+from tests.steps.scene import (
+    BLIND,
+    LOOKS_TWICE,
+    NO_OVERLAP,
+    ONE_LOOK,
+    PLAIN,
+    SEASONED,
+    TWO_STORES,
+    Findings,
+    Kind,
+    Scene,
+    calls_of_a_rotation,
+)
 
 THOROUGH = os.environ.get("KEYTURN_EXPLORE") == "all"
 PASSING = (Fault.DIES_BEFORE, Fault.DIES_AFTER, Fault.ANSWER_LOST, Fault.UNAVAILABLE)
@@ -26,11 +38,27 @@ PASSING = (Fault.DIES_BEFORE, Fault.DIES_AFTER, Fault.ANSWER_LOST, Fault.UNAVAIL
 
 def kinds(*usual: Kind, also: tuple[Kind, ...] = ()) -> pytest.MarkDecorator:
     """The kinds of worlds to try in; `also`: when there is time."""
-    return pytest.mark.parametrize("kind", (*usual, *also) if THOROUGH else usual, ids=str)
+    chosen = (*usual, ONE_LOOK)
+    return pytest.mark.parametrize("kind", (*chosen, LOOKS_TWICE, *also) if THOROUGH else chosen, ids=str)
 
 
 def effects_of(calls: list[str]) -> int:
     return sum(call.rpartition(".")[2] in EFFECTS for call in calls)
+
+
+async def test_a_store_that_gives_one_look_is_looked_at_once_in_a_step() -> None:
+    calls = [call for call in await calls_of_a_rotation(ONE_LOOK) if call.startswith("store")]
+    assert calls[:8] == [
+        "store memory.look",  # observe
+        "store memory.look",  # write
+        "store memory.stage",
+        "store memory.annotate",
+        "store memory.look",  # validate
+        "store memory.look",  # promote
+        "store memory.swap",
+        "store memory.annotate",
+    ]
+    assert not {"store memory.stages", "store memory.annotations"} & set(calls)
 
 
 # One worker.

@@ -13,6 +13,8 @@ pytest.register_assert_rewrite(
     *(f"keyturn.testing.store_{part}" for part in ("scene", "creating", "races", "spending", "barring", "suite"))
 )
 
+from tests.stores.aws_scene import aws, bundle, double, operator, place, store, url, whole  # noqa: E402, F401  fixtures
+
 
 @pytest.fixture(scope="session")
 def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:

@@ -11,6 +11,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.stores.orders import DIED, Once, Scene, Turn, Work, Worker, alone, dy
 WHOLE = SecretRef("aws", "prod/openai/api_key")
 FIELD = SecretRef("aws", "prod/providers", "OPENAI_API_KEY")
 SETTINGS = AWSSecretsManager.Settings(region="us-east-1")
+ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod-abcdef"
 SWITCHES = 3
 
 KEYS = {name: new_key() for name in ("older", "old", "new", "newer", "theirs")}
@@ -47,6 +49,7 @@ class Model:
     versions: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     served: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
 
     @property
     def state(self) -> Hashable:
@@ -62,6 +65,7 @@ class Model:
         return store
 
     async def call(self, operation: str, secret: SecretRef, unless: Collection[str] = (), **given: Any) -> Any:
+        self.calls.append(f"{operation} {sorted(given.items())}")
         # What a version says never changes: it is the same whether it is asked before or after another worker's call.
         if given.get("VersionId") not in self.versions:
             await Turn()
@@ -74,13 +78,13 @@ class Model:
         stages: dict[str, list[str]] = {}
         for label, name in self.labels.items():
             stages.setdefault(name, []).append(label)
-        return "", {"VersionIdsToStages": stages}
+        return "", {"ARN": ARN, "VersionIdsToStages": stages}
 
     def GetSecretValue(self, VersionId: str = "", VersionStage: str = "") -> tuple[str, Any]:
         name = VersionId or self.labels.get(VersionStage, "")
         if name not in self.versions:
             return "ResourceNotFoundException", None
-        return "", {"VersionId": name, "SecretString": self.versions[name]}
+        return "", {"ARN": ARN, "VersionId": name, "SecretString": self.versions[name]}
 
     def PutSecretValue(self, SecretString: str, ClientRequestToken: str, VersionStages: list[str]) -> tuple[str, Any]:
         if self.versions.get(ClientRequestToken, SecretString) != SecretString:
@@ -89,7 +93,7 @@ class Model:
             self.versions[ClientRequestToken] = SecretString
             for label in VersionStages:
                 self.attach(label, ClientRequestToken)
-        return "", {"VersionStages": [label for label, at in self.labels.items() if at == ClientRequestToken]}
+        return "", {"ARN": ARN, "VersionStages": [label for label, at in self.labels.items() if at == ClientRequestToken]}
 
     def UpdateSecretVersionStage(
         self, VersionStage: str, RemoveFromVersionId: str | None = None, MoveToVersionId: str | None = None
@@ -185,7 +189,8 @@ def staged_model(secret: SecretRef, pending: str | None = "new") -> Model:
 
 
 def stage(model: Model, key: KeyMaterial, token: str | None = None) -> Work:
-    return model.store().stage(model.secret, key, token or TOKENS[key.fingerprint()])
+    work = stage_as_seen if HANDED_ON.get() else AWSSecretsManager.stage
+    return work(model.store(), model.secret, key, token or TOKENS[key.fingerprint()])
 
 
 def spend(model: Model, token: str) -> Work:
@@ -193,7 +198,22 @@ def spend(model: Model, token: str) -> Work:
 
 
 def promote(model: Model, key: KeyMaterial, replacing: KeyMaterial = OLD) -> Work:
-    return model.store().promote(model.secret, version(key), version(replacing))
+    work = promote_as_seen if HANDED_ON.get() else AWSSecretsManager.promote
+    return work(model.store(), model.secret, version(key), version(replacing))
+
+
+HANDED_ON: ContextVar[bool] = ContextVar("HANDED_ON", default=False)  # a step looks, and hands on what it has seen
+
+
+async def stage_as_seen(store: AWSSecretsManager, secret: SecretRef, key: KeyMaterial, token: str) -> VersionRef:
+    return await store.stage(secret, key, token, seen=await store.look(secret))
+
+
+async def promote_as_seen(store: AWSSecretsManager, secret: SecretRef, new: VersionRef, replacing: VersionRef) -> None:
+    """As the step does it: by its own look where that shows what it expects, else as it would without."""
+    seen = await store.look(secret)
+    if seen.stages[Stage.CURRENT] != replacing or await store.swap(secret, new, seen) is None:
+        await store.promote(secret, new, replacing)
 
 
 def bar(model: Model, key: KeyMaterial) -> Work:
@@ -217,10 +237,62 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aws_secrets_manager, "_pause", at_once)
 
 
+@pytest.fixture(autouse=True, params=[False, True], ids=["a verb looks", "a step looks"])
+def _who_looks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every promise holds in both ways: a look that is handed on is the one that the verb would have begun with."""
+    token = HANDED_ON.set(request.param)
+    yield
+    HANDED_ON.reset(token)
+
+
 @pytest.fixture(params=[WHOLE, FIELD], ids=["whole", "field"])
 def secret(request: pytest.FixtureRequest) -> SecretRef:
     chosen: SecretRef = request.param
     return chosen
+
+
+@pytest.mark.parametrize("key", [NEW, OLDER], ids=["pending", "previous"])
+def test_a_look_that_is_handed_on_changes_no_call(secret: SecretRef, key: KeyMaterial) -> None:
+    """Why nothing else has to be proved of it."""
+    by_verb, by_step = staged_model(secret), staged_model(secret)
+    for model, handed_on in ((by_verb, False), (by_step, True)):
+        HANDED_ON.set(handed_on)
+        model.calls.clear()
+        alone(promote(model, key))
+    assert by_step.calls == by_verb.calls
+    for model, handed_on in ((by_verb, False), (by_step, True)):
+        HANDED_ON.set(handed_on)
+        model.calls.clear()
+        alone(stage(model, NEWER))
+    assert by_step.calls == by_verb.calls
+
+
+@pytest.mark.parametrize("key", [NEW, OLDER], ids=["pending", "previous"])
+def test_what_a_swap_gives_is_what_a_look_would_show(secret: SecretRef, key: KeyMaterial) -> None:
+    model = staged_model(secret)
+    store = model.store()
+    after = alone(store.swap(secret, version(key), alone(store.look(secret))))
+    assert after.stages == alone(model.store().stages(secret))
+    assert {stage: held.material for stage, held in after.held.items()} == {
+        stage: KEYS[name] for stage, name in model.view().items()
+    }
+
+
+@pytest.mark.parametrize("what", ["bar pending", "bar previous", "discard", "hand"])
+def test_a_swap_on_an_old_look_does_nothing(secret: SecretRef, what: str) -> None:
+    disturb: Mapping[str, Callable[[Model], Work]] = {
+        "bar pending": lambda m: bar(m, NEW),
+        "bar previous": lambda m: bar(m, OLDER),
+        "discard": lambda m: discard(m, NEW),
+        "hand": lambda m: hand(m, THEIRS),
+    }
+    model = staged_model(secret)
+    store = model.store()
+    seen = alone(store.look(secret))
+    alone(disturb[what](model))
+    before = model.view()
+    assert alone(store.swap(secret, version(NEW), seen)) is None
+    assert model.view() == before
 
 
 ONE_WINS = ([None, ConflictError], [ConflictError, None])

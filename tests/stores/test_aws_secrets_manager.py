@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-import pytest_asyncio
-from botocore.config import Config
 from pydantic import ValidationError
 
 from keyturn.errors import (
@@ -30,92 +26,14 @@ from keyturn.errors import (
 from keyturn.material import KeyMaterial
 from keyturn.model import SecretRef, Stage, VersionRef
 from keyturn.ports import SecretStore
-from keyturn.references import resolver
-from keyturn.stores.aws_secrets_manager import ACTIONS, AWSSecretsManager
+from keyturn.stores.aws_secrets_manager import ACTIONS, CREATE_ACTIONS, AWSSecretsManager
 from keyturn.testing.aws_double import AWSDouble, Kind
 from keyturn.testing.processes import free_port
 from keyturn.testing.store_scene import new_key, new_token, refused
 from keyturn.testing.store_suite import StoreSuite
+from tests.stores.aws_scene import REGION, Operator, Place, make_store, rotate, wrong_in_preflight
 
 pytestmark = pytest.mark.real
-
-REGION = "us-east-1"
-ENVIRON = {"ID": "double", "SECRET": "any text"}
-
-
-def make_store(url: str, **settings: Any) -> AWSSecretsManager:
-    """An adapter over the double; with the double's credentials unless told otherwise."""
-    given = {
-        "region": REGION,
-        "endpoint_url": url,
-        "access_key_id": "env:ID",
-        "secret_access_key": "env:SECRET",
-    } | settings
-    return AWSSecretsManager(AWSSecretsManager.Settings.model_validate(given), resolver(environ=ENVIRON))
-
-
-class Operator:
-    """Somebody else at the same AWS, with boto3 and without our adapter."""
-
-    def __init__(self, url: str, region: str = REGION) -> None:
-        self.api = boto3.client(
-            "secretsmanager",
-            endpoint_url=url,
-            region_name=region,
-            aws_access_key_id="operator",
-            aws_secret_access_key="any text",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-
-    def write(self, path: str, text: str) -> None:
-        try:
-            self.api.put_secret_value(SecretId=path, SecretString=text)
-        except self.api.exceptions.ResourceNotFoundException:
-            self.api.create_secret(Name=path, SecretString=text)
-
-    def read(self, path: str) -> str:
-        return self.api.get_secret_value(SecretId=path)["SecretString"]  # no stage: as LiteLLM asks
-
-    def set_field(self, path: str, field: str, value: Any) -> None:
-        while True:
-            before = self.api.get_secret_value(SecretId=path)
-            text, token = json.dumps(json.loads(before["SecretString"]) | {field: value}), str(uuid.uuid4())
-            self.api.put_secret_value(SecretId=path, SecretString=text, ClientRequestToken=token, VersionStages=["operator"])
-            try:
-                self.api.update_secret_version_stage(
-                    SecretId=path, VersionStage="AWSCURRENT", MoveToVersionId=token, RemoveFromVersionId=before["VersionId"]
-                )
-                return
-            except self.api.exceptions.InvalidParameterException:
-                continue
-
-    def labels(self, path: str) -> dict[str, str]:
-        versions = self.api.describe_secret(SecretId=path)["VersionIdsToStages"]
-        return {label: version for version, labels in versions.items() for label in labels}
-
-
-@pytest.fixture(scope="module")
-def double() -> Iterator[tuple[AWSDouble, str]]:
-    aws = AWSDouble()
-    yield aws, aws.start()
-    aws.stop()
-
-
-@pytest.fixture
-def aws(double: tuple[AWSDouble, str]) -> Iterator[AWSDouble]:
-    """Healthy at the start of every test. Names are new in every test, so its secrets may stay."""
-    yield double[0]
-    double[0].heal()
-
-
-@pytest.fixture
-def url(double: tuple[AWSDouble, str]) -> str:
-    return double[1]
-
-
-@pytest.fixture(scope="module")
-def operator(double: tuple[AWSDouble, str]) -> Operator:
-    return Operator(double[1])
 
 
 class TestAWSSecretsManager(StoreSuite):
@@ -144,49 +62,6 @@ class TestAWSSecretsManager(StoreSuite):
 
     async def set_field(self, path: str, field: str, value: Any) -> None:
         await asyncio.to_thread(self.operator.set_field, path, field, value)
-
-
-@pytest_asyncio.fixture
-async def store(aws: AWSDouble, url: str) -> AsyncIterator[AWSSecretsManager]:
-    made = make_store(url)
-    yield made
-    await made.aclose()
-
-
-@dataclass
-class Place:
-    """A secret that exists, and the key in it."""
-
-    secret: SecretRef
-    key: KeyMaterial
-
-
-@pytest.fixture(params=["whole", "field"])
-def place(request: pytest.FixtureRequest, operator: Operator) -> Place:
-    return new_place(operator, "OPENAI_API_KEY" if request.param == "field" else None)
-
-
-@pytest.fixture
-def whole(operator: Operator) -> Place:
-    return new_place(operator, None)
-
-
-@pytest.fixture
-def bundle(operator: Operator) -> Place:
-    return new_place(operator, "OPENAI_API_KEY")
-
-
-def new_place(operator: Operator, field: str | None) -> Place:
-    path, key = f"prod/{secrets.token_hex(6)}/openai", new_key()
-    operator.write(path, key.reveal() if field is None else json.dumps({"OTHER": "x", field: key.reveal()}))
-    return Place(SecretRef("aws", path, field), key)
-
-
-async def rotate(store: AWSSecretsManager, place: Place) -> tuple[KeyMaterial, VersionRef, VersionRef]:
-    key, old = new_key(), (await store.current(place.secret)).version
-    new = await store.stage(place.secret, key, new_token())
-    await store.promote(place.secret, new, old)
-    return key, new, old
 
 
 # Faults.
@@ -519,7 +394,7 @@ async def test_barring_again_writes_nothing_until_another_field_has_moved_the_bu
     await store.bar(place.secret, old)
     aws.calls.clear()
     await store.bar(place.secret, old)
-    assert set(aws.calls) == {"DescribeSecret", "GetSecretValue"}
+    assert set(aws.calls) == {"DescribeSecret"}
     if place.secret.field is not None:
         operator.set_field(place.secret.path, "OTHER", "y")
         await store.bar(place.secret, old)
@@ -599,19 +474,12 @@ async def test_a_promote_waits_for_its_replicas(url: str, whole: Place, operator
 async def test_a_missing_replica_is_told_before_and_after(url: str, whole: Place, aws: AWSDouble) -> None:
     store = make_store(url, replicas=["eu-west-1"])
     wrong = [finding for finding in await store.preflight(whole.secret) if finding.ok is False]
-    assert [finding.detail for finding in wrong] == ["it is not replicated to eu-west-1"]
-    assert "is promoted, but" in str(await refused(rotate(store, whole), PermanentError))
+    assert [finding.detail for finding in wrong] == ["eu-west-1: it is not replicated there"]
+    assert "holds the new value, which does not come to" in str(await refused(rotate(store, whole), PermanentError))
     await store.aclose()
 
 
 # Preflight.
-
-
-async def preflight_details(store: AWSSecretsManager, secret: SecretRef) -> str:
-    wrong = [finding for finding in await store.preflight(secret) if finding.ok is False]
-    assert wrong
-    assert all(finding.remedy for finding in wrong)
-    return " ".join(finding.detail for finding in wrong)
 
 
 @pytest.mark.story("litellm#10823: a name that is being deleted")
@@ -619,35 +487,35 @@ async def test_preflight_finds_a_secret_scheduled_for_deletion(
     store: AWSSecretsManager, place: Place, operator: Operator
 ) -> None:
     operator.api.delete_secret(SecretId=place.secret.path, RecoveryWindowInDays=7)
-    assert "scheduled for deletion" in await preflight_details(store, place.secret)
+    assert "scheduled for deletion" in await wrong_in_preflight(store, place.secret)
     await refused(store.stage(place.secret, new_key(), new_token()), PermanentError)
 
 
 async def test_preflight_finds_a_replica(url: str, place: Place, operator: Operator) -> None:
     operator.api.replicate_secret_to_regions(SecretId=place.secret.path, AddReplicaRegions=[{"Region": "eu-west-1"}])
     store = make_store(url, region="eu-west-1")
-    assert "replica of us-east-1" in await preflight_details(store, place.secret)
+    assert "replica of us-east-1" in await wrong_in_preflight(store, place.secret)
     await store.aclose()
 
 
 async def test_preflight_finds_a_bundle_taken_for_a_key(store: AWSSecretsManager, bundle: Place) -> None:
-    assert "JSON object" in await preflight_details(store, SecretRef("aws", bundle.secret.path))
+    assert "JSON object" in await wrong_in_preflight(store, SecretRef("aws", bundle.secret.path))
 
 
 async def test_preflight_finds_a_key_taken_for_a_bundle(store: AWSSecretsManager, whole: Place) -> None:
-    details = await preflight_details(store, SecretRef("aws", whole.secret.path, "OPENAI_API_KEY"))
+    details = await wrong_in_preflight(store, SecretRef("aws", whole.secret.path, "OPENAI_API_KEY"))
     assert "not a JSON object" in details
     assert whole.key.reveal() not in details
 
 
 async def test_preflight_finds_too_long_a_field_name(store: AWSSecretsManager, bundle: Place) -> None:
-    assert "longer than" in await preflight_details(store, SecretRef("aws", bundle.secret.path, "X" * 101))
+    assert "longer than" in await wrong_in_preflight(store, SecretRef("aws", bundle.secret.path, "X" * 101))
 
 
 async def test_preflight_finds_a_denied_read(store: AWSSecretsManager, place: Place, aws: AWSDouble) -> None:
     for operation in ("DescribeSecret", "GetSecretValue"):
         aws.inject(operation, Kind.DENIED)
-        assert operation in await preflight_details(store, place.secret)
+        assert operation in await wrong_in_preflight(store, place.secret)
 
 
 async def test_preflight_of_an_aws_that_does_not_answer_is_raised(
@@ -751,7 +619,12 @@ async def test_a_proxy_reads_current_in_one_call(store: AWSSecretsManager, place
 
 
 @pytest.mark.parametrize(
-    ("name", "actions"), [("aws-policy.json", set(ACTIONS)), ("aws-policy-proxy.json", {"secretsmanager:GetSecretValue"})]
+    ("name", "actions"),
+    [
+        ("aws-policy.json", set(ACTIONS)),
+        ("aws-policy-proxy.json", {"secretsmanager:GetSecretValue"}),
+        ("aws-policy-put.json", {*ACTIONS[:4], *CREATE_ACTIONS}),
+    ],
 )
 def test_the_example_policies_allow_what_is_needed_and_no_more(name: str, actions: set[str]) -> None:
     policy = json.loads((Path(__file__).parents[2] / "deployments" / name).read_text())

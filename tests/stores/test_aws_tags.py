@@ -91,3 +91,25 @@ def test_values_left_over_from_longer_notes_are_ignored(longer: dict[str, str], 
 def test_tags_changed_by_hand_are_no_error(values: list[str]) -> None:
     unpack(values)
     unpack([f"3.{value}." for value in values])
+
+
+@given(st.lists(st.dictionaries(KEYS, st.none() | st.text(ALPHABET, max_size=120), max_size=8), max_size=6))
+def test_what_a_longer_line_has_left_over_is_never_read_and_stays_within_what_is_ours(
+    written: list[dict[str, str | None]],
+) -> None:
+    tags: dict[str, str] = {}
+    expected: dict[str, str] = {}
+    for each in written:
+        tags = done(tags, each)
+        expected = {name: text for name, text in {**expected, **each}.items() if text is not None}
+        assert notes_of(tags) == expected
+        lines = [name for name in tags if not name.startswith("key_")]
+        assert len(lines) <= max(MOST, len(pack(expected)))
+        assert expected or not tags
+
+
+def test_a_line_that_becomes_shorter_takes_one_call() -> None:
+    tags = done({}, {"a": "x" * 120, "b": "x" * 120, "c": "x" * 120})
+    assert len(tags) == 2
+    assert changes(tags, {"b": None, "c": None})[1] == []
+    assert changes(tags, dict.fromkeys("abc"))[1] == ["0", "1"]

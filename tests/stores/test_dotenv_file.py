@@ -41,17 +41,17 @@ def make_store(folder: Path, **settings: Any) -> DotenvFile:
 class TestDotenvFile(StoreSuite):
     """Bundles here are files whose other values are text, as all are in such files."""
 
-    folder: Path
+    root: Path
 
     @pytest.fixture(autouse=True)
     def _folder(self, tmp_path: Path) -> None:
-        self.folder = tmp_path
+        self.root = tmp_path
 
     async def make_store(self) -> SecretStore:
-        return make_store(self.folder)
+        return make_store(self.root)
 
     def _path(self, path: str) -> Path:
-        found = self.folder / path
+        found = self.root / path
         found.parent.mkdir(parents=True, exist_ok=True)
         return found
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.stores.json_bundle import NotABundleError, field_text, is_bundle, with_field
+from keyturn.stores.json_bundle import NotABundleError, field_text, is_bundle, with_field, with_new_field
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
@@ -56,3 +56,26 @@ def test_a_missing_field_is_none_and_cannot_be_changed() -> None:
     assert field_text("{}", "key") is None
     with pytest.raises(NotABundleError):
         with_field('{"other": "x"}', "key", "new")
+
+
+@given(st.dictionaries(st.text(), VALUES), st.text(), st.text(), st.sampled_from([None, 2]), st.booleans())
+def test_a_new_field_is_the_last_and_nothing_before_it_changes(
+    others: dict[str, object], field: str, value: str, indent: int | None, ascii_only: bool
+) -> None:
+    others.pop(field, None)
+    document = json.dumps(others, indent=indent, ensure_ascii=ascii_only) + "\n"
+    longer = with_new_field(document, field, value)
+    assert list(json.loads(longer).items()) == list({**others, field: value}.items())
+    assert longer.startswith(document.rstrip("}\r\n \t") if others else "{")
+
+
+def test_a_new_field_stands_as_its_neighbours_do() -> None:
+    assert with_new_field('{\n\t"a" : 1.0\n}\n', "b", "x") == '{\n\t"a" : 1.0,\n\t"b": "x"\n}\n'
+    assert with_new_field('{"a": {"b": 1}}', "b", 'q"') == '{"a": {"b": 1},"b": "q\\""}'
+    assert with_new_field(" { }", "b", "x") == ' {"b": "x" }'
+
+
+def test_a_field_that_is_there_is_not_new() -> None:
+    for document in ('{"key": "x"}', '{"key": null}', '{"key": 1}', "plain"):
+        with pytest.raises(NotABundleError):
+            with_new_field(document, "key", "y")

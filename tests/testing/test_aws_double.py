@@ -366,3 +366,83 @@ def test_as_a_program_it_is_controlled_over_http(tmp_path: Path) -> None:
         processes.stop()
     assert process.returncode == 0
     assert "secret text" not in (tmp_path / "aws.log").read_text()
+
+
+def test_an_arn_leads_to_its_secret_and_a_partial_one_that_looks_whole_to_none(api: Any) -> None:
+    """User guide, "Find a secret from a partial ARN"; API reference, CreateSecret, Name."""
+    plain, odd = f"test/{secrets.token_hex(6)}", f"test/{secrets.token_hex(3)}-abc123"
+    arns = {name: api.create_secret(Name=name, SecretString=name)["ARN"] for name in (plain, odd)}
+    for name, given in ((plain, arns[plain]), (plain, arns[plain][:-7]), (odd, arns[odd]), (odd, odd)):
+        assert api.get_secret_value(SecretId=given)["SecretString"] == name
+        put(api, given, name)
+    assert refusal(api.describe_secret, SecretId=arns[odd][:-7]) == (400, "ResourceNotFoundException")
+    assert refusal(api.describe_secret, SecretId=arns[plain][:-1]) == (400, "ResourceNotFoundException")
+
+
+def test_a_secret_is_made_once_and_again_with_the_same_token(api: Any) -> None:
+    name, token = f"test/{secrets.token_hex(6)}", str(uuid.uuid4())
+    given = {"Name": name, "SecretString": "first", "ClientRequestToken": token}
+    for _ in range(2):
+        assert api.create_secret(**given)["VersionId"] == token
+    assert refusal(api.create_secret, **{**given, "SecretString": "other"}) == (400, "ResourceExistsException")
+    assert refusal(api.create_secret, Name=name, SecretString="first") == (400, "ResourceExistsException")
+    tags = [{"Key": "semi;colon", "Value": "x"}]
+    assert refusal(api.create_secret, Name=f"{name}2", Tags=tags) == (400, "InvalidParameterException")
+
+
+def test_a_secret_is_not_made_with_a_kms_key_that_cannot_be_used(url: str, api: Any) -> None:
+    kms, name = client("kms", url), f"test/{secrets.token_hex(6)}"
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName=f"alias/{key}", TargetKeyId=key)
+    missing = {"Name": name, "SecretString": "x", "KmsKeyId": "alias/missing"}
+    assert refusal(api.create_secret, **missing) == (400, "ResourceNotFoundException")
+    api.create_secret(Name=f"{name}2", SecretString="x", KmsKeyId=f"alias/{key}")
+    kms.schedule_key_deletion(KeyId=key)
+    for given in (key, f"alias/{key}"):
+        assert refusal(api.create_secret, Name=name, SecretString="x", KmsKeyId=given) == (400, "EncryptionFailure")
+    assert refusal(api.get_secret_value, SecretId=f"{name}2") == (400, "DecryptionFailure")
+
+
+def test_rotate_secret_stages_an_empty_version_and_invokes_the_function_in_four_steps(
+    double: AWSDouble, api: Any, name: str
+) -> None:
+    """API reference, RotateSecret; user guide, "Lambda rotation functions": what the steps are given."""
+    function, over, finished = "arn:aws:lambda:us-east-1:123456789012:function:ours", threading.Event(), threading.Event()
+    events: list[dict[str, Any]] = []
+
+    def handler(event: dict[str, Any], context: object) -> None:
+        events.append(event)
+        if event["Step"] == "testSecret" and not over.is_set():
+            over.set()
+            raise RuntimeError
+        if event["Step"] == "finishSecret":
+            finished.set()
+
+    double.lambdas[function] = handler
+    token = api.rotate_secret(SecretId=name, RotationLambdaARN=function)["VersionId"]
+    assert over.wait(10)
+    described = api.describe_secret(SecretId=name)
+    assert [event["Step"] for event in events] == ["createSecret", "setSecret", "testSecret"]
+    assert {(event["SecretId"], event["ClientRequestToken"]) for event in events} == {(described["ARN"], token)}
+    assert (described["RotationEnabled"], described["RotationLambdaARN"]) == (True, function)
+    assert labels(api, name)["AWSPENDING"] == token
+    pending = {"SecretId": name, "VersionId": token, "VersionStage": "AWSPENDING"}
+    assert refusal(api.get_secret_value, **pending) == (400, "ResourceNotFoundException")
+    put(api, name, "second", "AWSPENDING", token=token)
+    assert api.get_secret_value(**pending)["SecretString"] == "second"
+    assert refusal(api.rotate_secret, SecretId=name) == (400, "InvalidRequestException")  # and it is tried again
+    assert finished.wait(10)
+    assert [event["Step"] for event in events][3:] == ["createSecret", "setSecret", "testSecret", "finishSecret"]
+    assert {event["ClientRequestToken"] for event in events} == {token}
+
+
+def test_the_states_of_replicas_are_those_of_the_service_model(double: AWSDouble, api: Any, name: str) -> None:
+    states = api.meta.service_model.shape_for("StatusType").enum
+    api.replicate_secret_to_regions(SecretId=name, AddReplicaRegions=[{"Region": "eu-west-1"}])
+    for state in states:
+        double.show_replicas("eu-west-1", state, "words")
+        (replica,) = api.describe_secret(SecretId=name)["ReplicationStatus"]
+        assert (replica["Status"], replica["StatusMessage"]) == (state, "words")
+    double.heal()
+    assert api.describe_secret(SecretId=name)["ReplicationStatus"][0]["Status"] == "InSync"
+    assert {"InSync", "Failed", "InProgress", "Pending", "Detached"} == set(states)  # what aws_replicas knows
