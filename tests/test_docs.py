@@ -67,7 +67,9 @@ def default_of(field: FieldInfo) -> str:
     if field.default is None or field.default in ((), {}):
         return "none"
     value = field.default
-    return f"`{durations.text(value) if isinstance(value, timedelta) else str(value).lower() if value is True else value}`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{durations.text(value) if isinstance(value, timedelta) else value}`"
 
 
 SETTINGS = [("Credentials", CredentialSettings), ("Sweep", SweepSettings)] + [

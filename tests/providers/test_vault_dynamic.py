@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import asyncpg
@@ -26,16 +27,26 @@ from keyturn.errors import (
     NotFoundError,
     UnavailableError,
 )
+from keyturn.lifecycle import Asked
 from keyturn.material import KeyMaterial
-from keyturn.model import CreatedKey, Finding, KeyRef, Verdict
+from keyturn.model import CreatedKey, Finding, Judgement, KeyRef, Member, Verdict
 from keyturn.providers import vault_dynamic
 from keyturn.providers.vault_dynamic import VaultDynamic
 from keyturn.references import resolver
+from keyturn.steps.create import create
+from keyturn.steps.observe import begin
+from keyturn.steps.promote import promote
+from keyturn.steps.prove import prove
+from keyturn.steps.revoke import revoke
+from keyturn.steps.roll import roll
+from keyturn.steps.validate import validate
+from keyturn.steps.write import write
 from keyturn.testing.loopback import LoopbackServer
 from keyturn.testing.openbao import OpenBao
 from keyturn.testing.postgres import DATABASE, Postgres
 from keyturn.testing.processes import Processes
 from keyturn.testing.store_scene import refused
+from keyturn.testing.world import World
 from keyturn.vault.permissions import stanza
 
 LABEL = "keyturn-openai-012345-0123456789ab"
@@ -104,7 +115,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 class Watched(VaultDynamic):
-    """`fail`: what an answer is replaced by, before it is asked for or after; by the end of the path."""
+    """What is raised instead of a request, or of its answer, by the end of the path."""
 
     before: dict[str, KeyturnError]
     after: dict[str, KeyturnError]
@@ -142,7 +153,9 @@ async def opened(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         yield open_one
 
 
-def login(engine: Engine, path: str, ttl: str = "1h", **more: tuple[str, ...]) -> dict[str, str]:
+def login(
+    engine: Engine, path: str, more: Mapping[str, tuple[str, ...]] = MappingProxyType({}), ttl: str = "1h"
+) -> dict[str, str]:
     """Ids of an AppRole with the least policy."""
     name = f"role-{secrets.token_hex(4)}"
     rules = {**POLICY, path: ("read",), **more}
@@ -192,7 +205,7 @@ def _is_alive(engine: Engine, token: str) -> bool:
     answer = engine.bao.root.session.get(
         f"{engine.bao.address}/v1/auth/token/lookup-self", headers={"X-Vault-Token": token}, timeout=10
     )
-    return answer.status_code == 200
+    return bool(answer.status_code == 200)
 
 
 @pytest.mark.real
@@ -237,6 +250,65 @@ async def test_a_revoke_that_the_engine_cannot_do_is_no_success(engine: Engine, 
     engine.bao.root.write("database/roles/stuck", db_name="pg", creation_statements=[MAKE], revocation_statements=[])
     await opened(path).revoke(made.ref)
     assert engine.leases(path) == {}
+
+
+class Through:
+    """LiteLLM, in whose place PostgreSQL's part is played: a key is accepted as long as its lease is there."""
+
+    def __init__(self, engine: Engine, world: World, path: str) -> None:
+        self.engine, self.world, self.path = engine, world, path
+        self.known: dict[str, str] = {}
+
+    def judge(self, fingerprint: str) -> Judgement:
+        alive = self.known.get(fingerprint) in self.engine.leases(self.path)
+        return Judgement(Verdict.ACCEPTED if alive else Verdict.REJECTED, "as its lease says")
+
+    async def preflight(self) -> Sequence[Finding]:
+        return []
+
+    async def candidate(self, material: KeyMaterial) -> Judgement:
+        return self.judge(material.fingerprint())
+
+    async def member(self, member: Member) -> Judgement:
+        version = self.world.fleet.loaded[member.name]
+        return self.judge(version.fingerprint if version else "")
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.real
+async def test_a_lease_is_rotated_by_the_steps_as_any_key(
+    engine: Engine, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = engine.role("rotated")
+    provider, world = opened(path, login(engine, path)), await World.make()
+    through = Through(engine, world, path)
+    create_at_vault = provider.create
+
+    async def remembered(label: str, expires_in: timedelta | None = None) -> CreatedKey:
+        made = await create_at_vault(label, expires_in)
+        through.known[made.material.fingerprint()] = made.ref.id
+        return made
+
+    monkeypatch.setattr(provider, "create", remembered)
+    worker = replace(world.worker(), provider=provider, canaries={"local": through})
+    seen: list[set[str]] = []
+    for _ in range(3):
+        world.clock.forward(seconds=5)
+        turn = await begin(worker, Asked(world.clock.now()))
+        await write(worker, turn, await create(worker, turn))
+        await validate(worker, turn)
+        await promote(worker, turn)
+        await roll(worker)
+        await prove(worker, timedelta(hours=1))
+        both = set(engine.leases(path))
+        await revoke(worker)
+        seen.append(set(engine.leases(path)))
+        current = (await world.store.current(world.secret)).version.fingerprint
+        assert seen[-1] == {through.known[current]}
+        assert len(both) == (1 if len(seen) == 1 else 2), "both are alive until the old one is revoked"
+    assert len(set.union(*seen)) == 3
 
 
 # What may go wrong at a create ------------------------------------------------------------------------------------------
@@ -300,7 +372,7 @@ async def test_a_token_role_that_a_key_cannot_live_on_is_refused(engine: Engine,
     ):
         root.sys.create_or_update_policy("reads", stanza(path, ("read",)))
         root.write(f"auth/token/roles/{name}", **{**good, "allowed_policies": ["reads"], **options})
-        environ = login(engine, path, **{f"auth/token/create/{name}": ("update",)})
+        environ = login(engine, path, {f"auth/token/create/{name}": ("update",)})
         provider = opened(path, environ, token_role=name)
         if name == "good":
             assert (await provider.create(LABEL)).ref.id in engine.leases(path)
@@ -326,7 +398,7 @@ async def test_what_gives_no_lease_or_no_key_is_told(engine: Engine, opened: Ope
 async def test_a_missing_permission_is_told_before_and_at_the_create(engine: Engine, opened: Open) -> None:
     path = engine.role("poor")
     for missing in (path, "auth/token/create-orphan", "sys/leases/revoke"):
-        provider = opened(path, login(engine, path, **{missing: ("deny",)}))
+        provider = opened(path, login(engine, path, {missing: ("deny",)}))
         findings = [finding for finding in await provider.preflight() if finding.ok is not True]
         assert any(missing in finding.remedy for finding in findings)
         assert all(missing in finding.remedy or "no engine" in finding.detail for finding in findings)
@@ -360,8 +432,8 @@ async def test_preflight_finds_what_is_wrong_with_the_engine(engine: Engine, ope
 @pytest.mark.real
 async def test_leases_are_listed_without_names_where_the_policy_allows_it(engine: Engine, opened: Open) -> None:
     path = engine.role("listed")
-    may = {f"sys/leases/lookup/{path}/": ("list", "sudo")}
-    provider = opened(path, login(engine, path, **may), can_list=True)
+    may: dict[str, tuple[str, ...]] = {f"sys/leases/lookup/{path}/": ("list", "sudo")}
+    provider = opened(path, login(engine, path, may), can_list=True)
     assert await preflight(provider) == []
     assert list(await provider.list()) == []
     made = [await provider.create(LABEL) for _ in range(3)]

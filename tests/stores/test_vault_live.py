@@ -34,7 +34,7 @@ pytestmark = [
 
 class TestLive(VaultSuite):
     @pytest_asyncio.fixture(autouse=True)
-    async def _server(self) -> AsyncIterator[None]:
+    async def _server(self) -> AsyncIterator[None]:  # type: ignore[override]  # it starts none
         verify = os.environ.get("VAULT_CACERT") or True
         token, namespace = os.environ["VAULT_TOKEN"], os.environ.get("VAULT_NAMESPACE")
         root = hvac.Client(url=ADDRESS, token=token, namespace=namespace, verify=verify)
@@ -54,7 +54,11 @@ class TestLive(VaultSuite):
         await super().write_bundle(path, fields)
 
     async def make_store(self) -> SecretStore:
-        settings = {"address": ADDRESS, "auth": {"method": "token", "token": "env:VAULT_TOKEN"}, "mount": MOUNT}
+        settings: dict[str, Any] = {
+            "address": ADDRESS,
+            "auth": {"method": "token", "token": "env:VAULT_TOKEN"},
+            "mount": MOUNT,
+        }
         settings |= {"namespace": os.environ.get("VAULT_NAMESPACE"), "ca_file": os.environ.get("VAULT_CACERT")}
         store = VaultKV2(VaultKV2.Settings.model_validate(settings), resolver())
         request = store._vault.request
