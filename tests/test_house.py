@@ -21,6 +21,7 @@ MAY_REVEAL = {
     "keyturn/delivery/control.py",
     "keyturn/delivery/keyring.py",
     "keyturn/delivery/keyring_litellm.py",
+    "keyturn/delivery/keyring_probe.py",
     "keyturn/delivery/supervisor.py",
     "keyturn/fleets/process.py",
     "keyturn/providers/openai.py",
