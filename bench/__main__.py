@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-MEASUREMENTS: tuple[str, ...] = ()
+MEASUREMENTS: tuple[str, ...] = ("keyring_get",)
 RESULTS = Path(__file__).with_name("results.json")
 PACKAGES = ("keyturn", "prefect", "boto3", "hvac", "httpx", "kubernetes")
 
