@@ -1,7 +1,7 @@
-"""The supervisor's HTTP face: what a roller may ask for, and what a balancer polls.
+"""A member's HTTP face: what a roller may ask for, and what a balancer polls. Of a supervisor, or of a key ring.
 
     GET  /health/readiness, /health/liveliness   200 while the member serves, else 503; nobody need log in
-    GET  /v1/status    Bearer token              Supervisor.status()
+    GET  /v1/status    Bearer token              Controlled.status()
     POST /v1/roll      Bearer token              {"credential": NAME, "fingerprint": OF_THE_VALUE_EXPECTED_IN_THE_STORE}
          202 begun, or under way already   200 served already: nothing is done   409 refused; `busy` true: ask again later
          404 not a credential of this member   503 the store cannot be asked, or nothing was rendered for too long
@@ -15,14 +15,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
-from keyturn.delivery.supervisor import Admission, Supervisor
+from keyturn.delivery.supervisor import Admission
 from keyturn.errors import KeyturnError, RetryableError
 from keyturn.json_object import json_object
 from keyturn.material import KeyMaterial
@@ -32,24 +33,40 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def health_app(supervisor: Supervisor) -> Starlette:
+class Controlled(Protocol):
+    """What is asked of a member. See keyturn.delivery.supervisor.Supervisor, which says what each answer means."""
+
+    @property
+    def credentials(self) -> Collection[str]: ...
+
+    @property
+    def state(self) -> str: ...
+
+    async def ready(self) -> bool: ...
+
+    def status(self) -> dict[str, Any]: ...
+
+    async def roll(self, credential: str, fingerprint: str) -> Admission: ...
+
+
+def health_app(member: Controlled) -> Starlette:
     """The health paths alone, for a listener that balancers on other hosts may reach."""
-    return Starlette(routes=_health_routes(supervisor))
+    return Starlette(routes=_health_routes(member))
 
 
-def control_app(supervisor: Supervisor, token: KeyMaterial) -> Starlette:
-    """Everything. Without the right token the answer is 401 whatever was asked."""
+def control_app(member: Controlled, token: KeyMaterial, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """Everything, and what else the member answers. Without the right token the answer is 401 whatever was asked."""
 
     def guarded(endpoint: Endpoint) -> Endpoint:
         async def guard(request: Request) -> Response:
-            if not _same(request.headers.get("authorization", ""), f"Bearer {token.reveal()}"):
+            if not same_text(request.headers.get("authorization", ""), f"Bearer {token.reveal()}"):
                 return JSONResponse({"error": "not authorised"}, 401, {"WWW-Authenticate": "Bearer"})
             return await endpoint(request)
 
         return guard
 
     async def status(request: Request) -> Response:
-        return JSONResponse(supervisor.status())
+        return JSONResponse(member.status())
 
     async def roll(request: Request) -> Response:
         asked = json_object(await request.body())
@@ -58,43 +75,44 @@ def control_app(supervisor: Supervisor, token: KeyMaterial) -> Starlette:
             return JSONResponse({"error": "give credential and fingerprint, as JSON"}, 400)
         if not _FINGERPRINT.fullmatch(fingerprint):
             return JSONResponse({"error": "a fingerprint is 16 hex digits"}, 400)
-        return await _roll(supervisor, credential, fingerprint)
+        return await _roll(member, credential, fingerprint)
 
     return Starlette(
         routes=[
-            *_health_routes(supervisor),
+            *_health_routes(member),
             Route("/v1/status", guarded(status), methods=["GET"]),
             Route("/v1/roll", guarded(roll), methods=["POST"]),
+            *more,
         ]
     )
 
 
-async def _roll(supervisor: Supervisor, credential: str, fingerprint: str) -> Response:
-    if credential not in supervisor.credentials:
+async def _roll(member: Controlled, credential: str, fingerprint: str) -> Response:
+    if credential not in member.credentials:
         return JSONResponse({"error": "this member does not serve that credential"}, 404)
     try:
-        admission = await supervisor.roll(credential, fingerprint)
+        admission = await member.roll(credential, fingerprint)
     except KeyturnError as error:
         code = 503 if isinstance(error, RetryableError) else 409
-        return JSONResponse({"error": str(error), "busy": False, "state": str(supervisor.state)}, code)
-    state = {"state": str(supervisor.state)}
+        return JSONResponse({"error": str(error), "busy": False, "state": str(member.state)}, code)
+    state = {"state": str(member.state)}
     if admission is Admission.SERVED:
         return JSONResponse({**state, "rolled": False})
     if admission in (Admission.BUSY, Admission.WAITING):
-        why = "its new key is not rendered yet" if admission is Admission.WAITING else str(supervisor.state)
+        why = "its new key is not rendered yet" if admission is Admission.WAITING else str(member.state)
         return JSONResponse({**state, "error": f"not now: {why}", "busy": True}, 409)
     return JSONResponse(state, 202)
 
 
-def _health_routes(supervisor: Supervisor) -> list[Route]:
+def _health_routes(member: Controlled) -> list[Route]:
     async def health(request: Request) -> Response:
-        ready = await supervisor.ready()
+        ready = await member.ready()
         return JSONResponse({"status": "healthy" if ready else "not ready"}, 200 if ready else 503)
 
     return [Route(f"/health/{name}", health, methods=["GET"]) for name in ("readiness", "liveliness")]
 
 
-def _same(given: str, wanted: str) -> bool:
+def same_text(given: str, wanted: str) -> bool:
     """Constant time, also for texts of different lengths."""
     digests = (hashlib.sha256(text.encode()).digest() for text in (given, wanted))
     return hmac.compare_digest(*digests)

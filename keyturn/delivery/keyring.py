@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from keyturn.delivery import keyring_figures
 from keyturn.delivery.keyring_engine import Engine, GoneError, Read, Sources, Timing, given
@@ -29,6 +29,9 @@ from keyturn.delivery.keys import Variable
 from keyturn.errors import MisconfiguredError, NotFoundError, StaleKeyError, UnavailableError
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, VersionRef
+
+if TYPE_CHECKING:
+    from keyturn.delivery.keyring_probe import Probe
 
 __all__ = ["Freshness", "KeyRing"]
 
@@ -171,7 +174,30 @@ class KeyRing:
         try:
             await self._engine.acall(lambda refresher: refresher.expect(name, fingerprint))
         except GoneError:
-            raise UnavailableError("the key ring's refresher does not run", remedy="is the ring open?") from None
+            raise _not_open() from None
+
+    def serve_control(self, address: str, token: str, probe: Probe | None = None) -> None:
+        """Be a member of a fleet of kind `process`, until the ring is closed: keyturn rolls it, and asks what it serves.
+
+        `address`: `http://127.0.0.1:PORT` or `unix:/PATH`. `token`: a reference, `env:NAME` or `file:PATH`, to what the
+        fleet's `control_token` is. `probe`: lets a canary call the provider by way of this program's LiteLLM.
+        MisconfiguredError: an address that cannot be listened on. Not from the ring's own event loop: `aserve_control`.
+        """
+        from keyturn.delivery.keyring_control import serve
+
+        try:
+            self._engine.call(lambda _: serve(self, self._engine, address, token, probe))
+        except GoneError:
+            raise _not_open() from None
+
+    async def aserve_control(self, address: str, token: str, probe: Probe | None = None) -> None:
+        """As `serve_control`, from any event loop."""
+        from keyturn.delivery.keyring_control import serve
+
+        try:
+            await self._engine.acall(lambda _: serve(self, self._engine, address, token, probe))
+        except GoneError:
+            raise _not_open() from None
 
     def on_change(self, listener: Listener) -> None:
         """Call it with name and version when a key was replaced, or is given out again after it was stale.
@@ -306,6 +332,10 @@ class _Board:
                 listener(*what)
             except Exception as error:  # its text may hold the key that it was called for
                 log.error("a listener of the key ring failed (%s)", type(error).__name__)
+
+
+def _not_open() -> UnavailableError:
+    return UnavailableError("the key ring's refresher does not run", remedy="is the ring open?")
 
 
 def _after_fork_in_child() -> None:

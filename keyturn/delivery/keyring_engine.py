@@ -53,7 +53,9 @@ class Engine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._background: Background | None = None
         self._task: asyncio.Task[None] | None = None
+        self._beside: list[Future[Any]] = []
         self._of_the_parent: list[Any] = []
+        self.in_child: list[Callable[[], object]] = []  # what is to be closed there
 
     @property
     def running(self) -> bool:
@@ -84,7 +86,7 @@ class Engine:
             raise
 
     def close(self) -> None:
-        self.state = "closed"
+        self._give_up()
         if self._background is not None:
             self._background.stop(_CLOSING)
         if self._task is not None and self._loop is not None:
@@ -93,7 +95,7 @@ class Engine:
         self._board.forget()
 
     async def aclose(self) -> None:
-        self.state = "closed"
+        self._give_up()
         if self._background is not None:
             await asyncio.to_thread(self._background.stop, _CLOSING)
         if self._task is not None:
@@ -119,6 +121,10 @@ class Engine:
             return await verb(self._refresher)
         return await asyncio.wrap_future(self._handed_over(verb))
 
+    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run it as long as the ring is open. GoneError: it is not."""
+        self._beside.append(self.hand_over(work))
+
     def hand_over(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
         """Run it in the refresher's loop. GoneError: there is none."""
         if self._loop is not None and self.running:
@@ -132,14 +138,22 @@ class Engine:
         if self.state != "started":
             return
         # Kept, and never touched: to tidy them up would be to act on what the parent uses.
-        self._of_the_parent.append((self._background, self._task, self._refresher, self._loop))
+        self._of_the_parent.append((self._background, self._task, self._refresher, self._loop, self._beside))
         self._task = self._refresher = self._loop = None
+        self._beside = []
+        while self.in_child:
+            self.in_child.pop()()
         loaded: Future[None] = Future()
         loaded.set_result(None)
         try:
             self._in_background(loaded)
         except RuntimeError:
             log.error("no thread can be started after the fork: keys are not refreshed here, and go stale")
+
+    def _give_up(self) -> None:
+        self.state = "closed"
+        for each in self._beside:
+            each.cancel()
 
     def _begin(self) -> None:
         if self.state != "new":

@@ -20,7 +20,7 @@ _TCP = re.compile(r"(?:http://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<po
 
 
 @contextmanager
-def control_socket(address: str) -> Iterator[socket.socket]:
+def control_socket(address: str, option: str = "--control") -> Iterator[socket.socket]:
     """Listen on `http://127.0.0.1:PORT` or `unix:/PATH` (mode 0600); the file is removed at the end.
 
     MisconfiguredError for any other address: the token and the power to restart are not for a network.
@@ -29,10 +29,10 @@ def control_socket(address: str) -> Iterator[socket.socket]:
         with _unix(Path(address.removeprefix("unix:"))) as listener:
             yield listener
         return
-    host, port = _host_and_port(address, "--control")
+    host, port = _host_and_port(address, option)
     if not _is_loopback(host):
         raise MisconfiguredError(
-            "--control must be a loopback address or unix:/PATH", remedy="give balancers on other hosts --health HOST:PORT"
+            f"{option} must be a loopback address or unix:/PATH", remedy="give balancers on other hosts --health HOST:PORT"
         )
     with _tcp(host, port) as listener:
         yield listener
