@@ -13,7 +13,7 @@ from typing import Any
 
 from keyturn.errors import MisconfiguredError
 from keyturn.model import SecretRef
-from keyturn.stores.aws_client import AWSSettings
+from keyturn.stores.aws_settings import AWSSettings
 
 _ARN = re.compile(
     r"arn:(?P<partition>[a-z-]+):secretsmanager:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):secret:(?P<name>.+)"

@@ -16,7 +16,7 @@ import pytest
 from keyturn.errors import DeniedError
 from keyturn.model import SecretRef
 from keyturn.references import resolver
-from keyturn.stores.aws_client import AWSSettings
+from keyturn.stores.aws_settings import AWSSettings
 from keyturn.stores.aws_policy import policy
 from keyturn.stores.aws_secrets_manager import AWSSecretsManager
 from keyturn.testing.aws_double import AWSDouble, Kind
