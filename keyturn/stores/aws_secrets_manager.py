@@ -78,7 +78,10 @@ class AWSSecretsManager:
     Settings: ClassVar[type[AWSSettings]] = AWSSettings
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "stages": ("DescribeSecret, GetSecretValue", f"{_DESCRIBE}, {_GET}"),
-        "create": ("CreateSecret; where it is there PutSecretValue", "secretsmanager:CreateSecret, " + _PUT),
+        "create": (
+            "CreateSecret; of what is there PutSecretValue, and for a field then UpdateSecretVersionStage",
+            f"{CREATE_ACTIONS[0]}; of what is there {_PUT}, and for a field {_MOVE}",
+        ),
         "stage": ("PutSecretValue; for a field then UpdateSecretVersionStage", f"{_PUT}; for a field also {_MOVE}"),
         "spend": ("PutSecretValue; for a field then UpdateSecretVersionStage", f"{_PUT}; for a field also {_MOVE}"),
         "promote": (
