@@ -31,7 +31,8 @@ from keyturn.ports import SecretStore
 from keyturn.references import resolver
 from keyturn.settings import CredentialSettings
 from keyturn.stores.aws_secrets_manager import AWSSecretsManager
-from keyturn.stores.vault_kv2 import VaultKV2, policy
+from keyturn.stores.vault_kv2 import VaultKV2
+from keyturn.stores.vault_policy import policy
 from keyturn.testing.aws_double import AWSDouble
 from keyturn.testing.openbao import OpenBao
 from keyturn.testing.processes import Processes

@@ -63,9 +63,14 @@ def _store(config: Config, asked: Asked) -> str:
 def _aws(settings: Any, granted: Grants, asked: Asked) -> str:
     from keyturn.stores.aws_policy import policy as written
 
-    kms_key = asked.kms_key or getattr(settings, "kms_key_id", None)
+    kms_key = asked.kms_key or _arn(settings.kms_key_id)
     document = written(settings, granted.turned, granted.read, account=asked.account, kms_key=kms_key, creates=asked.creates)
     return json.dumps(document, indent=2) + "\n"
+
+
+def _arn(key: str | None) -> str | None:
+    """A key that is named by its id or an alias has no ARN to be told here: give --kms-key."""
+    return key if key is not None and ":key/" in key else None
 
 
 def _vault(settings: Any, granted: Grants, asked: Asked) -> str:

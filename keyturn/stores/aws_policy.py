@@ -61,7 +61,7 @@ def policy(
         statements.append(_statement("WriteNotesBesideThem", NOTE, there, ours))
     if there and creates:
         replicates = ("secretsmanager:ReplicateSecretToRegions",) if settings.replicas else ()
-        tags = ("secretsmanager:TagResource",) if getattr(settings, "tags", None) else ()
+        tags = ("secretsmanager:TagResource",) if settings.tags else ()
         statements.append(_statement("CreateWhatIsMissing", ("secretsmanager:CreateSecret", *tags, *replicates), there))
     if everywhere:
         statements.append(_statement("ReadTheSecrets", READ, everywhere))

@@ -112,7 +112,7 @@ def watching_ring(time: Time, shop: Shop) -> KeyRing:
 
     @asynccontextmanager
     async def sources() -> AsyncIterator[list[Variable]]:
-        yield [Variable("openai-prod", NAME, shop.read, shop.changed)]
+        yield [Variable("openai-prod", NAME, shop.read, changed=shop.changed)]
 
     return KeyRing(sources, FRESHNESS, **timing(time))
 

@@ -16,9 +16,9 @@ import pytest
 from keyturn.errors import DeniedError
 from keyturn.model import SecretRef
 from keyturn.references import resolver
-from keyturn.stores.aws_settings import AWSSettings
 from keyturn.stores.aws_policy import policy
 from keyturn.stores.aws_secrets_manager import AWSSecretsManager
+from keyturn.stores.aws_settings import AWSSettings
 from keyturn.testing.aws_double import AWSDouble, Kind
 from tests.policies.rotations import Life, PendingError, outcome_of
 from tests.steps.plain_flows import plainly

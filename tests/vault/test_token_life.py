@@ -11,7 +11,8 @@ import pytest
 from keyturn.errors import DeniedError
 from keyturn.model import SecretRef
 from keyturn.references import resolver
-from keyturn.stores.vault_kv2 import VaultKV2, policy
+from keyturn.stores.vault_kv2 import VaultKV2
+from keyturn.stores.vault_policy import policy
 from keyturn.testing.store_scene import new_key, new_token
 from keyturn.vault.permissions import LASTS, LOGS_IN
 from tests.vault.conftest import Server, Watched, client
