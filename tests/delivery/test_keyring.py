@@ -324,6 +324,7 @@ async def test_a_reader_that_is_broken_is_told_by_its_kind_alone() -> None:
     with pytest.raises(MisconfiguredError, match="fails with ValueError") as caught:
         await ring_over(time, {NAME: shop}).astart()
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    assert shop.held.material.reveal() not in str(caught.value)
 
 
 async def test_a_ring_is_opened_once_and_gives_nothing_before_and_after() -> None:
