@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dataclasses
 import json
 import logging
 import pickle
@@ -23,6 +24,7 @@ from keyturn.errors import (
     UnavailableError,
 )
 from tests.delivery.ring_scene import FRESHNESS, NAME, Shop, Time, ring_over, settle, timing, watching_ring
+from tests.test_docs import ROOT, rows, section
 
 DOWN = UnavailableError("the store is down")
 
@@ -324,6 +326,7 @@ async def test_a_reader_that_is_broken_is_told_by_its_kind_alone() -> None:
     with pytest.raises(MisconfiguredError, match="fails with ValueError") as caught:
         await ring_over(time, {NAME: shop}).astart()
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    assert shop.held.material.reveal() not in str(caught.value)
 
 
 async def test_a_ring_is_opened_once_and_gives_nothing_before_and_after() -> None:
@@ -365,6 +368,24 @@ async def test_a_name_that_is_not_there_is_not_repeated_and_those_that_are_there
 def test_times_that_do_not_fit_are_refused(wrong: dict[str, timedelta]) -> None:
     with pytest.raises(MisconfiguredError, match="key ring: "):
         Freshness(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_page_tells_the_defaults() -> None:
+    told = rows(section((ROOT / "docs" / "keyring.md").read_text(), "Fresh and stale"))
+    assert {name: cells[1] for name, cells in told.items()} == {
+        each.name: words(each.default) for each in dataclasses.fields(Freshness)
+    }
+
+
+def words(value: timedelta | float) -> str:
+    if not isinstance(value, timedelta):
+        return str(value)
+    unit, count = next(
+        (unit, int(value / size))
+        for unit, size in (("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1)), ("second", timedelta(seconds=1)))
+        if value >= size
+    )
+    return f"{count} {unit}{'s' * (count > 1)}"
 
 
 # Nothing leaks ----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import pytest
 
 from keyturn.canary import LiteLLMCanary
 from keyturn.delivery.keyring import Freshness, KeyRing
+from keyturn.delivery.keyring_freshness import elapsed
 from keyturn.delivery.keyring_litellm import LiteLLMCredentials
 from keyturn.delivery.keyring_probe import Probe
 from keyturn.delivery.keys import Variable
@@ -36,8 +37,8 @@ SLOW = Freshness(interval=timedelta(hours=1), floor=timedelta(minutes=1))  # wha
 class Scene:
     """A ring with its control address, and who asks it."""
 
-    def __init__(self, ring: KeyRing, shop: Shop, litellm: Any, url: str) -> None:
-        self.ring, self.shop, self.litellm, self.url = ring, shop, litellm, url
+    def __init__(self, ring: KeyRing, shop: Shop, litellm: Any, url: str, ahead: list[float]) -> None:
+        self.ring, self.shop, self.litellm, self.url, self.ahead = ring, shop, litellm, url, ahead
         settings = ProcessFleet.Settings.model_validate(
             {"members": [{"url": url, "control": url}], "control_token": "env:CONTROL", "master_key": "env:MASTER"}
         )
@@ -88,11 +89,12 @@ async def scene(monkeypatch: pytest.MonkeyPatch, probe: bool = True) -> AsyncIte
     async def sources() -> AsyncIterator[list[Variable]]:
         yield [Variable(CREDENTIAL, NAME, shop.read)]
 
-    async with KeyRing(sources, SLOW) as ring:
+    ahead = [0.0]
+    async with KeyRing(sources, SLOW, clock=lambda: elapsed() + ahead[0]) as ring:
         LiteLLMCredentials(ring).install(litellm)
         asked = Probe(litellm, {MODEL: {"model": "openai/m", "litellm_credential_name": NAME}}, "env:MASTER")
         await ring.aserve_control(url, "env:CONTROL", asked if probe else None)
-        found = Scene(ring, shop, litellm, url)
+        found = Scene(ring, shop, litellm, url, ahead)
         yield found
         await found.fleet.aclose()
 
@@ -136,6 +138,15 @@ async def test_a_roll_onto_what_the_store_does_not_say_fails_and_the_old_key_is_
     with pytest.raises(MisconfiguredError, match="does not serve another"):
         await embedded.fleet.roll(embedded.member, "another", known)
     assert await embedded.fleet.serving(embedded.member, CREDENTIAL) == known
+
+
+async def test_a_stale_key_is_not_served_and_a_roll_brings_it_back(embedded: Scene) -> None:
+    embedded.ahead[0] = 25 * 3600
+    assert await embedded.fleet.serving(embedded.member, CREDENTIAL) is None
+    judgement = await embedded.judged()
+    assert judgement.verdict is Verdict.INDETERMINATE
+    await embedded.fleet.roll(embedded.member, CREDENTIAL, embedded.shop.held.version)
+    assert await embedded.fleet.serving(embedded.member, CREDENTIAL) == embedded.shop.held.version
 
 
 async def test_a_candidate_is_tried_and_nobody_is_served_it(embedded: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

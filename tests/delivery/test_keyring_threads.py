@@ -22,7 +22,9 @@ from keyturn.delivery.keyring_background import Background
 from keyturn.delivery.keys import Variable
 from keyturn.errors import DeniedError, MisconfiguredError, StaleKeyError, UnavailableError
 from keyturn.model import HeldKey
+from keyturn.stores.memory import MemoryStore
 from tests.delivery.ring_scene import NAME, Shop, Time
+from tests.delivery.test_variables import CONFIG
 from tests.test_house import ROOT
 
 QUICK = Freshness(interval=timedelta(milliseconds=5), floor=timedelta(milliseconds=1), max_staleness=None)
@@ -149,6 +151,21 @@ def test_the_limit_holds_when_the_refresher_is_dead() -> None:
             ring.get(NAME)
         assert ring.stats()["keys"][NAME]["stale"]
         assert not ring.refresh()
+
+
+async def test_from_keyturn_yaml_a_ring_has_the_names_that_exec_gives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    key = Shop().held.material
+    store = MemoryStore({"litellm/providers": {NAME: key.reveal()}, "litellm/second": "x"})
+    monkeypatch.setattr("keyturn.assembly.Adapters.store", lambda self, name: store)
+    path = tmp_path / "keyturn.yaml"
+    path.write_text(CONFIG)
+    async with KeyRing.from_config(path, "local") as ring:
+        assert dict(ring.credentials) == {NAME: "one", "SECOND_KEY": "two"}
+        assert ring.get(NAME) == key.reveal()
+    with pytest.raises(MisconfiguredError, match="use one of: local, other"):
+        KeyRing.from_config(path)
 
 
 def test_a_start_that_fails_leaves_no_thread() -> None:

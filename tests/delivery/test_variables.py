@@ -9,7 +9,7 @@ import pytest
 from keyturn.config import parse
 from keyturn.delivery.variables import own_secrets, variables
 from keyturn.errors import MisconfiguredError
-from keyturn.model import SecretRef
+from keyturn.model import SecretRef, VersionRef
 from keyturn.stores.memory import MemoryStore
 from keyturn.testing.world import new_key
 
@@ -77,3 +77,19 @@ async def test_a_variable_reads_the_current_value_anew_each_time() -> None:
     staged = await store.stage(secret, second, "00000000-0000-4000-8000-000000000001")
     await store.promote(secret, staged, (await store.current(secret)).version)
     assert (await reader.read()).material == second
+
+
+async def test_a_store_that_tells_of_changes_is_listened_to_and_another_is_not() -> None:
+    asked: list[object] = []
+
+    class Telling(MemoryStore):
+        async def changed(self, secret: SecretRef, since: VersionRef) -> None:
+            asked.append((secret, since))
+
+    telling = Telling()
+    found = {each.credential: each for each in variables(parse(CONFIG), "local", lambda _: telling)}
+    wait, since = found["one"].changed, VersionRef("1", "f")
+    assert wait is not None
+    await wait(since)
+    assert asked == [(SecretRef("vault", "litellm/providers", "OPENAI_API_KEY"), since)]
+    assert {each.changed for each in variables(parse(CONFIG), "local", lambda _: MemoryStore())} == {None}
