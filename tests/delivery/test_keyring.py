@@ -377,7 +377,7 @@ def test_the_page_tells_the_defaults() -> None:
     }
 
 
-def words(value: timedelta | float) -> str:
+def words(value: object) -> str:
     if not isinstance(value, timedelta):
         return str(value)
     unit, count = next(

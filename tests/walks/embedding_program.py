@@ -16,6 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,7 @@ class Caller:
 
 
 def main(api_base: str, model: str, control: str, report: Path) -> None:
-    import litellm
-
+    litellm: Any = import_module("litellm")  # of the environment that this program runs in, and not of keyturn's
     logging.basicConfig(level=logging.INFO)
     logging.getLogger("keyturn").setLevel(logging.DEBUG)
     stop = threading.Event()
