@@ -19,6 +19,7 @@ from keyturn.model import KeyRef, SecretRef, Verdict, VersionRef
 from keyturn.providers.openai import OpenAI
 from keyturn.providers.vault_dynamic import VaultDynamic
 from keyturn.stores.aws_secrets_manager import AWSSecretsManager
+from keyturn.stores.kubernetes_secret import KubernetesSecret
 from keyturn.stores.vault_kv2 import VaultKV2
 from keyturn.testing.loopback import LoopbackServer
 from keyturn.testing.wire_faults import Hostile, hostile
@@ -170,6 +171,15 @@ async def test_aws(verb: str, kind: Hostile | None, server: Server) -> None:
         region="us-east-1", endpoint_url=server.url, access_key_id="env:ID", secret_access_key="env:SECRET"
     )
     store = AWSSecretsManager(settings, resolve)
+    async with closed(store):
+        await fails_in_our_words(STORE[verb](store))
+
+
+@pytest.mark.parametrize("kind", ANSWERS, ids=str)
+@pytest.mark.parametrize("verb", STORE)
+async def test_kubernetes(verb: str, kind: Hostile | None, server: Server) -> None:
+    server.kind = kind
+    store = KubernetesSecret(KubernetesSecret.Settings(server=server.url, token="env:TOKEN", namespace="a"), resolve)
     async with closed(store):
         await fails_in_our_words(STORE[verb](store))
 

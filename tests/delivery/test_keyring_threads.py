@@ -185,7 +185,7 @@ def test_a_refresher_that_fails_as_a_whole_begins_anew(caplog: pytest.LogCapture
     @asynccontextmanager
     async def sources() -> Any:
         opened.append(1)
-        yield [Variable("openai-prod", NAME, store.read, None if len(opened) > 1 else _broken())]  # type: ignore[arg-type]
+        yield [Variable("openai-prod", NAME, store.read, changed=None if len(opened) > 1 else _broken())]  # type: ignore[arg-type]
 
     async def hurry(seconds: float) -> None:
         await asyncio.sleep(min(seconds, 0.01))

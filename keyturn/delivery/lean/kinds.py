@@ -23,6 +23,7 @@ from keyturn.delivery.lean.plain import (
 )
 
 _ID = text(r"[A-Za-z0-9_-]{1,200}")
+_ABSOLUTE = text(r"/[A-Za-z0-9_./+@-]{1,400}")
 _FILE = text(r"[A-Za-z0-9_./+@-]{1,400}")
 _ROLE = text(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,100}")
 _TIMEOUT = duration(least=1)
@@ -91,6 +92,38 @@ def _aws(settings: Any) -> Settings:
     return found
 
 
+def _dotenv(settings: Any) -> Settings:
+    return fit(settings, {"folder": _ABSOLUTE}, {"lock_timeout": duration()})
+
+
+def _kubernetes(settings: Any) -> Settings:
+    """Of a pod's own service account, or of a kubeconfig."""
+    found = fit(
+        settings,
+        {"namespace": text(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")},
+        {"key": text(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,100}"), "kubeconfig": _FILE, "context": text(), "timeout": _TIMEOUT},
+    )
+    if "context" in found and "kubeconfig" not in found:
+        raise Declined
+    return found
+
+
+def _command(settings: Any) -> Settings:
+    found = fit(
+        settings,
+        {"members": lambda value: bool(items(value)), "master_key": reference},
+        {"roll_timeout": duration(), "poll_interval": duration()},
+    )
+    for member in found["members"]:
+        fit(member, {"url": address, "restart": lambda value: all(map(text(), items(value))), "state": _ABSOLUTE}, {})
+        if not member["restart"]:
+            raise Declined
+    for each in ("url", "state", "restart"):
+        if len({str(member[each]).rstrip("/") for member in found["members"]}) < len(found["members"]):
+            raise Declined
+    return found
+
+
 def _process(settings: Any) -> Settings:
     found = fit(
         settings,
@@ -121,8 +154,8 @@ def _process(settings: Any) -> Settings:
 
 KINDS: Mapping[str, Mapping[str, Callable[[Any], Settings]]] = {
     "providers": {"openai": _openai},
-    "stores": {"vault_kv2": _vault, "aws_secrets_manager": _aws},
-    "proxies": {"process": _process},
+    "stores": {"vault_kv2": _vault, "aws_secrets_manager": _aws, "dotenv": _dotenv, "kubernetes_secret": _kubernetes},
+    "proxies": {"process": _process, "command": _command},
 }
 
 

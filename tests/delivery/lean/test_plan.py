@@ -109,6 +109,8 @@ def same(plan: Plan, config: Config, proxy: str = "local") -> None:
 
 
 def plain_form(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: plain_form(each) for name, each in value.items()}
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, str) and value.startswith("http"):
@@ -124,7 +126,7 @@ def plain_form(value: Any) -> Any:
 # What it takes --------------------------------------------------------------------------------------------------------
 
 
-EXAMPLES = {name: (ROOT / "deployments" / f"{name}.yaml").read_text() for name in ("keyturn.example", "compose.keyturn")}
+EXAMPLES = {name: (ROOT / "deployments" / f"{name}.yaml").read_text() for name in ("compose.keyturn",)}
 PAGE = next(re.finditer(r"^```yaml\n(.*?)^```", (ROOT / "docs/bootstrap.md").read_text(), re.DOTALL | re.MULTILINE))[1]
 TAKEN = {"page": PAGE, "good": GOOD, "full": FULL, **EXAMPLES, "again": yaml.safe_dump(yaml.safe_load(FULL))}
 
