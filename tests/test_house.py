@@ -30,20 +30,14 @@ MAY_REVEAL = {
     "keyturn/delivery/lean/vault.py",
     "keyturn/fleets/process.py",
     "keyturn/kubernetes/client.py",
-<<<<<<< HEAD
     "keyturn/providers/bearer_check.py",
-=======
->>>>>>> kube
     "keyturn/providers/openai.py",
     "keyturn/stores/aws_client.py",
     "keyturn/stores/aws_creating.py",
     "keyturn/stores/aws_journal.py",
     "keyturn/stores/aws_memory.py",
     "keyturn/stores/aws_secrets_manager.py",
-<<<<<<< HEAD
     "keyturn/stores/dotenv_documents.py",
-=======
->>>>>>> kube
     "keyturn/stores/kubernetes_documents.py",
     "keyturn/stores/memory.py",
     "keyturn/stores/two_documents.py",

@@ -244,11 +244,7 @@ def test_of_a_stage_and_a_spend_of_its_token_the_first_one_stands() -> None:
 
 
 def test_a_discard_keeps_a_promote_out_also_beside_a_spend_or_a_note() -> None:
-<<<<<<< HEAD
     thirds: tuple[Callable[[], Work], ...] = (lambda: spend(new_token()), lambda: annotate(reason="manual"))
-=======
-    thirds: list[Callable[[], Work]] = [lambda: spend(new_token()), lambda: annotate(reason="manual")]
->>>>>>> kube
     for third in thirds:
         for run in orders(lambda server: [promote(NEW), third(), discard(NEW)], switches=2):  # noqa: B023
             check_always(run)
@@ -260,19 +256,11 @@ def test_a_discard_keeps_a_promote_out_also_beside_a_spend_or_a_note() -> None:
 
 
 def test_notes_are_lost_by_nobody() -> None:
-<<<<<<< HEAD
     others: tuple[Callable[[], Work], ...] = (
         lambda: promote(NEW),
         lambda: stage(NEWER),
         lambda: annotate(attempt="1", key_old="a"),
     )
-=======
-    others: list[Callable[[], Work]] = [
-        lambda: promote(NEW),
-        lambda: stage(NEWER),
-        lambda: annotate(attempt="1", key_old="a"),
-    ]
->>>>>>> kube
     for other in others:
         for run in orders(lambda server: [annotate(key_new="b", gone=None), other()], mortal=[1]):  # noqa: B023
             check_always(run)
