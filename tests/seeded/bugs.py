@@ -219,6 +219,13 @@ SLIPS = (
         "tests/stores/test_vault_interleavings.py",
     ),
     Bug(
+        "an update that changes nothing is taken for a write",
+        "keyturn/stores/kubernetes_documents.py",
+        "{_IS_FOR: _title(place), _WRITTEN: str(uuid.uuid4())}",
+        "{_IS_FOR: _title(place)}",
+        "tests/stores/test_kubernetes_interleavings.py",
+    ),
+    Bug(
         "a key is printed",
         "keyturn/material.py",
         "    def __repr__(self) -> str:\n        return MASK\n",

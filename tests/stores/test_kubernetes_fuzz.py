@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.errors import KeyturnError
+from keyturn.errors import KeyturnError, MisconfiguredError
 from keyturn.material import KeyMaterial
 from keyturn.model import SecretRef, Stage, VersionRef
 from keyturn.references import resolver
@@ -189,6 +189,19 @@ def test_a_stage_is_empty_where_the_server_says_so(server: Server, answer: Answe
     assert answer.status in (200, 201), "a 404 has to name the Secret, and a golden body names none"
     if answer.document is not None:
         assert answer.document["metadata"]["name"] == PLACE.beside
+
+
+@pytest.mark.parametrize("details", [None, {}, {"kind": "secrets", "name": "other"}, {"kind": "pods", "name": PLACE.beside}])
+def test_a_404_that_names_something_else_does_not_say_that_a_secret_is_gone(server: Server, details: Any) -> None:
+    """Of a path that leads elsewhere, say. PENDING and PREVIOUS would seem to be gone, and their keys strays."""
+    refusal = said({"kind": "Status", "status": "Failure", "reason": "NotFound", "details": details, "code": 404}, 404)
+    for verb, place in (("stages", "beside"), ("current", "main"), ("annotations", "beside"), ("promote", "write main")):
+        assert isinstance(server.get(VERBS[verb][0], place, refusal), MisconfiguredError), (verb, place)
+
+
+@pytest.mark.parametrize(("place", "document"), [("write main", MAIN), ("write beside", BESIDE)])
+def test_a_write_that_comes_back_as_a_read_is_none(server: Server, place: str, document: Any) -> None:
+    assert isinstance(server.get(VERBS["promote"][0], place, said(document)), MisconfiguredError)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])  # some keep the method and the body
