@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from keyturn.errors import UnavailableError
 from keyturn.json_object import UnreadableError, inside, plain_id
 from keyturn.material import KeyMaterial
 from keyturn.vault.answer import Answer
@@ -21,6 +22,7 @@ from keyturn.vault.token import Token, seconds, token_in
 
 LONGEST_ID = 120  # characters: what a note can hold
 _GONE = "invalid lease"
+_NOT_REVOKED = "failed to revoke entry"  # seen on OpenBao 2.7.2, where the status is a plain 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,17 @@ async def revoke_with_token(vault: VaultClient, token: KeyMaterial) -> None:
 
 
 async def revoke(vault: VaultClient, lease: str) -> None:
-    """Revoke it, and wait for the engine to have done so. Absent is success. Needs `update` on sys/leases/revoke."""
-    answer = await vault.request("POST", "sys/leases/revoke", {"lease_id": lease, "sync": True})
+    """Revoke it, and wait for the engine to have done so. Absent is success. Needs `update` on sys/leases/revoke.
+
+    `sync` is said: OpenBao waits without it, Vault's page says that it does not. 202 would be a promise, and no revoke.
+    """
+    body = {"lease_id": lease, "sync": True}
+    answer = await vault.request("POST", "sys/leases/revoke", body, passing=_NOT_REVOKED)
+    if answer.status == 400:
+        raise UnavailableError(
+            f"the engine could not revoke the lease {lease}",
+            remedy="look whether what it gives keys for can be reached, and at Vault's log; then run again",
+        )
     if answer.status != 204:
         raise vault.not_vault()
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
 import asyncpg
+import hvac
 import pytest
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -76,7 +77,11 @@ class Engine:
         found = self.bao.root.adapter.request("LIST", f"/v1/sys/leases/lookup/{path}", raise_exception=False)
         keys = found["data"]["keys"] if isinstance(found, dict) else []
         ids = [f"{path}/{each}" for each in keys]
-        return {each: self.bao.root.sys.read_lease(each)["data"]["ttl"] for each in ids}
+        lives: dict[str, float] = {}
+        for each in ids:
+            with suppress(hvac.exceptions.InvalidRequest):  # it has gone meanwhile
+                lives[each] = self.bao.root.sys.read_lease(each)["data"]["ttl"]
+        return lives
 
     async def until(self, path: str, ids: Collection[str] = ()) -> None:
         """Until these leases are all: those of a token that was revoked go by and by."""
@@ -244,7 +249,7 @@ async def test_a_revoke_that_the_engine_cannot_do_is_no_success(engine: Engine, 
     path = engine.role("stuck")
     made = await opened(path).create(LABEL)
     engine.bao.root.write("database/roles/stuck", db_name="pg", creation_statements=[MAKE], revocation_statements=["NO SQL"])
-    await refused(opened(path).revoke(made.ref), KeyturnError)
+    assert "could not revoke" in str(await refused(opened(path).revoke(made.ref), UnavailableError))
     assert made.ref.id in engine.leases(path)
     engine.role("stuck")
     engine.bao.root.write("database/roles/stuck", db_name="pg", creation_statements=[MAKE], revocation_statements=[])
