@@ -85,7 +85,7 @@ NOTHING_CREATED = (
     Failure(
         "the vault takes no login",
         BEFORE_PIVOT,
-        "refuses the AppRole login",
+        "refuses the approle login",
         env=lambda loud: {"VAULT_SECRET_ID": str(uuid.uuid4())},
     ),
     Failure("aws: the token has expired", BEFORE_PIVOT, "credentials", aws("*", "expired"), AWS),
