@@ -1,6 +1,6 @@
 """Bootstrap: keys are read once, by the launcher that becomes LiteLLM; something else restarts the members.
 
-Once with Vault and once with AWS Secrets Manager. The process manager is a script of ours (platform), where a machine has
+Once with Vault and once with AWS Secrets Manager. The process manager is a script of ours (process_manager), where a machine has
 systemd: the fleet of kind `command` runs it for one member after the other.
 """
 
@@ -19,7 +19,7 @@ from keyturn.material import KeyMaterial
 from keyturn.testing.embedded import AWS, READY_SECONDS, VAULT, Credential, keyturn_program
 from keyturn.testing.litellm import Deployment, command, executable, write_config
 from keyturn.testing.processes import wait_for_http
-from tests.walks import platform
+from tests.walks import process_manager
 from tests.walks.walk import ROOT, Walk
 
 pytestmark = pytest.mark.real
@@ -41,7 +41,7 @@ class Launched:
         return int(json.loads(self.state(n).read_text())["pid"])
 
     def restart(self, n: int) -> list[str]:
-        return [sys.executable, str(Path(platform.__file__)), str(self.outside / f"member-{n + 1}.start.json")]
+        return [sys.executable, str(Path(process_manager.__file__)), str(self.outside / f"member-{n + 1}.start.json")]
 
     def fleet(self) -> dict[str, Any]:
         members = [
@@ -53,7 +53,7 @@ class Launched:
     def start(self) -> None:
         for n in range(self.walk.members):
             self._specify(n)
-            platform.main(self.outside / f"member-{n + 1}.start.json")
+            process_manager.main(self.outside / f"member-{n + 1}.start.json")
         for url in self.walk.member_urls:
             wait_for_http(f"{url}/health/readiness", seconds=READY_SECONDS)
         self.walk.start_balancer(supervised=False)
@@ -84,7 +84,7 @@ class Launched:
 
     def stop(self) -> None:
         for n in range(self.walk.members):
-            platform.stop(self.outside / f"member-{n + 1}.pid", grace=5)
+            process_manager.stop(self.outside / f"member-{n + 1}.pid", grace=5)
 
 
 @contextmanager

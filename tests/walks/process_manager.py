@@ -1,6 +1,6 @@
 """A process manager as small as one can be, in the place of systemd: it ends one member and starts it again.
 
-python -m tests.walks.platform SPECIFICATION     a JSON file: command, environ, log, pid (a file), grace (seconds)
+python -m tests.walks.process_manager SPECIFICATION     a JSON file: command, environ, log, pid (a file), grace (seconds)
 """
 
 from __future__ import annotations
