@@ -1,7 +1,7 @@
 """Bootstrap: keys are read once, by the launcher that becomes LiteLLM; something else restarts the members.
 
-Once with Vault and once with AWS Secrets Manager. The process manager is a script of ours (process_manager), where a machine has
-systemd: the fleet of kind `command` runs it for one member after the other.
+Once with Vault and once with AWS Secrets Manager. The process manager is a script of ours, where a machine has systemd: the
+fleet of kind `command` runs it for one member after the other.
 """
 
 from __future__ import annotations
