@@ -48,6 +48,13 @@ class Config:
     credentials: Mapping[str, CredentialSettings]
     sweep: SweepSettings = field(default_factory=SweepSettings)
 
+    def references(self, pattern: re.Pattern[str]) -> Iterator[str]:
+        """What the settings of providers, stores and proxies refer to by texts of this form."""
+        for section in (self.providers, self.stores, self.proxies):
+            for part in section.values():
+                texts = _texts_of(part.settings.model_dump(), names=False)
+                yield from (text for _, text in texts if pattern.fullmatch(text))
+
     def credential(self, name: str) -> CredentialSettings:
         """MisconfiguredError that names the credentials there are, for one that is not."""
         if name not in self.credentials:
@@ -263,17 +270,18 @@ def _reached_from(name: str, needs: Mapping[str, set[str]]) -> set[str]:
     return found
 
 
-def _texts_of(value: Any, loc: Loc = ()) -> Iterator[tuple[Loc, str]]:
-    """Every text in it, names too, and where it stands."""
+def _texts_of(value: Any, loc: Loc = (), *, names: bool = True) -> Iterator[tuple[Loc, str]]:
+    """Every text in it, and where it stands; the names in it too, unless they are not wanted."""
     if isinstance(value, str):
         yield loc, value
     elif isinstance(value, dict):
         for name, inner in value.items():
-            yield (*loc, name), name
-            yield from _texts_of(inner, (*loc, name))
+            if names:
+                yield (*loc, name), name
+            yield from _texts_of(inner, (*loc, name), names=names)
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            yield from _texts_of(inner, (*loc, index))
+            yield from _texts_of(inner, (*loc, index), names=names)
 
 
 _TYPES = {

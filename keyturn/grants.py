@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from keyturn.config import Config
 from keyturn.errors import MisconfiguredError
@@ -23,10 +22,7 @@ class Grants:
 def rotator(config: Config, store: str) -> Grants:
     """What `keyturn rotate`, `sweep` and the others need: every credential's secrets, and what keyturn.yaml refers to."""
     turned = [secret.ref for credential in config.credentials.values() for secret in credential.secrets]
-    sections = (config.providers, config.stores, config.proxies)
-    referred = [
-        parse_store_reference(text) for section in sections for part in section.values() for text in _references(part)
-    ]
+    referred = map(parse_store_reference, config.references(STORE_REFERENCE))
     return Grants(_of(store, turned), _of(store, referred))
 
 
@@ -47,18 +43,3 @@ def proxy(config: Config, store: str, name: str | None = None) -> Grants:
 
 def _of(store: str, secrets: Iterable[SecretRef]) -> tuple[SecretRef, ...]:
     return tuple(dict.fromkeys(secret for secret in secrets if secret.store == store))
-
-
-def _references(part: Any) -> Iterator[str]:
-    yield from (text for text in _texts(part.settings.model_dump()) if STORE_REFERENCE.fullmatch(text))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _texts(inner)

@@ -74,6 +74,16 @@ def _is_ipv6(text: str) -> bool:
 Address = Annotated[str, AfterValidator(_must_be_http)]
 """A pydantic field type: a base URL, kept without its last slash."""
 
+
+def _must_be_absolute(value: Path) -> Path:
+    if not value.is_absolute():
+        raise ValueError("must be an absolute path")
+    return value
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_must_be_absolute)]
+"""A pydantic field type: a path that means the same from every folder."""
+
 Resolver = Callable[[str], Awaitable[KeyMaterial]]
 """From a reference to the secret, read anew at each call, so that a rotated credential of ours is picked up."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import re
+from collections.abc import Awaitable, Callable
 
 from keyturn.config import Config
 from keyturn.delivery.keys import Variable
@@ -11,6 +12,8 @@ from keyturn.errors import MisconfiguredError
 from keyturn.model import HeldKey, SecretRef, VersionRef
 from keyturn.ports import SecretStore
 from keyturn.settings import CredentialSettings
+
+_ENVIRONMENT = re.compile(r"env:.*", re.DOTALL)
 
 
 def variable_name(name: str, credential: CredentialSettings, provider_kind: str) -> str:
@@ -61,26 +64,9 @@ def own_secrets(config: Config, proxy: str) -> set[str]:
 
     Every `env:` reference of keyturn.yaml, but for the proxy's own master key.
     """
-    sections = (config.providers, config.stores, config.proxies)
-    found = {
-        reference
-        for section in sections
-        for part in section.values()
-        for reference in _environment_references(part.settings.model_dump())
-    }
+    found = set(config.references(_ENVIRONMENT))
     kept = getattr(config.proxies[proxy].settings, "master_key", "")
     return {reference.removeprefix("env:") for reference in found - {kept}}
-
-
-def _environment_references(value: object) -> Iterator[str]:
-    if isinstance(value, str) and value.startswith("env:"):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _environment_references(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _environment_references(inner)
 
 
 def _reader(store: SecretStore, secret: SecretRef) -> Callable[[], Awaitable[HeldKey]]:

@@ -11,12 +11,11 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import httpx
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from keyturn.durations import Duration, text
 from keyturn.errors import RollFailedError
@@ -24,15 +23,9 @@ from keyturn.fleets.launched import Launched, read_launched
 from keyturn.fleets.restart import Restart
 from keyturn.http_answers import no_cookies
 from keyturn.model import Finding, Member, VersionRef
-from keyturn.references import Address, Resolver, SecretReference
+from keyturn.references import AbsolutePath, Address, Resolver, SecretReference
 
 _ANSWER = 10.0  # seconds
-
-
-def _absolute(value: Path) -> Path:
-    if not value.is_absolute():
-        raise ValueError("must be an absolute path")
-    return value
 
 
 class RestartedMember(BaseModel):
@@ -42,7 +35,7 @@ class RestartedMember(BaseModel):
 
     url: Address
     restart: tuple[str, ...] = Field(min_length=1)
-    state: Annotated[Path, AfterValidator(_absolute)]
+    state: AbsolutePath
 
 
 class CommandFleet:

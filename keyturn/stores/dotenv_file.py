@@ -10,25 +10,18 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from keyturn.durations import Duration
 from keyturn.errors import PermanentError
 from keyturn.model import Finding, SecretRef
-from keyturn.references import Resolver
+from keyturn.references import AbsolutePath, Resolver
 from keyturn.stores.dotenv_documents import Documents
 from keyturn.stores.staged_store import StagedStore
 
 _FILE, _BESIDE = "<folder>/<path>", "<folder>/.<path>.keyturn/"
-
-
-def _absolute(value: Path) -> Path:
-    if not value.is_absolute():
-        raise ValueError("must be an absolute path")
-    return value
 
 
 class DotenvFile(StagedStore):
@@ -51,7 +44,7 @@ class DotenvFile(StagedStore):
 
         model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-        folder: Annotated[Path, AfterValidator(_absolute)]
+        folder: AbsolutePath
         lock_timeout: Duration = timedelta(seconds=10)
 
     def __init__(self, settings: Settings, resolve: Resolver) -> None:

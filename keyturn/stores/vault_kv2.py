@@ -12,7 +12,7 @@ from keyturn.stores.staged_store import StagedStore
 from keyturn.stores.vault_documents import Documents
 from keyturn.stores.vault_policy import BESIDE, MAIN, NOTES
 from keyturn.vault.client import VaultClient
-from keyturn.vault.permissions import stanza
+from keyturn.vault.permissions import granted
 from keyturn.vault.settings import ConnectionSettings, Mount
 
 # For people: where the two documents are.
@@ -80,14 +80,4 @@ class VaultKV2(StagedStore):
             answer = await self._vault.request("POST", "sys/capabilities-self", {"paths": list(wanted)})
         except PermanentError as error:
             return [Finding("what the token may do", None, error.message, error.remedy)]
-        findings = []
-        for path, needs in wanted.items():
-            granted = answer.data.get(path)
-            if not isinstance(granted, list):
-                findings.append(Finding(f"the token may {', '.join(needs)} {path}", None, "Vault does not say"))
-                continue
-            missing = [need for need in needs if need not in granted and "root" not in granted]
-            detail = f"not granted: {', '.join(missing)}" if missing else ""
-            remedy = f"add to the policy of the token: {stanza(path, needs)}" if missing else ""
-            findings.append(Finding(f"the token may {', '.join(needs)} {path}", not missing, detail, remedy))
-        return findings
+        return granted(answer, wanted)

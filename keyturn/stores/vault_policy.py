@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from keyturn.model import SecretRef
+from keyturn.vault.permissions import stanza
 
 WHOLE_NAME = "_value"  # in the place of a field
 
@@ -31,12 +32,9 @@ class Rule:
 
 def rotator_rules(mount: str, staging_prefix: str, secrets: Sequence[SecretRef], *, creates: bool = False) -> list[Rule]:
     """For these secrets, each path once. `creates`: for `keyturn put`, which makes what is missing."""
-    main = ("create", *MAIN) if creates else MAIN
-    rules = [Rule(f"{mount}/data/{path}", main, "served") for path in _paths(secrets)]
+    rules = [_served(mount, path, creates) for path in _paths(secrets)]
     for secret in dict.fromkeys(secrets):
-        beside = f"{staging_prefix}/{secret.path}/{secret.field or WHOLE_NAME}"
-        rules.append(Rule(f"{mount}/data/{beside}", BESIDE, "not served"))
-        rules.append(Rule(f"{mount}/metadata/{beside}", NOTES, "notes"))
+        rules += _beside(mount, f"{staging_prefix}/{secret.path}/{secret.field or WHOLE_NAME}")
     return rules
 
 
@@ -47,25 +45,20 @@ def proxy_rules(mount: str, secrets: Sequence[SecretRef]) -> list[Rule]:
 
 def policy(path: str, mount: str = "secret", staging_prefix: str = "keyturn", *, creates: bool = False) -> str:
     """For whatever is kept at a path, as deployments/vault-policy.hcl has it. `+` stands for one segment."""
-    beside = f"{staging_prefix}/{path}/*"
-    main = ("create", *MAIN) if creates else MAIN
-    return text(
-        [
-            Rule(f"{mount}/data/{path}", main, "served"),
-            Rule(f"{mount}/data/{beside}", BESIDE, "not served"),
-            Rule(f"{mount}/metadata/{beside}", NOTES, "notes"),
-        ]
-    )
+    return text([_served(mount, path, creates), *_beside(mount, f"{staging_prefix}/{path}/*")])
 
 
 def text(rules: Iterable[Rule]) -> str:
     """HCL, for `vault policy write NAME -`."""
-    return "".join(f"# {rule.what}\n{_stanza(rule)}\n" for rule in rules)
+    return "".join(f"# {rule.what}\n{stanza(rule.path, rule.capabilities)}\n" for rule in rules)
 
 
-def _stanza(rule: Rule) -> str:
-    quoted = ", ".join(f'"{each}"' for each in rule.capabilities)
-    return f'path "{rule.path}" {{ capabilities = [{quoted}] }}'
+def _served(mount: str, path: str, creates: bool) -> Rule:
+    return Rule(f"{mount}/data/{path}", ("create", *MAIN) if creates else MAIN, "served")
+
+
+def _beside(mount: str, path: str) -> list[Rule]:
+    return [Rule(f"{mount}/data/{path}", BESIDE, "not served"), Rule(f"{mount}/metadata/{path}", NOTES, "notes")]
 
 
 def _paths(secrets: Iterable[SecretRef]) -> list[str]:
