@@ -287,13 +287,16 @@ def test_a_child_does_not_keep_the_parents_control_address_open() -> None:
 
         os.environ["CONTROL"] = "x"
         go, wait = os.pipe()
+        told, tell = os.pipe()
         with KeyRing({{"KEY": read}}) as ring:
             ring.serve_control("http://127.0.0.1:{port}", "env:CONTROL")
             child = os.fork()
             if child == 0:
                 os.close(wait)
+                os.write(tell, b"x")
                 os.read(go, 1)
                 os._exit(0)
+            os.read(told, 1)  # what a child does at its birth is done
         with socket.socket() as probe:
             print("refused" if probe.connect_ex(("127.0.0.1", {port})) else "open")
         os.close(wait)
