@@ -22,13 +22,15 @@ from typing import Any
 import prefect.context
 import prefect.logging.configuration
 
-from tests.chaos import hosts, run
+from tests.chaos import disk, hosts, run
 
 # Imported on use by the product; here once for all children.
 PRELOADED = (
     "keyturn.providers.openai",
     "keyturn.stores.vault_kv2",
     "keyturn.stores.aws_secrets_manager",
+    "keyturn.stores.kubernetes_secret",
+    "keyturn.stores.dotenv_file",
     "keyturn.fleets.process",
 )
 _STDIN, _STDOUT = 0, 1
@@ -85,6 +87,7 @@ def become(order: dict[str, Any], siblings: dict[int, tuple[int, int]]) -> None:
     os.environ.update(order["environ"])
     random.seed()
     hosts.lead_to(os.environ[hosts.VARIABLE])
+    disk.tell(os.environ.get(disk.VARIABLE))
     # Prefect reads its settings when it is imported: what it read was the parent's.
     prefect.context.refresh_global_settings_context()
     prefect.logging.configuration.setup_logging()

@@ -1,4 +1,4 @@
-"""The outside that all worlds share: one provider, one OpenBao, one AWS double, and Prefect twice, all real programs.
+"""The outside that all worlds share: a provider, an OpenBao, doubles of AWS and Kubernetes, and Prefect twice, all programs.
 
 `here` is the Prefect that the process under test uses. `elsewhere` is another machine's, which knows nothing of the first:
 there the product's courtesy locks protect nothing, and the store's compare-and-swap has to.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,11 @@ from keyturn.testing.embedded import READY_SECONDS, REGION, beside
 from keyturn.testing.openbao import OpenBao
 from keyturn.testing.postgres import Postgres
 from keyturn.testing.processes import Processes, free_port, wait_for_http
+from tests.chaos.disk import Disk
 from tests.chaos.hosts import DIRECT
 
 MODEL = "gpt-4o-mini"
+NAMESPACE = "chaos"
 _UNSIGNED = "AWS4-HMAC-SHA256 Credential=driver/20250101/{}/secretsmanager/aws4_request, SignedHeaders=host, Signature=none"
 
 
@@ -93,8 +97,11 @@ class Outside:
             "KEYTURN_CONTROL_TOKEN": secrets.token_hex(16),
             "AWS_ACCESS_KEY_ID": "chaos",
             "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16),
+            "KUBERNETES_TOKEN": secrets.token_hex(16),
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+        self.keys = Path(tempfile.mkdtemp(prefix="keyturn-chaos-"))  # dotenv files: no place to search for leaks
+        self.disk = Disk()
         self.here = PrefectServer(self.processes, folder, "here")
         self.elsewhere = PrefectServer(self.processes, folder, "elsewhere")
         # No connection is kept: the double's server may close one just as it is used again.
@@ -108,6 +115,8 @@ class Outside:
         started = [(server, server.start()) for server in (self.here, self.elsewhere)]
         self._start_provider()
         self._start_aws()
+        self._start_kube()
+        await self.disk.start()
         self.bao = OpenBao(self.processes, self.folder / "openbao")
         self.bao.enable_kv()
         self.bao.root.sys.enable_auth_method("approle")
@@ -117,6 +126,8 @@ class Outside:
     async def stop(self) -> None:
         await self.ask.aclose()
         self.processes.stop()
+        await self.disk.stop()
+        shutil.rmtree(self.keys, ignore_errors=True)
         for server in (self.here, self.elsewhere):
             server.remove()
 
@@ -134,6 +145,13 @@ class Outside:
             "aws", [sys.executable, "-m", "keyturn.testing.aws_double", "--port", str(self.aws_port)], env=self.environ
         )
         wait_for_http(f"{self.aws_url}/_double/calls", seconds=60, process=process)
+
+    def _start_kube(self) -> None:
+        self.kube_port = free_port()
+        self.kube_url = f"http://127.0.0.1:{self.kube_port}"
+        program = [sys.executable, "-m", "keyturn.testing.kubernetes_double", "--port", str(self.kube_port)]
+        process = self.processes.start("kube", [*program, "--namespace", NAMESPACE], env=self.environ)
+        wait_for_http(f"{self.kube_url}/_double/calls", seconds=60, process=process)
 
     @property
     def vault_port(self) -> int:
@@ -172,6 +190,19 @@ class Outside:
         }
         answer = await self.ask.post(self.aws_url, headers=headers, content=json.dumps(body))
         if answer.status_code == 400:
+            return None
+        answer.raise_for_status()
+        return answer.json()
+
+    async def kube(self, method: str, path: str, **body: Any) -> Any:
+        """A call about the Secrets of the one namespace, as the administrator; None for 404."""
+        answer = await self.ask.request(
+            method,
+            f"{self.kube_url}/api/v1/namespaces/{NAMESPACE}/secrets{path}",
+            headers={"Authorization": f"Bearer {self.environ['KUBERNETES_TOKEN']}"},
+            json=body or None,
+        )
+        if answer.status_code == 404:
             return None
         answer.raise_for_status()
         return answer.json()

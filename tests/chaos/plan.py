@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from tests.chaos.crashes import killed, overslept, stalled
+from tests.chaos.disk import DISK
 from tests.chaos.races import all_at_once, one_of_two_killed, two_at_once
 from tests.chaos.scene import Case
 from tests.chaos.shapes import BUNDLES, OVERLAPPING, SHAPES, STORES, Shape
@@ -86,23 +87,23 @@ class Plan:
         effects = [point for point in points if not point.reads]
         core = [point for point in effects if point.kind not in _ASIDE]
         aside = [point for point in effects if point.kind in _ASIDE]
+        # At a change of the disk the file's lock is held: who sleeps there holds up everybody, and is told so.
+        held = [point for point in core if point.kind != DISK]
         if self.size.whole:
-            cases = [
-                make(point, side) for point in core for make, side in ((killed, Side.AFTER), (stalled, _either(chance)))
-            ]
+            cases = [killed(point, Side.AFTER) for point in core] + [stalled(point, _either(chance)) for point in held]
             cases += [killed(point, Side.BEFORE) for point in chance.sample(core, self.size.before)]
             # The calls to Prefect are the same in all worlds, so they share them.
             shared = [point for n, point in enumerate(aside) if n % worlds == number]
             cases += [chance.choice((killed, stalled))(point, _either(chance)) for point in shared]
-            cases.append(chance.choice((killed, stalled))(chance.choice(core), Side.AFTER, Where.BESIDE))
+            cases.append(chance.choice((killed, stalled))(chance.choice(held), Side.AFTER, Where.BESIDE))
         else:
             cases = []
-            for make in (killed, stalled):
-                chosen = [*chance.sample(core, self.size.crashes), chance.choice(aside)]
+            for make, fitting in ((killed, core), (stalled, held)):
+                chosen = [*chance.sample(fitting, self.size.crashes), chance.choice(aside)]
                 cases += [make(point, _either(chance)) for point in chosen]
         reads = [point for point in points if point.reads and point.kind not in _ASIDE]
         cases += [stalled(point, Side.AFTER) for point in chance.sample(reads, self.size.reads)]
-        cases += [overslept(point, _either(chance)) for point in chance.sample(core, self.size.overslept)]
+        cases += [overslept(point, _either(chance)) for point in chance.sample(held, self.size.overslept)]
         cases += self._wire(chance, points, number)
         for n in range(self.size.races):
             cases.append(two_at_once(list(Where)[n % len(Where)], n + 1))

@@ -8,7 +8,7 @@ from typing import Literal
 
 FIELD = "OPENAI_API_KEY"
 
-Kind = Literal["vault", "aws"]
+Kind = Literal["vault", "aws", "kube", "files"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Shape:
 
 _VAULT_FIELD, _VAULT_WHOLE = Place("vault", whole=False), Place("vault", whole=True)
 _AWS_FIELD, _AWS_WHOLE = Place("aws", whole=False), Place("aws", whole=True)
+_KUBE_FIELD, _KUBE_WHOLE = Place("kube", whole=False), Place("kube", whole=True)
+_FILES_FIELD, _FILES_WHOLE = Place("files", whole=False), Place("files", whole=True)
 
 STORES: dict[str, tuple[Place, ...]] = {
     "vault-field": (_VAULT_FIELD,),
@@ -44,10 +46,16 @@ STORES: dict[str, tuple[Place, ...]] = {
     "aws-whole": (_AWS_WHOLE,),
     "vault-then-aws": (_VAULT_FIELD, _AWS_WHOLE),
     "aws-then-vault": (_AWS_FIELD, _VAULT_WHOLE),
+    "kube-field": (_KUBE_FIELD,),
+    "kube-whole": (_KUBE_WHOLE,),
+    "files-field": (_FILES_FIELD,),
+    "files-whole": (_FILES_WHOLE,),
+    "kube-then-files": (_KUBE_FIELD, _FILES_WHOLE),
+    "files-then-kube": (_FILES_FIELD, _KUBE_WHOLE),
 }
 PROVIDERS: dict[str, bool] = {"account": True, "minted": False}
 
-_TWO_MEMBERS = ("vault-field-account", "aws-then-vault-minted")
+_TWO_MEMBERS = ("vault-field-account", "aws-then-vault-minted", "kube-field-minted")
 
 SHAPES = tuple(
     Shape(f"{store}-{provider}", STORES[store], PROVIDERS[provider], 2 if f"{store}-{provider}" in _TWO_MEMBERS else 1)
@@ -60,4 +68,6 @@ OVERLAPPING = (
 BUNDLES = (
     Shape("vault-ten", STORES["vault-field"], account=True, credentials=10),
     Shape("aws-ten", STORES["aws-field"], account=True, credentials=10),
+    Shape("kube-ten", STORES["kube-field"], account=True, credentials=10),
+    Shape("files-ten", STORES["files-field"], account=True, credentials=10),
 )

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 from keyturn.testing.wire_faults import Blackhole, Fault, Half, Hostile, Instead, Reset, Slow, Truncated, hostile, refused
+from tests.chaos.disk import DISK
 from tests.chaos.scene import Case, Scene
 from tests.chaos.troubles import Do, Point, Refuse, Side, Strike, Wire
 
 # Every client here gives up after 5 s, the one of the supervisors after 10.
 _LATE, _LATER, _SOON = 7.0, 12.0, 1.0
 _DOWN_SECONDS = 3.0
+
+
+def _kubernetes(code: int, reason: str) -> dict[str, Any]:
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": reason, "code": code}
+
 
 _ON_ANY_PART: Mapping[str, Callable[[], Fault]] = MappingProxyType(
     {
@@ -45,6 +52,13 @@ _REFUSALS: Mapping[str, Mapping[str, Callable[[], Fault]]] = MappingProxyType(
             "500": partial(refused, 500, {"__type": "InternalServiceError"}),
             "credentials expired": partial(refused, 400, {"__type": "ExpiredTokenException", "message": "expired"}),
         },
+        "kube": {
+            "429": partial(refused, 429, _kubernetes(429, "TooManyRequests"), Retry_After="1"),
+            "500": partial(refused, 500, _kubernetes(500, "InternalError")),
+            "token refused": partial(refused, 401, _kubernetes(401, "Unauthorized")),
+            "forbidden": partial(refused, 403, _kubernetes(403, "Forbidden")),
+            "conflict": partial(refused, 409, _kubernetes(409, "Conflict")),
+        },
         "supervisor": {
             "429": partial(refused, 429, {}, Retry_After="1"),
             "500": partial(refused, 500, {}),
@@ -66,8 +80,10 @@ _DOWN, _EXPIRED = "down for a while", "token expired"
 
 
 def faults_of(point: Point) -> list[str]:
-    """What can happen to this call, by name."""
+    """What can happen to this call, by name. Nothing to a change of the disk: no wire leads there."""
     kind = point.kind
+    if kind == DISK:
+        return []
     refusals = [name for name in _REFUSALS[kind] if name != "admin key refused" or "/organization/" in point.name]
     return [*_ON_ANY_PART, "too late", *refusals, _DOWN, *([_EXPIRED] if kind == "vault" else [])]
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import secrets
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from keyturn.material import KeyMaterial
@@ -14,9 +17,11 @@ from keyturn.stores.json_bundle import field_text, with_field
 from keyturn.stores.vault_policy import policy
 from keyturn.testing.embedded import REGION
 from keyturn.testing.litellm import Deployment, write_config
+from tests.chaos.disk import DISK
+from tests.chaos.disk import VARIABLE as DISK_VARIABLE
 from tests.chaos.fleet import Fleet
 from tests.chaos.hosts import DIRECT, SUFFIX, outside
-from tests.chaos.outside import MODEL, Outside
+from tests.chaos.outside import MODEL, NAMESPACE, Outside
 from tests.chaos.shapes import FIELD, Kind, Shape
 
 WHOLE = "key"  # the field of a whole secret at Vault
@@ -61,6 +66,8 @@ class World:
         self.config = self.folder / "keyturn.yaml"
         self.credentials = [self._credential(n) for n in range(shape.credentials)]
         self.environ = {"KEYTURN_CONFIG": str(self.config)}
+        if self.uses("files"):
+            self.environ[DISK_VARIABLE] = f"http://{DISK}{SUFFIX}:{self.outside.disk.port}"
         self.fleet = Fleet(self.name, shape.members, outside)
         self.bystanders: set[str] = set()  # fingerprints of keys that are nobody's of this world
         self.by_hand: set[str] = set()  # of those that a person put into service
@@ -69,7 +76,11 @@ class World:
         single = self.shape.credentials == 1
         variable = FIELD if single else f"{FIELD}_{n}"
         path = f"chaos/{self.name}"
-        spots = tuple(Spot(place.store, path, None if place.whole else variable) for place in self.shape.places)
+        spots = tuple(
+            # A Secret's name has no slash in it: before one the namespace would stand.
+            Spot(place.store, self.name if place.store == "kube" else path, None if place.whole else variable)
+            for place in self.shape.places
+        )
         return Credential(self.name if single else f"{self.name}-{n}", variable, spots)
 
     @property
@@ -80,6 +91,10 @@ class World:
             ports["vault"] = self.outside.vault_port
         if self.uses("aws"):
             ports["aws"] = self.outside.aws_port
+        if self.uses("kube"):
+            ports["kube"] = self.outside.kube_port
+        if self.uses("files"):
+            ports[DISK] = self.outside.disk.port
         for n, member in enumerate(self.fleet.members, 1):
             ports |= {f"proxy-{n}": member.port, f"supervisor-{n}": member.control}
         return ports
@@ -133,6 +148,11 @@ class World:
             url = outside("aws", ports["aws"])
             keys = {"access_key_id": "env:AWS_ACCESS_KEY_ID", "secret_access_key": "env:AWS_SECRET_ACCESS_KEY"}
             stores["aws"] = {"kind": "aws_secrets_manager", "region": REGION, "endpoint_url": url, **keys, "timeout": "5s"}
+        if "kube" in ports:
+            way = {"server": outside("kube", ports["kube"]), "token": "env:KUBERNETES_TOKEN"}
+            stores["kube"] = {"kind": "kubernetes_secret", "namespace": NAMESPACE, **way, "timeout": "5s"}
+        if DISK in ports:
+            stores["files"] = {"kind": "dotenv", "folder": str(self.outside.keys)}
         provider = {
             "kind": "openai",
             "admin_key": "env:OPENAI_ADMIN_KEY",
@@ -201,6 +221,15 @@ class World:
                 )
                 await self._clear_vault(spot.path)
                 await self.outside.vault("POST", f"secret/data/{spot.path}", data=fields)
+            elif spot.store == "kube":
+                texts = {WHOLE: keys[first.variable]} if whole else {**keys, "OTHER": "untouched"}
+                await self._clear_kube(spot.path)
+                data = {name: base64.b64encode(text.encode()).decode() for name, text in texts.items()}
+                labels = {"team": "another"}
+                made = {"metadata": {"name": spot.path, "labels": labels}, "data": {**data, "BINARY": "/wD+"}}
+                await self.outside.kube("POST", "", apiVersion="v1", kind="Secret", type="Opaque", **made)
+            elif spot.store == "files":
+                self._write_file(spot.path, keys[first.variable] + "\n" if whole else _variables(keys))
             else:
                 await self.outside.aws("DeleteSecret", SecretId=spot.path, ForceDeleteWithoutRecovery=True)
                 text = keys[first.variable] if whole else _bundle(keys)
@@ -212,6 +241,23 @@ class World:
             for spot in each.spots:
                 if spot.store == "vault":
                     await self.outside.vault("DELETE", f"secret/metadata/keyturn/{path}/{spot.field or '_value'}")
+
+    async def _clear_kube(self, name: str) -> None:
+        """The Secret, and what keyturn keeps beside it."""
+        for item in (await self.outside.kube("GET", ""))["items"]:
+            found = item["metadata"]["name"]
+            if found == name or (found.startswith(f"{name}.") and found.endswith(".keyturn")):
+                await self.outside.kube("DELETE", f"/{found}")
+
+    def _file(self, path: str) -> Path:
+        return self.outside.keys / path
+
+    def _write_file(self, path: str, text: str) -> None:
+        file = self._file(path)
+        file.parent.mkdir(exist_ok=True)
+        shutil.rmtree(file.with_name(f".{file.name}.keyturn"), ignore_errors=True)
+        file.write_text(text)
+        file.chmod(0o600)
 
     async def _new_key(self, name: str) -> str:
         made = await self.outside.tell_provider("keys", project=self.project, name=name, account=self._account)
@@ -250,6 +296,16 @@ class World:
             fields = dict(found["data"]["data"])
             texts = {spot: str(fields.pop(spot.field or WHOLE)) for spot in spots}
             beside = json.dumps(fields)
+        elif store == "kube":
+            found = await self.outside.kube("GET", f"/{path}")
+            data = dict(found["data"])
+            texts = {spot: base64.b64decode(data.pop(spot.field or WHOLE)).decode() for spot in spots}
+            beside = json.dumps([data, found["metadata"]["labels"], found["type"]], sort_keys=True)
+        elif store == "files":
+            beside = self._file(path).read_text()
+            texts = {}
+            for spot in spots:
+                texts[spot], beside = _taken_out(beside, spot.field)
         else:
             beside = str((await self.outside.aws("GetSecretValue", SecretId=path))["SecretString"])
             texts = {}
@@ -266,6 +322,22 @@ class World:
 
 def _address(spot: Spot) -> dict[str, str]:
     return {"store": spot.store, "path": spot.path, **({"field": spot.field} if spot.field else {})}
+
+
+def _variables(keys: dict[str, str]) -> str:
+    """A file of variables as a person writes it."""
+    lines = "\n".join(
+        f"export {name}={value}" if n % 2 else f"{name}={value}" for n, (name, value) in enumerate(keys.items())
+    )
+    return f"# another team's\nOTHER=\"un touched\"\n\n{lines}\n  LAST='#1'   # no end of the line"
+
+
+def _taken_out(text: str, field: str | None) -> tuple[str, str]:
+    """The value, and the text with a mark in its place; read plainly, and not as keyturn does."""
+    if field is None:
+        return text.rstrip("\n"), MARKER
+    [(before, value, after)] = re.findall(rf"\A(.*?^(?:export )?{field}=)([^\n]*)(.*)\Z", text, re.DOTALL | re.MULTILINE)
+    return value, f"{before}{MARKER}{after}"
 
 
 def _bundle(keys: dict[str, str]) -> str:
