@@ -4,6 +4,7 @@ VENV := .venv
 PROXY := .proxy
 PROXY_FILE := .proxy-file
 LEAKS := .leaks
+VENDORS := .vendors
 UV := .uv/bin/uv
 RUN := $(VENV)/bin
 
@@ -41,13 +42,19 @@ $(LEAKS)/.ready: .uv/.ready locks/leaks.txt
 	$(UV) pip install --quiet --compile-bytecode --python $(LEAKS)/bin/python --require-hashes -r locks/leaks.txt
 	@touch $@
 
+# The vendors' own SDKs: they drive our simulators, unchanged (tests/sdk).
+$(VENDORS)/.ready: .uv/.ready locks/vendors.txt
+	$(UV) venv --quiet --clear --python $(PYTHON) $(VENDORS)
+	$(UV) pip install --quiet --compile-bytecode --python $(VENDORS)/bin/python --require-hashes -r locks/vendors.txt
+	@touch $@
+
 demo: setup
 	$(RUN)/keyturn demo
 
 up: setup
 	$(RUN)/keyturn demo --keep
 
-test: setup $(LEAKS)/.ready $(PROXY_FILE)/.ready lint types contracts unit model seeded
+test: setup $(LEAKS)/.ready $(PROXY_FILE)/.ready $(VENDORS)/.ready lint types contracts unit model seeded
 	$(RUN)/pytest -m real
 
 # Rotations under every fault: an hour and more. docs/testing.md tells what its table means.
@@ -92,6 +99,7 @@ lock: .uv/.ready
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --override locks/litellm-file.overrides -o locks/litellm-file.txt locks/litellm-file.in
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/uv.txt locks/uv.in
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/leaks.txt locks/leaks.in
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/vendors.txt locks/vendors.in
 
 clean:
-	rm -rf $(VENV) $(PROXY) $(PROXY_FILE) $(LEAKS) .uv var
+	rm -rf $(VENV) $(PROXY) $(PROXY_FILE) $(LEAKS) $(VENDORS) .uv var

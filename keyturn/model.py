@@ -100,7 +100,8 @@ class KeyRef:
     """A key at the provider, without its text.
 
     `id`: the provider's handle. `name`: the label it was created with. `hint`: the provider's redacted form, "" if none.
-    `owner`: the account it belongs to, "" if none. Times are aware and in UTC; None where the provider does not say.
+    `owner`: the account it belongs to, "" if none. `fingerprint`: KeyMaterial's, where the provider tells the text again.
+    Times are aware and in UTC; None where the provider does not say.
     """
 
     id: str
@@ -110,6 +111,7 @@ class KeyRef:
     created_at: datetime | None = None
     last_used_at: datetime | None = None
     expires_at: datetime | None = None
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ class Capabilities:
     can_check: bool = True  # False: only a call through a proxy tells whether a key is accepted
     supports_expiry: bool = False
     reports_last_use: bool = False
+    max_live_keys: int | None = None  # the vendor refuses one more
     usage_lag: timedelta = timedelta(0)  # how long the provider may take to report a use
     propagation: timedelta = timedelta(seconds=30)  # how long a new key may be refused, or a dead one accepted
 

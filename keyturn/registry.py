@@ -20,6 +20,7 @@ from keyturn.errors import MisconfiguredError
 
 PROVIDERS = {
     "openai": "keyturn.providers.openai:OpenAI",
+    "openrouter": "keyturn.providers.openrouter:OpenRouter",
     "vault_dynamic": "keyturn.providers.vault_dynamic:VaultDynamic",
 }
 STORES = {

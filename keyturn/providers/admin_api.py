@@ -1,0 +1,154 @@
+"""A vendor's management API over HTTP: one call, and every refusal of it as an error of ours.
+
+What was sent and what came back is never quoted: both may hold a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from keyturn.errors import (
+    DeniedError,
+    KeyturnError,
+    LostAnswerError,
+    MisconfiguredError,
+    NotFoundError,
+    PermanentError,
+    ThrottledError,
+    UnavailableError,
+)
+from keyturn.http_answers import no_cookies, pause, read_body
+from keyturn.json_object import UnreadableError, json_object
+
+_LARGEST_ANSWER = 8 * 1024 * 1024
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+_T = TypeVar("_T")
+
+Headers = Mapping[bytes, bytes]
+Login = Callable[[], Awaitable[Headers]]
+"""The headers that a call is authenticated with, read anew for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer. `document`: the JSON object in it, empty where it has none that can be read. `is_json`: it has one."""
+
+    status: int
+    headers: Mapping[str, str]
+    document: Mapping[str, Any]
+    is_json: bool
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class AdminApi:
+    """Calls below `base_url`. `vendor`: its name, for messages. `remedy`: what to do about a 401 or 403."""
+
+    def __init__(self, vendor: str, base_url: str, login: Login, timeout: timedelta, remedy: str) -> None:
+        self._vendor, self._base_url, self._login = vendor, base_url, login
+        self._timeout, self._remedy = timeout, remedy
+        self._client: httpx.AsyncClient | None = None
+
+    async def read(self, path: str, parse: Callable[[Mapping[str, Any]], _T], **sent: Any) -> _T:
+        """GET, and what `parse` makes of the object that comes back. UnavailableError where it raises UnreadableError."""
+        answer = await self.call("GET", path, **sent)
+        return self.parsed(answer, f"GET {path}", parse)
+
+    async def make(self, path: str, parse: Callable[[Mapping[str, Any]], _T], method: str = "POST", **sent: Any) -> _T:
+        """A call that makes something and must not be repeated: LostAnswerError where it may have been done.
+
+        That is so for no answer, for a 408, 409 or 5xx, and for one that cannot be read.
+        """
+        answer = await self.call(method, path, creating=True, **sent)
+        try:
+            return parse(answer.document)
+        except UnreadableError:
+            raise LostAnswerError(f"{self._vendor} answered a create with something that is not a key") from None
+
+    async def call(
+        self, method: str, path: str, *, creating: bool = False, passing: Collection[int] = (), **sent: Any
+    ) -> Answer:
+        """Any call. Raises for every status but 2xx and those of `passing`, and for a 2xx that is no JSON object."""
+        where = f"{method} {self._base_url}{path}"
+        answer = await self.send(method, path, await self._login(), **sent)
+        if not isinstance(answer, Answer):
+            if issubclass(answer, _NOT_SENT):
+                raise UnavailableError(
+                    f"{self._vendor} cannot be reached for {where} ({answer.__name__})",
+                    remedy="check base_url, the network and the proxy variables",
+                )
+            raise (LostAnswerError if creating else UnavailableError)(f"no answer to {where} ({answer.__name__})")
+        if answer.status in passing:
+            return answer
+        if not answer.is_success:
+            raise self.refusal(answer, where, creating)
+        if not answer.is_json and not creating and answer.status != 204:
+            raise self._not_theirs(where)
+        return answer
+
+    def parsed(self, answer: Answer, where: str, parse: Callable[[Mapping[str, Any]], _T]) -> _T:
+        """UnavailableError for what is not of the vendor's form."""
+        try:
+            return parse(answer.document)
+        except UnreadableError:
+            raise self._not_theirs(where) from None
+
+    def _not_theirs(self, where: str) -> UnavailableError:
+        return UnavailableError(f"the answer to {where} is not one of {self._vendor}'s", remedy="check base_url")
+
+    def refusal(self, answer: Answer, where: str, creating: bool = False) -> KeyturnError:
+        """Which error a status is."""
+        status, words = answer.status, f"{self._vendor} answered {answer.status} to {where}"
+        if status in (401, 403):
+            return DeniedError(words, remedy=self._remedy)
+        if status == 404:
+            return NotFoundError(words, remedy="check the ids in this provider's settings, and base_url")
+        if status == 429:
+            return ThrottledError(words, retry_after=pause(answer.headers.get("retry-after")))
+        if status in (408, 409) or status >= 500:
+            return LostAnswerError(words) if creating else UnavailableError(words)
+        if creating and status in (400, 422):
+            return MisconfiguredError(words, remedy="see whether the settings, and key_lifetime, are what the vendor takes")
+        return PermanentError(words, remedy="check base_url and the settings")
+
+    async def send(self, method: str, path: str, headers: Headers, **sent: Any) -> Answer | type[httpx.HTTPError]:
+        """The answer, or of what kind the error is that came instead: it may hold what was sent, or what was read."""
+        try:
+            # Headers as bytes, because a str that is not ASCII fails with an exception that holds it.
+            async with self._http().stream(method, path, headers=dict(headers), **sent) as answer:
+                body = await read_body(answer, _LARGEST_ANSWER, self._timeout.total_seconds())
+                document = json_object(body)
+                return Answer(answer.status_code, answer.headers, document, bool(document) or body.strip() == b"{}")
+        except httpx.HTTPError as error:
+            return type(error)
+
+    def _http(self) -> httpx.AsyncClient:
+        if self._client is None:
+            # Waiting for a connection of our own is no fault of the vendor's: that alone has no limit.
+            timeout = httpx.Timeout(self._timeout.total_seconds(), pool=None)
+            try:
+                self._client = httpx.AsyncClient(base_url=self._base_url, timeout=timeout, cookies=no_cookies())
+            except (httpx.InvalidURL, ValueError, OSError, ImportError) as error:
+                raise MisconfiguredError(
+                    f"no client for {self._base_url} can be made ({type(error).__name__})",
+                    remedy="check base_url, the proxy variables and SSL_CERT_FILE",
+                ) from None
+        return self._client
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.aclose()
+
+
+def segment(id: str) -> str:
+    """An id as one segment of a path, whatever characters it has."""
+    return quote(id, safe="")

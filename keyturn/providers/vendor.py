@@ -1,0 +1,149 @@
+"""What the adapters of vendors that create and delete keys have in common: a vendor's own file says the rest.
+
+See docs/adding-a-provider.md. A subclass has FACTS, CALLS, VERDICTS, a `Settings`, and `_admin`, `_probe`, `create`,
+`_keys` and `_delete`; where the vendor can, `disable` and `enable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from keyturn.durations import Duration
+from keyturn.errors import DeniedError, KeyturnError, NotFoundError, ThrottledError, UnavailableError
+from keyturn.material import KeyMaterial
+from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef
+from keyturn.providers.admin_api import AdminApi
+from keyturn.providers.facts import Facts
+from keyturn.providers.probe import Probe
+from keyturn.providers.verdicts import Verdicts
+from keyturn.references import Resolver
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class VendorSettings(BaseModel):
+    """What every vendor's settings have. `refused_as`: how it answers a dead key, `STATUS` or `STATUS:CODE`, where that is
+    not what the table of docs/providers.md says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    refused_as: tuple[str, ...] | None = Field(default=None, min_length=1)
+    usage_lag: Duration = timedelta(minutes=10)
+    propagation: Duration = timedelta(seconds=60)
+    timeout: Duration = timedelta(seconds=30)
+
+    @field_validator("refused_as")
+    @classmethod
+    def _not_reckless(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None:
+            Verdicts("it", (), lambda _: False).refused_as(value)
+        return value
+
+
+class Vendor:
+    """The verbs of KeyProvider, as far as they are alike everywhere."""
+
+    FACTS: ClassVar[Facts]
+    VERDICTS: ClassVar[Verdicts]
+    CALLS: ClassVar[Mapping[str, tuple[str, str]]]
+
+    def __init__(self, settings: Any, resolve: Resolver, now: Callable[[], datetime] = _utc_now) -> None:
+        self.settings, self._resolve, self._now = settings, resolve, now
+        self.api: AdminApi = self._admin()
+        chosen: tuple[str, ...] | None = settings.refused_as
+        self._check: Probe | None = self._probe(self.VERDICTS if chosen is None else self.VERDICTS.refused_as(chosen))
+
+    # What a vendor's own file says -----------------------------------------------------------------------------------
+
+    def _admin(self) -> AdminApi:
+        raise NotImplementedError
+
+    def _probe(self, verdicts: Verdicts) -> Probe | None:
+        """None: a key can only be tried through LiteLLM."""
+        raise NotImplementedError
+
+    async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:
+        """As the port says."""
+        raise NotImplementedError
+
+    async def _keys(self) -> Sequence[KeyRef]:
+        """Every key that there is, in any order."""
+        raise NotImplementedError
+
+    async def _delete(self, key: KeyRef) -> bool:
+        """Delete it; False where the vendor says that there is none of that id."""
+        raise NotImplementedError
+
+    # What is alike --------------------------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            shape=self.FACTS.shape,
+            can_list=self.FACTS.lists,
+            can_disable=self.FACTS.disables,
+            can_check=self._check is not None,
+            supports_expiry=bool(self.FACTS.expiry),
+            reports_last_use=bool(self.FACTS.last_use),
+            max_live_keys=self.FACTS.most_keys,
+            usage_lag=self.settings.usage_lag,
+            propagation=self.settings.propagation,
+        )
+
+    async def preflight(self) -> Sequence[Finding]:
+        """Whether keys can be listed, which shows the login; whether they may be written shows only on writing."""
+        what = f"the keys at {self.FACTS.vendor} can be listed"
+        try:
+            await self._keys()
+        except KeyturnError as error:
+            ok = {ThrottledError: None, DeniedError: False}.get(type(error), False)
+            return [Finding(what, ok, error.message, error.remedy)]
+        return [Finding(what, True)]
+
+    async def list(self) -> Sequence[KeyRef]:
+        """Every key that the settings give access to, oldest first."""
+        return sorted(await self._keys(), key=lambda key: (key.created_at or _EPOCH, key.id))
+
+    async def find(self, label: str) -> Sequence[KeyRef]:
+        """Every key named exactly so."""
+        return [key for key in await self.list() if key.name == label]
+
+    async def last_used(self, key: KeyRef) -> datetime | None:
+        """Read anew. NotFoundError for a key that is not there; None also where the vendor does not tell."""
+        if not self.FACTS.last_use:
+            return None
+        return (await self._listed(key)).last_used_at
+
+    async def revoke(self, key: KeyRef) -> None:
+        """Delete the key. Absent is success, where the list says so too: an address that answers 404 to all is no vendor.
+
+        UnavailableError while the list still has it.
+        """
+        await self._delete(key)
+        if any(other.id == key.id for other in await self._keys()):
+            raise UnavailableError(f"{self.FACTS.vendor} still lists the key {key.id} after it was deleted")
+
+    async def check(self, material: KeyMaterial) -> Judgement:
+        """The vendor's own word. See Probe, and the vendor's table."""
+        if self._check is None:
+            raise NotFoundError(f"{self.FACTS.vendor} has no call that a key could be tried with")
+        return await self._check.ask(material)
+
+    async def _listed(self, key: KeyRef) -> KeyRef:
+        for other in await self._keys():
+            if other.id == key.id:
+                return other
+        raise NotFoundError(f"{self.FACTS.vendor} has no key {key.id}")
+
+    async def aclose(self) -> None:
+        await self.api.aclose()
+        if self._check is not None:
+            await self._check.aclose()

@@ -1,0 +1,34 @@
+"""A vendor's own SDK at our simulator: tests/sdk has the programs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keyturn.testing.provider_scene import ADMIN, Scene
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".vendors" / "bin" / "python"
+
+
+async def drive(scene: Scene, vendor: str, *arguments: str) -> dict[str, Any]:
+    """What the program of this vendor printed, run with the simulator's address and its management credential."""
+    if not PYTHON.exists():
+        pytest.fail("the vendors' SDKs are not installed: run `make .vendors/.ready`")
+    # -P: a program named as the SDK that it imports must not find itself.
+    program = [str(PYTHON), "-P", str(ROOT / "tests" / "sdk" / f"{vendor}.py"), scene.url, *arguments]
+    process = await asyncio.create_subprocess_exec(
+        *program,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "HOME": os.devnull, "ADMIN": scene.environ[ADMIN], "NO_PROXY": "*"},
+    )
+    told, complaints = await asyncio.wait_for(process.communicate(), 120)
+    assert process.returncode == 0, complaints.decode()[-3000:]
+    found: dict[str, Any] = json.loads(told)
+    return found
