@@ -282,12 +282,13 @@ def policy(
     account: Annotated[str | None, typer.Option(help="The AWS account of the secrets.")] = None,
     kms_key: Annotated[str | None, typer.Option(help="The ARN of the secrets' own KMS key.")] = None,
     create: Annotated[bool, typer.Option("--create", help="With what keyturn put needs.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="With what a key ring needs to be told of changes.")] = False,
 ) -> None:
     """Print the least permissions for this keyturn.yaml: an IAM policy, a Vault policy, RBAC."""
     from keyturn.commands.policy import Asked
     from keyturn.commands.policy import policy as command
 
-    command(Asked(kind.value, who.value, store, proxy, account, kms_key, create))
+    command(Asked(kind.value, who.value, store, proxy, account, kms_key, create, watch))
 
 
 @app.command("agent-config")
