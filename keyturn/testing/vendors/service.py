@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, ClassVar
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict
 from starlette.applications import Starlette
@@ -228,6 +229,7 @@ class Simulator:
 
         async def endpoint(request: Request) -> Response:
             self.addresses.append(str(request.url))
+            request.state.body = await request.body()  # a key may be in it: `key_of` cannot wait for it
             caller = self._caller(route, request)
             key = self.keys.get(caller.fingerprint()) if caller else None
             if key is None and self.anyone:
@@ -275,7 +277,9 @@ class Simulator:
     async def _parameters(self, request: Request, route: Route) -> tuple[Mapping[str, str], Mapping[str, Any]]:
         query = dict(request.query_params)
         body: Any = {}
-        if raw := await request.body():
+        if form := form_of(request):
+            body = form
+        elif raw := request.state.body:
             try:
                 body = json.loads(raw)
             except ValueError:
@@ -358,6 +362,12 @@ class Simulator:
 def bearer_of(request: Request) -> str:
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
     return text if scheme.lower() == "bearer" else ""
+
+
+def form_of(request: Request) -> dict[str, str]:
+    """The fields of a form that was posted; none where the body is something else."""
+    posted = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    return dict(parse_qsl(request.state.body.decode(), keep_blank_values=True)) if posted else {}
 
 
 def stamp(moment: float | None) -> str | None:
