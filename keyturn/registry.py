@@ -20,6 +20,7 @@ from keyturn.errors import MisconfiguredError
 
 PROVIDERS = {
     "openai": "keyturn.providers.openai:OpenAI",
+    "azure_openai": "keyturn.providers.azure_openai:AzureOpenAI",
     "openrouter": "keyturn.providers.openrouter:OpenRouter",
     "vault_dynamic": "keyturn.providers.vault_dynamic:VaultDynamic",
 }
