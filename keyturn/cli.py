@@ -201,6 +201,18 @@ def doctor(as_json: AsJson = False) -> None:
     command(as_json)
 
 
+@app.command()
+def providers(
+    kind: Annotated[str | None, typer.Argument(help="One kind, in full; else all.", metavar="[KIND]")] = None,
+    as_json: AsJson = False,
+    page: Annotated[bool, typer.Option("--page", help="As the page docs/providers.md.")] = False,
+) -> None:
+    """What each kind of provider can and cannot promise, the permission it needs, and how its facts are known."""
+    from keyturn.commands.providers import providers as command
+
+    command(kind, as_json, page)
+
+
 @app.command("exec", context_settings={"allow_interspersed_args": False})
 def exec_(
     context: typer.Context,
