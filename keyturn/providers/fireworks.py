@@ -100,7 +100,7 @@ class Fireworks(Vendor):
     async def _keys(self) -> Sequence[KeyRef]:
         return await by_token("Fireworks", self._page)
 
-    async def _page(self, token: str) -> TokenPage:
+    async def _page(self, token: str) -> TokenPage[KeyRef]:
         asked = {"pageSize": str(_PAGE), **({"pageToken": token} if token else {})}
         return await self.api.read(self._path, _page, params=asked)
 
@@ -114,7 +114,7 @@ def _created(document: Mapping[str, Any]) -> CreatedKey:
     return CreatedKey(_key(document), key_text(document.get("key")))
 
 
-def _page(document: Mapping[str, Any]) -> TokenPage:
+def _page(document: Mapping[str, Any]) -> TokenPage[KeyRef]:
     keys, token = [_key(each) for each in items(document.get("apiKeys"))], document.get("nextPageToken") or ""
     # Full, and no word of another page: either there are just so many, or the rest is left out.
     if not isinstance(token, str) or (not token and len(keys) == _PAGE):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from keyturn.errors import UnavailableError
 from keyturn.model import KeyRef
 
 _MOST_PAGES = 1000
+_T = TypeVar("_T")
 
-TokenPage = tuple[Sequence[KeyRef], str]
-"""The keys of a page, and the token of the next; "" at the end."""
+TokenPage = tuple[Sequence[_T], str]
+"""What a page has, and the token of the next; "" at the end."""
 
 
-async def by_token(vendor: str, read: Callable[[str], Awaitable[TokenPage]]) -> Sequence[KeyRef]:
-    """Every key of a list whose pages name the next one. `read` gets "" for the first page."""
-    found: list[KeyRef] = []
+async def by_token(vendor: str, read: Callable[[str], Awaitable[TokenPage[_T]]]) -> Sequence[_T]:
+    """All of a list whose pages name the next one. `read` gets "" for the first page."""
+    found: list[_T] = []
     token, seen = "", {""}
     for _ in range(_MOST_PAGES):
         keys, token = await read(token)
