@@ -31,14 +31,19 @@ async def by_token(vendor: str, read: Callable[[str], Awaitable[TokenPage[_T]]])
 
 
 async def by_offset(vendor: str, read: Callable[[int], Awaitable[Sequence[KeyRef]]]) -> Sequence[KeyRef]:
-    """Every key of a list that is read from the number of a key on, until a page has nothing new."""
+    """Every key of a list that is read from the number of a key on, until there are none.
+
+    UnavailableError for a page that has been read before: an address that looks at no number would hide the rest.
+    """
     found: dict[str, KeyRef] = {}
     offset = 0
     for _ in range(_MOST_PAGES):
         keys = await read(offset)
+        if not keys:
+            return list(found.values())
         known = len(found)
         found.update({key.id: key for key in keys})
         if len(found) == known:
-            return list(found.values())
+            break
         offset += len(keys)
     raise UnavailableError(f"{vendor}'s list of keys does not come to an end")
