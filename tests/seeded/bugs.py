@@ -260,4 +260,25 @@ SLIPS = (
         "pending.version == version",
         "tests/stores/test_memory.py",
     ),
+    Bug(
+        "a file is written where it stands",
+        "keyturn/stores/safe_file.py",
+        "        scratch.replace(path)\n",
+        "        path.write_bytes(content)\n",
+        "tests/stores/test_dotenv_processes.py",
+    ),
+    Bug(
+        "who was let in by an access list is shut out",
+        "keyturn/stores/safe_file.py",
+        "    for name, value in seen.attributes.items():\n",
+        "    for name, value in ():\n",
+        "tests/stores/test_dotenv_disk.py::test_attributes_and_the_access_list_stay",
+    ),
+    Bug(
+        "of several lines for a variable one is guessed",
+        "keyturn/stores/dotenv_text.py",
+        "    if len(mentions) > 1:\n",
+        "    if False:\n",
+        "tests/stores/test_dotenv_text.py::test_what_readers_take_differently_is_refused",
+    ),
 )
