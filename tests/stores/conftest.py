@@ -9,6 +9,7 @@ import pytest
 from keyturn.testing.openbao import OpenBao
 from keyturn.testing.processes import Processes
 from tests.stores.aws_scene import aws, bundle, double, operator, place, store, url, whole  # noqa: F401  fixtures
+from tests.stores.kubernetes_scene import cluster, running_cluster, setting  # noqa: F401  fixtures
 
 
 @pytest.fixture(scope="session")
