@@ -138,7 +138,7 @@ SLIPS = (
         "keyturn/stores/staged_store.py",
         "            if now.version != replacing:",
         "            if False:",
-        "tests/stores/test_vault_interleavings.py",
+        "tests/stores/test_staged_interleavings.py",
     ),
     Bug(
         "revoke before proof",
@@ -216,14 +216,14 @@ SLIPS = (
         "keyturn/stores/vault_documents.py",
         "        fields = {**main.content, field_of(secret): material.reveal()}\n",
         "        fields = {field_of(secret): material.reveal()}\n",
-        "tests/stores/test_vault_interleavings.py",
+        "tests/stores/test_staged_interleavings.py",
     ),
     Bug(
         "an update that changes nothing is taken for a write",
         "keyturn/stores/kubernetes_documents.py",
         "{_IS_FOR: _title(place), _WRITTEN: str(uuid.uuid4())}",
         "{_IS_FOR: _title(place)}",
-        "tests/stores/test_kubernetes_interleavings.py",
+        "tests/stores/test_staged_interleavings.py",
     ),
     Bug(
         "a key is printed",
