@@ -21,6 +21,7 @@ from keyturn.model import Finding, SecretRef, VersionRef
 from keyturn.references import AbsolutePath, Resolver
 from keyturn.stores.dotenv_documents import Documents
 from keyturn.stores.file_changes import LOOK, another, mark
+from keyturn.stores.replaceable import obstacle
 from keyturn.stores.staged_store import StagedStore
 
 _FILE, _BESIDE = "<folder>/<path>", "<folder>/.<path>.keyturn/"
@@ -68,15 +69,12 @@ class DotenvFile(StagedStore):
             return [Finding(f"{secret} can be read", False, error.message, error.remedy)]
         mode, folder = path.stat().st_mode, path.parent
         open_folder = bool(folder.stat().st_mode & stat.S_IWOTH) and not folder.stat().st_mode & stat.S_ISVTX
-        writable = os.access(folder, os.W_OK | os.X_OK)
+        stopped = obstacle(path)
+        if stopped is None and not os.access(folder, os.W_OK | os.X_OK):
+            stopped = f"{folder} cannot be written", "run keyturn as the owner of that folder"
         return [
             Finding(f"{secret} can be read", True),
-            Finding(
-                f"{secret} can be replaced",
-                writable,
-                "" if writable else f"{folder} cannot be written",
-                "" if writable else "run keyturn as the owner of that folder",
-            ),
+            Finding(f"{secret} can be replaced", not stopped, *(stopped or ())),
             Finding(
                 f"{folder} is not everybody's",
                 not open_folder,

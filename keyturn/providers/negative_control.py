@@ -1,0 +1,28 @@
+"""Accepted is believed only from an address that refuses a key nobody has: some answer anyone who asks."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+
+from keyturn.material import KeyMaterial
+from keyturn.model import Judgement, Verdict
+
+
+class NegativeControl:
+    """`judge`, believed. `begins`: how the key that nobody has begins, which is to look like one of that address."""
+
+    def __init__(self, judge: Callable[[KeyMaterial], Awaitable[Judgement]], begins: str = "") -> None:
+        self._judge, self._begins = judge, begins
+        self._refuses_strangers = False
+
+    async def ask(self, material: KeyMaterial) -> Judgement:
+        """The stranger is tried after a key was accepted, until it was refused once."""
+        judgement = await self._judge(material)
+        if judgement.verdict is not Verdict.ACCEPTED or self._refuses_strangers:
+            return judgement
+        control = await self._judge(KeyMaterial(f"{self._begins}no-such-key-{secrets.token_hex(16)}"))
+        if control.verdict is Verdict.REJECTED:
+            self._refuses_strangers = True
+            return judgement
+        return Judgement(Verdict.INDETERMINATE, f"accepted, but a key that nobody has was not refused: {control.reason}")
