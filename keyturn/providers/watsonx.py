@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from keyturn.durations import Duration
 from keyturn.errors import UnavailableError
 from keyturn.json_object import UnreadableError
-from keyturn.model import Capabilities, CreatedKey, KeyRef
+from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, segment
 from keyturn.providers.facts import Facts, Known, Shape, Source
 from keyturn.providers.fields import iso, items, key_text, mapping, name_of, optional_iso, plain_id, text
@@ -98,9 +98,8 @@ class Watsonx(Vendor):
         """The token that comes back for a live key is not kept."""
         return Probe(self.api, "POST", _TOKENS, lambda _: {}, verdicts, sent=lambda key: {"data": dict(_EXCHANGE(key)[1])})
 
-    @property
-    def capabilities(self) -> Capabilities:
-        return replace(super().capabilities, reports_last_use=self.settings.activity)
+    def _facts(self) -> Facts:
+        return self.FACTS if self.settings.activity else replace(self.FACTS, last_use="")
 
     async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:
         """As the port says. Names need not be unique at IBM. IBM is told not to keep the text."""
@@ -123,7 +122,7 @@ class Watsonx(Vendor):
 
     async def last_used(self, key: KeyRef) -> datetime | None:
         """The last exchange for a token. NotFoundError for a key that is not there."""
-        if not self.settings.activity:
+        if not self.facts.last_use:
             return None
         return await self.api.read(self._path(key), _last_exchange, params={"include_activity": "true"})
 
