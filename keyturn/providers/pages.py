@@ -40,3 +40,16 @@ async def by_offset(vendor: str, read: Callable[[int], Awaitable[Sequence[KeyRef
             return list(found.values())
         offset += len(keys)
     raise UnavailableError(f"{vendor}'s list of keys does not come to an end")
+
+
+async def by_number(vendor: str, read: Callable[[int], Awaitable[Sequence[KeyRef]]]) -> Sequence[KeyRef]:
+    """Every key of a list whose pages are numbered from 1, until one has nothing new. How many a page has is not counted:
+    the vendor may give fewer than were asked for."""
+    found: dict[str, KeyRef] = {}
+    for number in range(1, _MOST_PAGES + 1):
+        keys = await read(number)
+        known = len(found)
+        found.update({key.id: key for key in keys})
+        if len(found) == known:
+            return list(found.values())
+    raise UnavailableError(f"{vendor}'s list of keys does not come to an end")
