@@ -10,20 +10,19 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import model_validator
 
 from keyturn.durations import Duration
-from keyturn.errors import UnavailableError
 from keyturn.json_object import UnreadableError
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, Login, segment
 from keyturn.providers.facts import Facts, Known, Shape, Source
 from keyturn.providers.fields import iso, items, key_text, mapping, name_of, optional_iso, plain_id, text, unix
 from keyturn.providers.logins import bearer, with_bearer
+from keyturn.providers.pages import by_token
 from keyturn.providers.probe import Probe
 from keyturn.providers.token_login import TokenLogin, client_credentials, no_login, with_basic
 from keyturn.providers.vendor import Vendor, VendorSettings
 from keyturn.providers.verdicts import Verdicts, dead, error_code, error_message
 from keyturn.references import Address, SecretReference
 
-_MOST_PAGES = 1000
 _DAY = timedelta(days=1)
 _ON_BEHALF = "/api/2.0/token-management/on-behalf-of/tokens"
 _TOKENS = "/api/2.0/token-management/tokens"
@@ -162,15 +161,11 @@ class Databricks(Vendor):
         """The secrets of the service principal; or every token of the workspace, whoever owns it."""
         if not self._of_secrets:
             return await self.api.read(_TOKENS, self._tokens_of)
-        found: dict[str, KeyRef] = {}
-        asked: dict[str, str] = {}
-        for _ in range(_MOST_PAGES):
-            keys, following = await self.api.read(self._secrets, _secrets_of, params=asked)
-            found.update({key.id: key for key in keys})
-            if not following:
-                return list(found.values())
-            asked["page_token"] = following
-        raise UnavailableError("Databricks' list of secrets does not come to an end")
+
+        async def read(token: str) -> tuple[Sequence[KeyRef], str]:
+            return await self.api.read(self._secrets, _secrets_of, params={"page_token": token} if token else {})
+
+        return await by_token("Databricks", read)
 
     async def find(self, label: str) -> Sequence[KeyRef]:
         """Every key named exactly so. No secret is: it has no name."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from keyturn.errors import LostAnswerError, MisconfiguredError
+from keyturn.errors import LostAnswerError, MisconfiguredError, NotFoundError
 from keyturn.json_object import UnreadableError
 from keyturn.material import KeyMaterial
 from keyturn.model import Verdict
 from keyturn.providers.databricks import Databricks, _ms, _secrets_of
-from keyturn.testing.provider_scene import Scene, new_label
+from keyturn.testing.provider_scene import ADMIN, Scene, new_label
 from keyturn.testing.provider_suite import ProviderSuite, fault
 from keyturn.testing.vendors.databricks import (
     ACCOUNT,
@@ -112,6 +112,14 @@ class TestDatabricksTokens(ProviderSuite):
                 used = await scene.provider.last_used(created.ref)
                 assert used is not None
                 assert rolled <= used <= scene.clock.moment()
+
+    async def test_the_workspace_has_a_token_endpoint_of_its_own(self, scene: Scene) -> None:
+        """As LiteLLM and the SDK's discovery have it."""
+        given = {**self.settings(scene.url), "token": None, "client_id": CLIENT, "client_secret": f"env:{ADMIN}"}
+        other = Databricks(Databricks.Settings.model_validate(given), scene.provider._resolve)
+        with pytest.raises(NotFoundError, match=r"/oidc/v1/token"):
+            await other.list()
+        await other.aclose()
 
     def test_times_are_milliseconds(self) -> None:
         assert _ms(1_626_286_601_651) == datetime(2021, 7, 14, 18, 16, 41, 651000, UTC)

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from keyturn.material import KeyMaterial
 from keyturn.testing.vendors.held_by import By, HeldBy
 from keyturn.testing.vendors.service import Call, Key, RefusedError, Route, Simulator, stamp
 from keyturn.testing.vendors.tokens import TokenSimulator
@@ -52,13 +53,14 @@ class DatabricksSecretsSimulator(TokenSimulator):
         return f"dose{literal}{secrets.token_hex(16)}"
 
     def key_of(self, request: Request) -> str:
-        """The password of HTTP Basic, of the two clients that there are."""
+        """The password of HTTP Basic, where it is that of the client who bears it."""
         scheme, _, told = request.headers.get("authorization", "").partition(" ")
         try:
             user, _, password = b64decode(told if scheme == "Basic" else "").decode().partition(":")
         except (binascii.Error, ValueError):
             return ""
-        return password if user in (APPLICATION, CLIENT) else ""
+        is_admin = bool(password) and KeyMaterial(password).fingerprint() == self.admin_fingerprint
+        return password if user == (CLIENT if is_admin else APPLICATION) else ""
 
     def error(self, status: int, message: str, code: str = "") -> Response:
         return _refusal(status, message, code)
