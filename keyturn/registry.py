@@ -20,7 +20,12 @@ from keyturn.errors import MisconfiguredError
 
 PROVIDERS = {
     "openai": "keyturn.providers.openai:OpenAI",
+    "azure_openai": "keyturn.providers.azure_openai:AzureOpenAI",
     "openrouter": "keyturn.providers.openrouter:OpenRouter",
+    "elevenlabs": "keyturn.providers.elevenlabs:ElevenLabs",
+    "fireworks": "keyturn.providers.fireworks:Fireworks",
+    "mistral": "keyturn.providers.mistral:Mistral",
+    "xai": "keyturn.providers.xai:XAI",
     "vault_dynamic": "keyturn.providers.vault_dynamic:VaultDynamic",
 }
 STORES = {

@@ -30,8 +30,9 @@ from keyturn.http_answers import no_cookies, pause, read_body
 from keyturn.json_object import UnreadableError, json_object
 from keyturn.material import KeyMaterial
 from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef, Verdict
+from keyturn.providers.facts import Facts
 from keyturn.providers.openai_answers import ID, LABEL, Answer, Listed, created, listed, page, thing
-from keyturn.providers.openai_calls import CALLS
+from keyturn.providers.openai_calls import CALLS, FACTS
 from keyturn.references import Address, Resolver, SecretReference
 
 _LARGEST_ANSWER = 8 * 1024 * 1024  # a page of a hundred keys has some 60 KB
@@ -65,6 +66,7 @@ class OpenAI:
     keys and service accounts. It is resolved anew for every call.
     """
 
+    FACTS: ClassVar[Facts] = FACTS
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = CALLS
 
     class Settings(BaseModel):

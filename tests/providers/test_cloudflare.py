@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from keyturn.errors import MisconfiguredError, NotFoundError, UnavailableError
 from keyturn.material import KeyMaterial
@@ -67,6 +68,17 @@ class TestCloudflare(ProviderSuite):
         assert [key.id for key in await scene.provider.list()] == [created.ref.id]
         await scene.provider.revoke(created.ref)
         assert await scene.provider.list() == []
+
+    async def test_a_list_that_gives_the_same_page_again_is_an_error(self, scene: Scene) -> None:
+        await scene.provider.create(new_label())
+        app = scene.server.app
+
+        async def first_page_alone(scope: Scope, receive: Receive, send: Send) -> None:
+            await app({**scope, "query_string": scope["query_string"].replace(b"page=2", b"page=1")}, receive, send)
+
+        scene.server.app = first_page_alone
+        with pytest.raises(UnavailableError):
+            await scene.provider.list()
 
     async def test_a_token_that_verifies_as_something_else_is_not_accepted(self, scene: Scene) -> None:
         for status in ("disabled", "expired", "", None):
