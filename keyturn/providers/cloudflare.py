@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from keyturn.errors import MisconfiguredError, NotFoundError, UnavailableError
+from keyturn.errors import MisconfiguredError, NotFoundError
 from keyturn.json_object import inside
 from keyturn.model import CreatedKey, Finding, KeyRef
 from keyturn.providers.admin_api import AdminApi, segment
 from keyturn.providers.facts import Facts, Known, Shape, Source
 from keyturn.providers.fields import iso, items, key_text, mapping, name_of, optional_iso, plain_id, rfc3339, text
 from keyturn.providers.logins import bearer, with_bearer
+from keyturn.providers.pages import by_number
 from keyturn.providers.probe import Probe
 from keyturn.providers.vendor import Vendor, VendorSettings
 from keyturn.providers.verdicts import Verdicts, dead
 from keyturn.references import Address, SecretReference
 
-_PAGE = 50  # tokens
-_MOST_PAGES = 1000
+_PAGE = "50"  # tokens
 _KEPT = ("name", "condition", "expires_on", "not_before", "status")  # what a PUT would take away if it did not say it
 
 
@@ -123,15 +123,12 @@ class Cloudflare(Vendor):
 
     async def _keys(self) -> Sequence[KeyRef]:
         """Expired ones, too: without the parameter they would be left out."""
-        found: dict[str, KeyRef] = {}
-        for page in range(1, _MOST_PAGES):
-            asked = {"include_expired": "true", "direction": "asc", "per_page": str(_PAGE), "page": str(page)}
-            here = await self.api.read(self._tokens, _page, params=asked)
-            known = len(found)
-            found.update({key.id: key for key in here})
-            if len(found) == known:  # an empty page, or one that repeats itself
-                return list(found.values())
-        raise UnavailableError("Cloudflare's list of tokens does not come to an end")
+
+        async def read(number: int) -> Sequence[KeyRef]:
+            asked = {"include_expired": "true", "direction": "asc", "per_page": _PAGE, "page": str(number)}
+            return await self.api.read(self._tokens, _page, params=asked)
+
+        return await by_number("Cloudflare", read)
 
     async def _delete(self, key: KeyRef) -> bool:
         answer = await self.api.call("DELETE", f"{self._tokens}/{segment(key.id)}", passing=(404,))

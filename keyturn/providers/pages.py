@@ -47,3 +47,18 @@ async def by_offset(vendor: str, read: Callable[[int], Awaitable[Sequence[KeyRef
             break
         offset += len(keys)
     raise UnavailableError(f"{vendor}'s list of keys does not come to an end")
+
+
+async def by_number(vendor: str, read: Callable[[int], Awaitable[Sequence[KeyRef]]]) -> Sequence[KeyRef]:
+    """Every key of a list whose pages are numbered from 1, until one is empty. How many a page has is not counted: the
+    vendor may give fewer than were asked for. UnavailableError as for `by_offset`."""
+    found: dict[str, KeyRef] = {}
+    for number in range(1, _MOST_PAGES + 1):
+        keys = await read(number)
+        if not keys:
+            return list(found.values())
+        known = len(found)
+        found.update({key.id: key for key in keys})
+        if len(found) == known:
+            break
+    raise UnavailableError(f"{vendor}'s list of keys does not come to an end")

@@ -9,19 +9,18 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from keyturn.durations import Duration
-from keyturn.errors import UnavailableError
 from keyturn.json_object import UnreadableError
-from keyturn.model import Capabilities, CreatedKey, KeyRef
+from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, segment
 from keyturn.providers.facts import Facts, Known, Shape, Source
 from keyturn.providers.fields import iso, items, key_text, mapping, name_of, optional_iso, plain_id, text
+from keyturn.providers.pages import by_token
 from keyturn.providers.probe import Probe
 from keyturn.providers.token_login import TokenLogin, in_form, no_login
 from keyturn.providers.vendor import Vendor, VendorSettings
 from keyturn.providers.verdicts import Verdicts, dead
 from keyturn.references import Address, SecretReference
 
-_MOST_PAGES = 1000
 _TOKENS = "/identity/token"
 # The exchange of a key for a token, as ibm-cloud-sdk-core does it; LiteLLM does it with the key under test.
 _EXCHANGE = in_form("apikey", grant_type="urn:ibm:params:oauth:grant-type:apikey", response_type="cloud_iam")
@@ -98,9 +97,8 @@ class Watsonx(Vendor):
         """The token that comes back for a live key is not kept."""
         return Probe(self.api, "POST", _TOKENS, lambda _: {}, verdicts, sent=lambda key: {"data": dict(_EXCHANGE(key)[1])})
 
-    @property
-    def capabilities(self) -> Capabilities:
-        return replace(super().capabilities, reports_last_use=self.settings.activity)
+    def _facts(self) -> Facts:
+        return self.FACTS if self.settings.activity else replace(self.FACTS, last_use="")
 
     async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:
         """As the port says. Names need not be unique at IBM. IBM is told not to keep the text."""
@@ -112,18 +110,15 @@ class Watsonx(Vendor):
 
     async def _keys(self) -> Sequence[KeyRef]:
         asked = {"account_id": self.settings.account, "iam_id": self.settings.iam_id, "pagesize": "100"}
-        found: dict[str, KeyRef] = {}
-        for _ in range(_MOST_PAGES):
-            keys, following = await self.api.read("/v1/apikeys", _page, params=asked)
-            found.update({key.id: key for key in keys})
-            if not following:
-                return list(found.values())
-            asked["pagetoken"] = following
-        raise UnavailableError("IBM's list of API keys does not come to an end")
+
+        async def read(token: str) -> tuple[Sequence[KeyRef], str]:
+            return await self.api.read("/v1/apikeys", _page, params={**asked, **({"pagetoken": token} if token else {})})
+
+        return await by_token("IBM", read)
 
     async def last_used(self, key: KeyRef) -> datetime | None:
         """The last exchange for a token. NotFoundError for a key that is not there."""
-        if not self.settings.activity:
+        if not self.facts.last_use:
             return None
         return await self.api.read(self._path(key), _last_exchange, params={"include_activity": "true"})
 

@@ -7,9 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from keyturn.errors import MisconfiguredError, NotFoundError, UnavailableError
 from keyturn.material import KeyMaterial
+from keyturn.model import Verdict
+from keyturn.providers.admin_api import Answer
 from keyturn.providers.cloudflare import Cloudflare
 from keyturn.testing.provider_scene import Scene, new_label
 from keyturn.testing.provider_suite import ProviderSuite, fault
@@ -58,6 +61,29 @@ class TestCloudflare(ProviderSuite):
         assert (policy["effect"], policy["resources"]) == (POLICY["effect"], POLICY["resources"])
         assert [group["id"] for group in policy["permission_groups"]] == ["a92d2450e05d4e7bb7d0a64968f83d11"]
         assert more["condition"] == CONDITION
+
+    async def test_a_key_that_has_ended_is_listed_until_it_is_deleted(self, scene: Scene) -> None:
+        created = await scene.provider.create(new_label(), timedelta(days=1))
+        scene.clock.now += 2 * 86400
+        assert [key.id for key in await scene.provider.list()] == [created.ref.id]
+        await scene.provider.revoke(created.ref)
+        assert await scene.provider.list() == []
+
+    async def test_a_list_that_gives_the_same_page_again_is_an_error(self, scene: Scene) -> None:
+        await scene.provider.create(new_label())
+        app = scene.server.app
+
+        async def first_page_alone(scope: Scope, receive: Receive, send: Send) -> None:
+            await app({**scope, "query_string": scope["query_string"].replace(b"page=2", b"page=1")}, receive, send)
+
+        scene.server.app = first_page_alone
+        with pytest.raises(UnavailableError):
+            await scene.provider.list()
+
+    async def test_a_token_that_verifies_as_something_else_is_not_accepted(self, scene: Scene) -> None:
+        for status in ("disabled", "expired", "", None):
+            answer = Answer(200, {}, {"result": {"id": "1", "status": status}, "success": True}, True)
+            assert scene.provider.verdicts.judge(answer).verdict is Verdict.INDETERMINATE
 
     async def test_without_policies_to_copy_nothing_is_made(self, scene: Scene) -> None:
         scene.provider.settings = scene.provider.settings.model_copy(update={"like": "0" * 32})
