@@ -63,7 +63,8 @@ class Recorder:
 
         await self.app(scope, receiving, sending)
         query = dict(parse_qsl(scope["query_string"].decode(), keep_blank_values=True))
-        body = json.loads(bytes(request)) if request else None
+        is_json = dict(scope["headers"]).get(b"content-type", b"application/json").startswith(b"application/json")
+        body = json.loads(bytes(request)) if request and is_json else None
         told = json.loads(bytes(answer)) if answer else None
         self.exchanges.append(Exchange(scope["method"], scope["path"], query, body, status, told))
 
