@@ -57,6 +57,7 @@ class GoogleGemini(Vendor):
             "There is no expiry: a key that is forgotten lives on.",
             "A deleted key can be had back for 30 days (`gcloud services api-keys undelete`).",
             "A default organization policy forbids to bind keys to service accounts: it shows at the first create.",
+            "How a dead key of the newer form (AQ.) is answered is not known: see `refused_as`.",
             "Names have 63 characters at most: the credential's name may have 35.",
         ),
     )

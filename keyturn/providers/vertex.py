@@ -48,7 +48,7 @@ class Vertex(Vendor):
             Source("cuberoot31.com on keys with an expiration date", Known.SECONDARY, "a certificate's end is the key's"),
             Source("issues of google-github-actions/setup-gcloud (#76) and others", Known.SECONDARY, "a dead key's answer"),
             Source("firebase/firebase-tools #6192", Known.SECONDARY, "10 keys are the most"),
-            Source("", Known.RECALLED, "a certificate is given back as it was uploaded; how long a key takes to be known"),
+            Source("nobody yet", Known.RECALLED, "a certificate is given back as it was uploaded; a disabled key's answer"),
         ),
         risks=(
             "Tokens that were given for a key before it was deleted live on for up to an hour.",

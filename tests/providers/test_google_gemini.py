@@ -102,19 +102,21 @@ class TestGoogleGemini(ProviderSuite):
     async def test_an_operation_that_fails_is_an_error_of_ours(
         self, scene: Scene, code: int, error: type[KeyturnError]
     ) -> None:
-        scene.vendor.fails = {"code": code, "message": scene.literal}
+        vendor: Any = scene.vendor
+        vendor.fails = {"code": code, "message": scene.literal}
         with pytest.raises(error) as raised:
             await scene.provider.create(new_label())
         assert scene.literal not in f"{raised.value}{raised.value.__context__}"
         created = await scene.provider.create(new_label())
-        scene.vendor.fails = {"code": code, "message": scene.literal}
+        vendor.fails = {"code": code, "message": scene.literal}
         with pytest.raises(KeyturnError):
             await scene.provider.revoke(created.ref)
         assert len(scene.live()) == 1
 
     async def test_an_operation_that_does_not_end_is_given_up_and_found_again(self, scene: Scene) -> None:
         created = await scene.provider.create(new_label())
-        scene.vendor.polls = 1000
+        vendor: Any = scene.vendor
+        vendor.polls = 1000
         scene.provider._google._patience = timedelta(seconds=0.3)
         with pytest.raises(UnavailableError):
             await scene.provider.revoke(created.ref)
