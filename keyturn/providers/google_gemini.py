@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -12,18 +12,19 @@ from pydantic import Field
 
 from keyturn.durations import Duration
 from keyturn.errors import (
-    ConflictError,
     EvidenceMissingError,
+    KeyturnError,
     LostAnswerError,
     MisconfiguredError,
     NotFoundError,
+    PermanentError,
     RetryableError,
 )
 from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, Headers
 from keyturn.providers.facts import Facts, Known, Shape, Source
-from keyturn.providers.google_keys import GoogleKeys, Raw, display_name, key_ref, namesake, reason
+from keyturn.providers.google_keys import GoogleKeys, display_name, key_ref, namesake, reason
 from keyturn.providers.google_login import GoogleSettings, google_login
 from keyturn.providers.google_operations import FAILED_PRECONDITION, OperationError
 from keyturn.providers.google_token import nobody
@@ -34,12 +35,11 @@ from keyturn.providers.verdicts import Row, Verdicts, dead
 from keyturn.references import Address
 
 _LONGEST_NAME = 63  # of a key's displayName and of its id
-_MOST_NUMBERS = 5
 _GEMINI = "generativelanguage.googleapis.com"
 
 
 class GoogleGemini(Vendor):
-    """The API keys of one project. A key's id is made of the label: a create whose answer was lost is read again."""
+    """The API keys of one project. Google lets the caller choose a key's id, and tells its text at any time."""
 
     FACTS: ClassVar[Facts] = Facts(
         vendor="Google Gemini",
@@ -50,7 +50,6 @@ class GoogleGemini(Vendor):
         sources=(
             Source("Google's discovery document of apikeys v2, revision 20260818"),
             Source("issues of google/timesketch (#3703) and others", Known.SECONDARY, "the answer to a dead key"),
-            Source("hashicorp/terraform-provider-google #11726", Known.SECONDARY, "a deleted key's id stays taken"),
         ),
         risks=(
             "Google does not tell when a key was last used; with `refuse_used` it refuses to delete one of the last 7 days.",
@@ -111,34 +110,33 @@ class GoogleGemini(Vendor):
         return Probe(api, "GET", "/models?pageSize=1", _presented, verdicts, lambda: f"AIza{secrets.token_hex(18)[:35]}")
 
     async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:
-        """As the port says, and better: the same label gives the same key as long as that lives."""
+        """As the port says. A lost answer is made up for: the key is read by its id, which was chosen here."""
         if len(label) > _LONGEST_NAME:
             raise MisconfiguredError(f"{label} is too long for a key at Google", remedy="give the credential a shorter name")
         body = {"displayName": label, **await self._like(label)}
-        for number in range(_MOST_NUMBERS):
-            # The id of a deleted key stays taken for 30 days.
-            id = label if not number else f"k{number}-{hashlib.sha256(label.encode()).hexdigest()[:40]}"
-            raw = await self._made(id, body)
-            if "deleteTime" in raw:
-                continue
-            if display_name(raw) != label:
-                raise ConflictError(f"the key {id} at Google bears another name", remedy="see who renamed it, and delete it")
-            return await self._told(id, raw)
-        raise ConflictError(f"each key for {label} was deleted again", remedy="see who deletes them, and rotate once more")
-
-    async def _made(self, id: str, body: Raw) -> Raw:
+        # An id of this call's own, and not of the label: with that two runs of one rotation would get the same key, and the
+        # one that fails would revoke it under the other.
+        id = f"keyturn-{secrets.token_hex(12)}"
         try:
-            return await self._google.create(id, body)
+            raw = await self._google.create(id, body)
         except OperationError as error:
             remedy = "see whether an organization policy forbids it: such as keys that are bound to service accounts"
             raise error.as_ours("to create a key", remedy) from None
+        if "deleteTime" in raw:
+            raise LostAnswerError(f"the key {id} was made at Google, and is deleted already")
+        material = await self._text(id)
+        return CreatedKey(key_ref(raw, material.fingerprint()), material)
 
-    async def _told(self, id: str, raw: Raw) -> CreatedKey:
+    async def _text(self, id: str) -> KeyMaterial:
+        """Of a new key. One that may not be read is of use to nobody, and taken away again."""
         try:
-            material = await self._google.text(id)
+            return await self._google.text(id)
         except RetryableError:
             raise LostAnswerError(f"the key {id} was made at Google, and its text cannot be read for now") from None
-        return CreatedKey(key_ref(raw, material.fingerprint()), material)
+        except PermanentError:
+            with suppress(KeyturnError, OperationError):
+                await self._google.delete(id, refuse_used=False)
+            raise
 
     async def _like(self, label: str) -> dict[str, Any]:
         """What the key may be used for, and whose it is. NotFoundError where that was to be copied, and is not there."""
@@ -166,6 +164,8 @@ class GoogleGemini(Vendor):
             return False
         try:
             await self._google.delete(key.id, self.settings.refuse_used)
+        except NotFoundError:  # somebody was faster
+            return False
         except OperationError as error:
             if error.code == FAILED_PRECONDITION and self.settings.refuse_used:
                 raise EvidenceMissingError(

@@ -60,11 +60,11 @@ class GoogleKeys:
         return self._fingerprints[which]
 
     async def create(self, id: str, body: Mapping[str, Any]) -> Raw:
-        """The key of this id, made now or before; it may be deleted by now. LostAnswerError: it may come to be."""
+        """The new key of this id, which nobody had before. LostAnswerError: it may come to be."""
         lost = LostAnswerError(f"the key {id} was asked for at Google, and is not there yet")
         try:
             await self._run("POST", self._path, creating=True, params={"keyId": id}, json=body)
-        except LostAnswerError as error:  # also 409: it is there already
+        except LostAnswerError as error:  # also 409: an earlier sending of this very request was done
             lost = error
         try:
             found = await self.one(id)
