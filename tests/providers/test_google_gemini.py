@@ -128,6 +128,15 @@ class TestGoogleGemini(ProviderSuite):
         with pytest.raises(LostAnswerError):
             await scene.provider.create(new_label())
 
+    @pytest.mark.parametrize("status", [200, 400, 404])
+    async def test_a_deleted_key_is_not_deleted_again_whatever_google_would_say(self, scene: Scene, status: int) -> None:
+        vendor: Any = scene.vendor
+        vendor.deleted_again = status
+        created = await scene.provider.create(new_label())
+        for _ in range(3):
+            await scene.provider.revoke(created.ref)
+        assert vendor.keys[created.material.fingerprint()].deletions == 1
+
     async def test_a_key_that_is_deleted_while_we_look_is_a_deleted_key(self, scene: Scene) -> None:
         created = await scene.provider.create(new_label())
         one = scene.provider._google.one

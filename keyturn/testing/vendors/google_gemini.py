@@ -37,7 +37,8 @@ class _Operation:
 
 
 class GeminiSimulator(Simulator):
-    """See the module's text. `polls`: how often an operation is asked for before it is done."""
+    """See the module's text. `polls`: how often an operation is asked for before it is done. `deleted_again`: the status for
+    a key that is deleted already; 404 is recalled, and nothing hangs on it."""
 
     HELD_BY: ClassVar[HeldBy] = HeldBy(
         By.SDK, "google-api-python-client 2.202.0, and Google's discovery document", "tests/providers/test_google_gemini.py"
@@ -55,7 +56,7 @@ class GeminiSimulator(Simulator):
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
-        self.polls = 1
+        self.polls, self.deleted_again = 1, 404
         self.fails: Mapping[str, Any] | None = None  # how the next operation ends instead
         self._operations: dict[str, _Operation] = {}
         self._texts: dict[str, str] = {}  # by the key's uid: Google tells them again
@@ -111,8 +112,8 @@ class GeminiSimulator(Simulator):
 
     async def delete_key(self, call: Call) -> Mapping[str, Any]:
         key = self.by_id(call.path["id"])
-        if key.deleted:
-            raise RefusedError(404, "the key is deleted")
+        if key.deleted and self.deleted_again >= 400:
+            raise RefusedError(self.deleted_again, "the key is deleted", FAILED_PRECONDITION)
         if call.query.get("checkExistingUsage") == "CHECK" and any(use > self.clock() - _USED_OF_LATE for use in key.uses):
             raise RefusedError(400, "the key was used in the last 7 days", FAILED_PRECONDITION)
         if self.fails is None:
