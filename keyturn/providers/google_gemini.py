@@ -27,9 +27,9 @@ from keyturn.providers.facts import Facts, Known, Shape, Source
 from keyturn.providers.google_keys import GoogleKeys, display_name, key_ref, namesake, reason
 from keyturn.providers.google_login import GoogleSettings, google_login
 from keyturn.providers.google_operations import FAILED_PRECONDITION, OperationError
-from keyturn.providers.google_token import nobody
 from keyturn.providers.logins import with_header
 from keyturn.providers.probe import Probe
+from keyturn.providers.token_login import no_login
 from keyturn.providers.vendor import Vendor
 from keyturn.providers.verdicts import Row, Verdicts, dead
 from keyturn.references import Address
@@ -106,7 +106,7 @@ class GoogleGemini(Vendor):
         return api
 
     def _probe(self, verdicts: Verdicts) -> Probe:
-        api = AdminApi("Google", self.settings.inference_url, nobody, self.settings.timeout, "")
+        api = AdminApi("Google", self.settings.inference_url, no_login, self.settings.timeout, "")
         return Probe(api, "GET", "/models?pageSize=1", _presented, verdicts, lambda: f"AIza{secrets.token_hex(18)[:35]}")
 
     async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:

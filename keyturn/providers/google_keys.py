@@ -13,8 +13,9 @@ from keyturn.model import KeyRef
 from keyturn.providers.admin_api import AdminApi, segment
 from keyturn.providers.fields import iso, items, key_text, name_of, plain_id, text
 from keyturn.providers.google_operations import FAILED_PRECONDITION, OperationError, until_done
+from keyturn.providers.pages import TokenPage, by_token
 
-_PAGE, _MOST_PAGES = 300, 1000
+_PAGE = 300
 Raw = Mapping[str, Any]
 """A key as Google shows it: without its text."""
 
@@ -29,15 +30,12 @@ class GoogleKeys:
 
     async def all(self) -> Sequence[Raw]:
         """Every key that is not deleted. Asked for are those as well, so that nothing but their own word leaves them out."""
-        found: dict[str, Raw] = {}
-        asked = {"pageSize": str(_PAGE), "showDeleted": "true"}
-        for _ in range(_MOST_PAGES):
-            here, following = await self._api.read(self._path, _page, params=asked)
-            found.update({raw["name"]: raw for raw in here})
-            if not following or following == asked.get("pageToken"):
-                return [raw for raw in found.values() if "deleteTime" not in raw]
-            asked["pageToken"] = following
-        raise UnavailableError("Google's list of keys does not come to an end")
+
+        async def page(token: str) -> TokenPage[Raw]:
+            asked = {"pageSize": str(_PAGE), "showDeleted": "true", **({"pageToken": token} if token else {})}
+            return await self._api.read(self._path, _page, params=asked)
+
+        return [raw for raw in await by_token("Google", page) if "deleteTime" not in raw]
 
     async def one(self, id: str) -> Raw | None:
         """The key of this id, also a deleted one; None where there is none."""
@@ -128,7 +126,7 @@ def _shown(document: Mapping[str, Any]) -> Raw:
     return document
 
 
-def _page(document: Mapping[str, Any]) -> tuple[Sequence[Raw], str]:
+def _page(document: Mapping[str, Any]) -> TokenPage[Raw]:
     """Google leaves out what is empty: a list of none is `{}`."""
     following = document.get("nextPageToken")
     found = [_shown(raw) for raw in items(document.get("keys", []))]

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -24,8 +23,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from keyturn.json_object import UnreadableError, json_object, plain_id, text
 from keyturn.material import KeyMaterial
 from keyturn.model import Judgement, Verdict
-from keyturn.providers.admin_api import AdminApi, Answer, Headers
+from keyturn.providers.admin_api import AdminApi
 from keyturn.providers.probe import Probe
+from keyturn.providers.token_login import no_login
 from keyturn.providers.verdicts import Verdicts
 
 ENDPOINT = "https://oauth2.googleapis.com/token"
@@ -81,39 +81,31 @@ def _base64(value: bytes) -> bytes:
     return base64.urlsafe_b64encode(value).rstrip(b"=")
 
 
-class TokenEndpoint:
-    """Where a token is given for a signed assertion. The address is a setting: a key file's own is not trusted."""
-
-    def __init__(self, address: str, timeout: timedelta) -> None:
-        parts = urlsplit(address)
-        self.api = AdminApi("Google", f"{parts.scheme}://{parts.netloc}", nobody, timeout, "")
-        self.path = parts.path or "/"
-
-    async def ask(self, assertion: str) -> Answer | type[httpx.HTTPError]:
-        """As `AdminApi.send`. The assertion travels in the body."""
-        return await self.api.send("POST", self.path, {}, data={"grant_type": _GRANT, "assertion": assertion})
+def endpoint(address: str, timeout: timedelta, remedy: str) -> tuple[AdminApi, str]:
+    """Where a token is given for a signed assertion, and the path of that. The address is a setting: a key file's own is not
+    trusted."""
+    parts = urlsplit(address)
+    return AdminApi("Google", f"{parts.scheme}://{parts.netloc}", no_login, timeout, remedy), parts.path or "/"
 
 
-async def nobody() -> Headers:
-    """The login of a call that says in another place who it is from."""
-    return {}
+def grant(key: KeyFile, scope: str, now: datetime) -> Mapping[str, str]:
+    """The form by which a token is asked for."""
+    return {"grant_type": _GRANT, "assertion": key.assertion(scope, now)}
 
 
 class TokenProbe(Probe):
     """Tries a key by asking for a token with it, which costs nothing. That token may do nothing, and is dropped."""
 
     def __init__(
-        self, endpoint: TokenEndpoint, verdicts: Verdicts, stranger: Callable[[], str], now: Callable[[], datetime]
+        self, api: AdminApi, path: str, verdicts: Verdicts, stranger: Callable[[], str], now: Callable[[], datetime]
     ) -> None:
-        super().__init__(endpoint.api, "POST", endpoint.path, lambda _: {}, verdicts, stranger)
-        self._endpoint, self._now = endpoint, now
+        def sent(material: KeyMaterial) -> Mapping[str, Any]:
+            return {"data": dict(grant(KeyFile.of(material), _NO_RIGHTS, now()))}
+
+        super().__init__(api, "POST", path, lambda _: {}, verdicts, stranger, sent)
 
     async def _judge(self, material: KeyMaterial) -> Judgement:
         try:
-            assertion = KeyFile.of(material).assertion(_NO_RIGHTS, self._now())
+            return await super()._judge(material)
         except UnreadableError:
             return Judgement(Verdict.INDETERMINATE, "what was to be tried is not a key file of a service account")
-        answer = await self._endpoint.ask(assertion)
-        if not isinstance(answer, Answer):
-            return Judgement(Verdict.INDETERMINATE, f"no answer from Google ({answer.__name__})")
-        return self._verdicts.judge(answer)

@@ -15,13 +15,13 @@ from pydantic import Field
 from keyturn.durations import Duration
 from keyturn.errors import MisconfiguredError, PermanentError
 from keyturn.json_object import UnreadableError, json_object
-from keyturn.model import Capabilities, CreatedKey, KeyRef
+from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, segment
 from keyturn.providers.facts import Facts, Known, Shape, Source
 from keyturn.providers.fields import iso, items, key_text, name_of, plain_id, text
 from keyturn.providers.google_certificate import NEVER, KeyPair, label_in
 from keyturn.providers.google_login import GoogleSettings, google_login
-from keyturn.providers.google_token import TokenEndpoint, TokenProbe, key_file
+from keyturn.providers.google_token import TokenProbe, endpoint, key_file
 from keyturn.providers.vendor import Vendor
 from keyturn.providers.verdicts import Row, Verdicts, dead
 from keyturn.references import Address
@@ -92,6 +92,10 @@ class Vertex(Vendor):
         propagation: Duration = timedelta(minutes=5)  # recalled: a minute or more
         base_url: Address = "https://iam.googleapis.com/v1"
 
+    def _facts(self) -> Facts:
+        of_google = self.settings.made_by == "google"
+        return replace(self.FACTS, most_keys=self.settings.most_keys, expiry="" if of_google else self.FACTS.expiry)
+
     def _admin(self) -> AdminApi:
         s, self._names = self.settings, dict[str, str]()
         self._path = f"/projects/{s.project}/serviceAccounts/{s.service_account}/keys"
@@ -99,13 +103,8 @@ class Vertex(Vendor):
         return AdminApi("Google", s.base_url, login, s.timeout, f"see that {s.login} has roles/iam.serviceAccountKeyAdmin")
 
     def _probe(self, verdicts: Verdicts) -> TokenProbe:
-        endpoint = TokenEndpoint(self.settings.token_uri, self.settings.timeout)
-        return TokenProbe(endpoint, verdicts, lambda: self._text(KeyPair.new(), "0" * 40), self._now)
-
-    @property
-    def capabilities(self) -> Capabilities:
-        named = self.settings.made_by == "keyturn"
-        return replace(super().capabilities, max_live_keys=self.settings.most_keys, supports_expiry=named)
+        api, path = endpoint(self.settings.token_uri, self.settings.timeout, "")
+        return TokenProbe(api, path, verdicts, lambda: self._text(KeyPair.new(), "0" * 40), self._now)
 
     async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:
         """As the port says. PermanentError where the account is full: Google's own answer would not say so."""

@@ -36,7 +36,7 @@ class TestKeyFile(ProviderScene):
         return vendor
 
     async def test_one_token_serves_until_shortly_before_its_end(self, scene: Scene, vendor: Any) -> None:
-        for further, tokens in ((0, 1), (3200, 1), (200, 2), (3200, 2)):
+        for further, tokens in ((0, 1), (3500, 1), (60, 2), (3500, 2)):
             scene.clock.now += further
             assert len(await scene.provider.list()) == 1
             assert scene.counts("give_token") == tokens
@@ -51,6 +51,13 @@ class TestKeyFile(ProviderScene):
         with pytest.raises(DeniedError) as raised:
             await scene.provider.list()
         assert "token" in raised.value.message and raised.value.remedy
+
+    async def test_a_token_that_google_refuses_is_not_kept(self, scene: Scene, vendor: Any) -> None:
+        await scene.provider.list()
+        vendor.tokens.clear()
+        with pytest.raises(DeniedError):
+            await scene.provider.list()
+        assert len(await scene.provider.list()) == 1
 
     async def test_what_is_no_key_file_is_said_and_not_quoted(self, scene: Scene, vendor: Any) -> None:
         good = json.loads(scene.environ[ADMIN])

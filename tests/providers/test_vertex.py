@@ -48,8 +48,10 @@ class TestVertex(ProviderSuite):
         scene.provider.create = learning
 
     def having(self, scene: Scene, **settings: Any) -> Any:
-        scene.provider.settings = scene.provider.settings.model_copy(update=settings)
-        return scene.provider
+        provider = scene.provider
+        provider.settings = provider.settings.model_copy(update=settings)
+        provider.facts = provider._facts()
+        return provider
 
     # Keys that people make have no name at Google: the suite's keys, which shall have one, are told apart by their ids.
     async def test_more_keys_than_a_page_holds_are_all_listed_oldest_first(self, scene: Scene) -> None:
