@@ -31,6 +31,7 @@ MAY_REVEAL = {
     "keyturn/fleets/process.py",
     "keyturn/kubernetes/client.py",
     "keyturn/providers/bearer_check.py",
+    "keyturn/providers/google_token.py",
     "keyturn/providers/logins.py",
     "keyturn/providers/openai.py",
     "keyturn/providers/token_login.py",
