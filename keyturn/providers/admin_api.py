@@ -150,7 +150,7 @@ class AdminApi:
 
 
 def segment(id: str) -> str:
-    """An id as one segment of a path, whatever characters it has. NotFoundError for one that would lead up: no key has it."""
+    """An id as one segment of a path, whatever characters it has. NotFoundError for one that leads up: no key has it."""
     if id in ("", ".", ".."):  # clients and gateways take them for the folder above, also when they are escaped
         raise NotFoundError("an id that is no segment of a path is no key's")
     return quote(id, safe="")

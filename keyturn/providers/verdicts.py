@@ -63,8 +63,8 @@ def error_message(document: Mapping[str, Any]) -> str:
 
 
 class Verdicts:
-    """The table of one vendor. `accepted`: whether a 2xx is of the vendor's own form. `statuses`: which of them accept a key;
-    none: all. ValueError for a reckless table."""
+    """The table of one vendor. `accepted`: whether a 2xx is of the vendor's own form. `statuses`: which of them accept a
+    key; none: all. ValueError for a reckless table."""
 
     def __init__(
         self,
