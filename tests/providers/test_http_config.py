@@ -11,6 +11,7 @@ import yaml
 
 from keyturn import registry
 from keyturn.config import Config, ConfigError, parse
+from keyturn.errors import NotFoundError
 from keyturn.json_object import UnreadableError
 from keyturn.providers.http_settings import HttpSettings
 from keyturn.providers.http_templates import expiry, filled, filled_path
@@ -82,6 +83,12 @@ def test_what_has_no_value_is_left_out() -> None:
 
 def test_an_id_stays_one_segment_of_a_path() -> None:
     assert filled_path("/keys/{id}:off", {"id": "../a?b#c/{owner}"}) == "/keys/..%2Fa%3Fb%23c%2F%7Bowner%7D:off"
+
+
+@pytest.mark.parametrize("id", ["", ".", ".."])
+def test_an_id_that_leads_up_is_no_keys(id: str) -> None:
+    with pytest.raises(NotFoundError):
+        filled_path("/keys/{id}", {"id": id})
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,15 @@ class TestWithoutAList(ProviderSuite):
         await scene.provider.enable(created.ref)
         assert len(scene.live()) == 1
 
+    async def test_a_page_that_is_not_the_vendors_has_revoked_nothing_also_where_200_is_success(self, scene: Scene) -> None:
+        created = await scene.provider.create(new_label())
+        provider = made(changed(self.settings(scene.url), "revoke.success", [200, 204]), scene)
+        scene.vendor.faults.append(fault(self.DELETE, "html", status=200))
+        with pytest.raises(UnavailableError):
+            await provider.revoke(created.ref)
+        assert len(scene.live()) == 1
+        await provider.aclose()
+
     def test_the_risk_is_told(self) -> None:
         provider = self.unconnected()
         assert not provider.capabilities.can_list

@@ -65,8 +65,15 @@ def test_every_page_is_asked_for(way: Mapping[str, Any], server: Server) -> None
 
 @pytest.mark.parametrize("way", [{"query": "x", "from": "$.next"}, {"offset": "x"}, {"page": "x"}])
 def test_a_parameter_that_the_vendor_does_not_know_is_no_end(way: Mapping[str, Any]) -> None:
+    asked: list[Mapping[str, Any]] = []
+
+    def serve(query: Mapping[str, Any]) -> dict[str, Any]:
+        asked.append(query)
+        return by("after", cursor)(query)
+
     with pytest.raises(OverflowError):
-        gone_through(way, by("after", cursor))
+        gone_through(way, serve)
+    assert len(asked) == 2
 
 
 def test_without_a_next_page_there_is_one() -> None:
