@@ -129,6 +129,7 @@ def test_a_path_that_leads_nowhere_is_no_null(path: str, document: Any) -> None:
 def test_a_list_is_a_list() -> None:
     assert json_path("$.a[*].b", many=True).values({"a": [{"b": 1}, {"b": 2}]}) == [1, 2]
     assert json_path("$.a[*]", many=True).values({"a": []}) == []
-    for document in ({}, {"a": None}, {"a": {}}, {"a": {"b": {"b": 1}}}, {"a": "b"}, {"a": [{}]}, {"a": [1]}):
+    wrong: tuple[Any, ...] = ({}, {"a": None}, {"a": {}}, {"a": {"b": {"b": 1}}}, {"a": "b"}, {"a": [{}]}, {"a": [1]})
+    for document in wrong:
         with pytest.raises(UnreadableError):
             json_path("$.a[*].b", many=True).values(document)
