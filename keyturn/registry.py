@@ -24,6 +24,7 @@ PROVIDERS = {
     "databricks": "keyturn.providers.databricks:Databricks",
     "elevenlabs": "keyturn.providers.elevenlabs:ElevenLabs",
     "fireworks": "keyturn.providers.fireworks:Fireworks",
+    "http": "keyturn.providers.http_declared:HttpDeclared",
     "google_gemini": "keyturn.providers.google_gemini:GoogleGemini",
     "mistral": "keyturn.providers.mistral:Mistral",
     "openai": "keyturn.providers.openai:OpenAI",
