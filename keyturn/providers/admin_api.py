@@ -37,12 +37,14 @@ Login = Callable[[], Awaitable[Headers]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer. `document`: the JSON object in it, empty where it has none that can be read. `is_json`: it has one."""
+    """An HTTP answer. `document`: the JSON object in it, empty where it has none that can be read. `is_json`: it has one.
+    `is_empty`: nothing came at all."""
 
     status: int
     headers: Mapping[str, str]
     document: Mapping[str, Any]
     is_json: bool
+    is_empty: bool = False
 
     @property
     def is_success(self) -> bool:
@@ -74,9 +76,19 @@ class AdminApi:
             raise LostAnswerError(f"{self._vendor} answered a create with something that is not a key") from None
 
     async def call(
-        self, method: str, path: str, *, creating: bool = False, passing: Collection[int] = (), **sent: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        creating: bool = False,
+        passing: Collection[int] = (),
+        may_be_empty: bool = False,
+        **sent: Any,
     ) -> Answer:
-        """Any call. Raises for every status but 2xx and those of `passing`, and for a 2xx that is no JSON object."""
+        """Any call. Raises for every status but 2xx and those of `passing`, and for a 2xx that is no JSON object.
+
+        `may_be_empty`: the vendor does not say that there is one.
+        """
         where = f"{method} {self._base_url}{path}"
         answer = await self.send(method, path, await self._login(), **sent)
         if not isinstance(answer, Answer):
@@ -90,7 +102,7 @@ class AdminApi:
             return answer
         if not answer.is_success:
             raise self.refusal(answer, where, creating)
-        if not answer.is_json and not creating and answer.status != 204:
+        if not answer.is_json and not creating and answer.status != 204 and not (may_be_empty and answer.is_empty):
             raise self._not_theirs(where)
         return answer
 
@@ -126,7 +138,9 @@ class AdminApi:
             async with self._http().stream(method, path, headers=dict(headers), **sent) as answer:
                 body = await read_body(answer, _LARGEST_ANSWER, self._timeout.total_seconds())
                 document = json_object(body)
-                return Answer(answer.status_code, answer.headers, document, bool(document) or body.strip() == b"{}")
+                return Answer(
+                    answer.status_code, answer.headers, document, bool(document) or body.strip() == b"{}", not body
+                )
         except httpx.HTTPError as error:
             return type(error)
 
