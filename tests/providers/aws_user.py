@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.errors import LostAnswerError, PermanentError
+from keyturn.errors import KeyturnError, LostAnswerError, PermanentError
 from keyturn.material import KeyMaterial
 from keyturn.model import KeyRef
 from keyturn.providers.aws_user import IamUser
@@ -108,6 +108,14 @@ class IamUserSuite(ProviderSuite):
         with pytest.raises(PermanentError):
             await scene.provider.create(new_label())
         assert self.tags(scene) == {}
+
+    async def test_nothing_is_made_before_it_is_noted_that_it_will_be(self, scene: Scene) -> None:
+        """A page with a 200 is no note: the SDK takes it for an answer without anything in it."""
+        for kind, status in (("html", 200), ("status", 403), ("reset", 500)):
+            scene.vendor.faults.append(fault("tag", kind, status=status))
+            with pytest.raises(KeyturnError):
+                await scene.provider.create(new_label())
+        assert scene.counts(self.CREATE) == 0
 
     async def test_what_is_said_of_another_user_is_an_error(self, scene: Scene) -> None:
         settings = self.PROVIDER.Settings.model_validate(  # type: ignore[attr-defined]

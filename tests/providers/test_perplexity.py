@@ -63,6 +63,13 @@ class TestPerplexity(ProviderSuite):
         scene.clock.now += 120
         assert scene.live() == []
 
+    async def test_a_new_key_that_may_not_be_deleted_is_not_taken_for_gone(self, scene: Scene) -> None:
+        scene.vendor.behaviour.accept_delay = 60
+        created = await scene.provider.create(new_label())
+        scene.vendor.faults.append(fault(self.DELETE, "status", status=403))
+        with pytest.raises(DeniedError):
+            await self.revoke(scene, created)
+
     async def test_a_key_is_deleted_by_its_successor(self, scene: Scene) -> None:
         old, new = await scene.provider.create(new_label()), await scene.provider.create(new_label())
         await scene.provider.revoke_text(old.material, new.material)
