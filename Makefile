@@ -8,7 +8,7 @@ VENDORS := .vendors
 UV := .uv/bin/uv
 RUN := $(VENV)/bin
 
-.PHONY: setup demo up test chaos bench unit model seeded soak lint types contracts lock clean
+.PHONY: setup demo up test chaos bench docs unit model seeded soak lint types contracts lock clean
 
 setup: $(VENV)/.ready $(PROXY)/.ready
 
@@ -90,6 +90,10 @@ types: $(VENV)/.ready
 
 contracts: $(VENV)/.ready
 	$(RUN)/lint-imports
+
+# The page that is made of what the adapters tell of themselves.
+docs: $(VENV)/.ready
+	$(RUN)/keyturn providers --page > docs/providers.md
 
 # Locks carry hashes and no download address, so that they serve behind any mirror of PyPI.
 lock: .uv/.ready

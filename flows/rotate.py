@@ -46,9 +46,14 @@ async def rotate(
 
 
 async def _respond(c: Assembly, turn: Turn) -> Outcome:
-    """In an incident first: a key that is in service and not written down, then the old key of the rotation before."""
+    """In an incident first: a key that is in service and not written down; where there is no room for a third key, the
+    rotation that is under way; then the old key of the rotation before."""
     if turn.decision.check == "promoted_unrecorded":
         await renew(c, turn)
+        turn = await observe(c, turn.asked)
+    if not turn.seen.room and turn.decision.step in (Step.ROLL, Step.PROVE):
+        async with alone_on(c.fleets):
+            await serve_current(c, turn)
         turn = await observe(c, turn.asked)
     if turn.decision.check != "incident_overlap":
         return await _go_on(c, turn)

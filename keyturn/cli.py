@@ -201,6 +201,18 @@ def doctor(as_json: AsJson = False) -> None:
     command(as_json)
 
 
+@app.command()
+def providers(
+    kind: Annotated[str | None, typer.Argument(help="One kind, in full; else all.", metavar="[KIND]")] = None,
+    as_json: AsJson = False,
+    page: Annotated[bool, typer.Option("--page", help="As the page docs/providers.md.")] = False,
+) -> None:
+    """What each kind of provider can and cannot promise, the permission it needs, and how its facts are known."""
+    from keyturn.commands.providers import providers as command
+
+    command(kind, as_json, page)
+
+
 @app.command("exec", context_settings={"allow_interspersed_args": False})
 def exec_(
     context: typer.Context,
@@ -282,12 +294,13 @@ def policy(
     account: Annotated[str | None, typer.Option(help="The AWS account of the secrets.")] = None,
     kms_key: Annotated[str | None, typer.Option(help="The ARN of the secrets' own KMS key.")] = None,
     create: Annotated[bool, typer.Option("--create", help="With what keyturn put needs.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="With what a key ring needs to be told of changes.")] = False,
 ) -> None:
     """Print the least permissions for this keyturn.yaml: an IAM policy, a Vault policy, RBAC."""
     from keyturn.commands.policy import Asked
     from keyturn.commands.policy import policy as command
 
-    command(Asked(kind.value, who.value, store, proxy, account, kms_key, create))
+    command(Asked(kind.value, who.value, store, proxy, account, kms_key, create, watch))
 
 
 @app.command("agent-config")

@@ -57,7 +57,8 @@ class Observed:
     """The three observations that everything is rebuilt from, and the journal.
 
     `keys`: the provider's keys, None where they could not be listed. `lagging`: further secrets that do not hold what the
-    deciding one holds. `problems`: what could not be observed, in words (only a tolerant observation has any).
+    deciding one holds. `room`: whether the provider takes one more key. `problems`: what could not be observed, in words
+    (only a tolerant observation has any).
     """
 
     at: datetime
@@ -66,6 +67,7 @@ class Observed:
     keys: tuple[KeyRef, ...] | None = None
     serving: Serving = field(default_factory=dict)
     lagging: tuple[str, ...] = ()
+    room: bool = True
     problems: tuple[str, ...] = ()
 
     @property
@@ -181,8 +183,11 @@ def incident_overlap(seen: Observed, asked: Asked) -> Decision | None:
 
 
 def overtaken(seen: Observed, asked: Asked) -> Decision | None:
-    """In an incident nothing that was promoted before the call is good enough, and nothing it left undone is waited for."""
+    """In an incident nothing that was promoted before the call is good enough, and nothing it left undone is waited for;
+    but where the provider has no room for a third key, what is half-way has to end first."""
     if asked.reason is not Reason.INCIDENT or _promoted_since(seen, asked.at):
+        return None
+    if not seen.room and (_is_open(seen) or (seen.old_keys and not asked.tried_to_retire)):
         return None
     return Decision(Step.CREATE, "overtaken", "an incident: a new key replaces the one in service")
 

@@ -7,7 +7,7 @@ the docstring says what a repeat does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
@@ -78,6 +78,37 @@ class RevokesByText(Protocol):
         """Delete the key of this text, logged in with `successor`. Quiet when the provider refuses the key already.
 
         UnavailableError while it does not say that it has deleted it.
+        """
+        ...
+
+
+@runtime_checkable
+class Disabling(Protocol):
+    """What a provider may offer beside: a key that is refused for now, and can be brought back. Both are quiet when done."""
+
+    async def disable(self, key: KeyRef) -> None:
+        """Have the key refused. NotFoundError where there is none."""
+        ...
+
+    async def enable(self, key: KeyRef) -> None:
+        """Undo `disable`."""
+        ...
+
+
+@runtime_checkable
+class TwoSlots(Protocol):
+    """What a provider offers instead of `create`, whose keys are two that always exist. It lists both, by fingerprint."""
+
+    async def text(self, slot: KeyRef) -> KeyMaterial:
+        """What the slot holds. ConflictError where that is another text than when the slot was listed."""
+        ...
+
+    async def renew(self, idle: KeyRef, held: Collection[str]) -> CreatedKey:
+        """Make the key of a slot anew: its old text is refused from now on. `idle`: the slot, as it was seen when that was
+        decided. `held`: fingerprints of all that may be in service.
+
+        ConflictError, and nothing is done, where the slot holds another text by now, or one of `held`. An answer that is
+        lost is settled by reading the slot; LostAnswerError only where that fails too.
         """
         ...
 

@@ -19,9 +19,20 @@ from typing import Any
 from keyturn.errors import MisconfiguredError
 
 PROVIDERS = {
+    "azure_openai": "keyturn.providers.azure_openai:AzureOpenAI",
+    "cloudflare": "keyturn.providers.cloudflare:Cloudflare",
+    "databricks": "keyturn.providers.databricks:Databricks",
+    "elevenlabs": "keyturn.providers.elevenlabs:ElevenLabs",
+    "fireworks": "keyturn.providers.fireworks:Fireworks",
+    "google_gemini": "keyturn.providers.google_gemini:GoogleGemini",
+    "mistral": "keyturn.providers.mistral:Mistral",
     "openai": "keyturn.providers.openai:OpenAI",
     "openrouter": "keyturn.providers.openrouter:OpenRouter",
     "vault_dynamic": "keyturn.providers.vault_dynamic:VaultDynamic",
+    "vertex": "keyturn.providers.vertex:Vertex",
+    "voyage_atlas": "keyturn.providers.voyage_atlas:VoyageAtlas",
+    "watsonx": "keyturn.providers.watsonx:Watsonx",
+    "xai": "keyturn.providers.xai:XAI",
 }
 STORES = {
     "vault_kv2": "keyturn.stores.vault_kv2:VaultKV2",

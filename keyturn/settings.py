@@ -65,6 +65,7 @@ class CredentialSettings(Section):
     max_age: Duration | None = None
     overlap: Duration = timedelta(hours=24)
     key_lifetime: Duration | None = None
+    key_id: str | None = Field(default=None, min_length=1, max_length=128)  # at the provider, of the key made by hand
     on_incident: Literal["prove_first", "revoke_first"] = "prove_first"
 
     @field_validator("schedule")

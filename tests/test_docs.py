@@ -20,6 +20,8 @@ from keyturn.cli import app
 from keyturn.commands.exits import Exit
 from keyturn.config import load, parse
 from keyturn.delivery.variables import variables
+from keyturn.providers.page import page as page_of
+from keyturn.providers.told import told
 from keyturn.registry import adapter_class, kinds
 from keyturn.settings import CredentialSettings, SweepSettings
 
@@ -72,11 +74,14 @@ def default_of(field: FieldInfo) -> str:
     return f"`{durations.text(value) if isinstance(value, timedelta) else value}`"
 
 
+ON_THE_PAGE_OF_PROVIDERS = set(kinds("providers")) - {"openai", "vault_dynamic"}
+
 SETTINGS = [("Credentials", CredentialSettings), ("Sweep", SweepSettings)] + [
     (f"`{kind}`", adapter_class(part, kind).Settings)
     for part in ("providers", "stores", "proxies")
     for kind in kinds(part)
     if adapter_class(part, kind).__module__.startswith("keyturn.")  # not what somebody has installed beside it
+    and (part != "providers" or kind not in ON_THE_PAGE_OF_PROVIDERS)
 ]
 
 
@@ -85,6 +90,12 @@ def test_every_setting_is_documented_with_its_default(heading: str, model: type[
     told = rows(section((DOCS / "configuration.md").read_text(), heading))
     there = {name: default_of(field) for name, field in settings_of(model)}
     assert {name: cells[2] for name, cells in told.items()} == there
+
+
+def test_the_page_of_providers_is_what_the_adapters_tell() -> None:
+    ours = {kind: adapter_class("providers", kind) for kind in kinds("providers")}
+    made = page_of(told({kind: each for kind, each in ours.items() if each.__module__.startswith("keyturn.")}))
+    assert (DOCS / "providers.md").read_text() == made, "run `make docs`"
 
 
 def test_the_settings_are_found_at_every_depth() -> None:
@@ -164,6 +175,7 @@ def test_the_example_configuration_loads_and_shows_every_kind() -> None:
     config = load(ROOT / "deployments" / "keyturn.example.yaml")
     for part, used in (("providers", config.providers), ("stores", config.stores), ("proxies", config.proxies)):
         ours = {kind for kind in kinds(part) if adapter_class(part, kind).__module__.startswith("keyturn.")}
+        ours -= ON_THE_PAGE_OF_PROVIDERS if part == "providers" else set()
         assert {each.kind for each in used.values()} == ours
     used_stores = {secret.store for credential in config.credentials.values() for secret in credential.secrets}
     assert used_stores == set(config.stores), "each store has a credential in it"

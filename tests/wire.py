@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -69,3 +70,57 @@ def _read(connection: socket.socket) -> Request | None:
         body += connection.recv(65536)
     method, target, _ = head.split(b"\r\n")[0].decode().split(" ", 2)
     return Request(method, target, head.decode("latin-1"), body)
+
+
+class Streams:
+    """As Wire, for answers that go on: each connection has a thread, and is sent part after part.
+
+    Where a part is HOLD nothing comes any more, until the other side has gone: `gone` counts those that went.
+    """
+
+    HOLD = b""
+
+    def __init__(self, answer: Callable[[Request], Iterable[bytes]]) -> None:
+        self.answer = answer
+        self.requests: list[Request] = []
+        self.gone = threading.Semaphore(0)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._connections: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept, name="streams", daemon=True)]
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for each in (self._socket, *self._connections):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+        self._socket.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self._connections.append(connection)
+            self._threads.append(threading.Thread(target=self._serve, args=(connection,), name="streams", daemon=True))
+            self._threads[-1].start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            request = _read(connection)
+            if request is None:
+                return
+            self.requests.append(request)
+            for part in self.answer(request):
+                if part == self.HOLD:
+                    while connection.recv(65536):
+                        pass
+                    self.gone.release()
+                    return
+                connection.sendall(part)

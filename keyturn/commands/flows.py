@@ -18,6 +18,9 @@ from keyturn.errors import MisconfiguredError, UnavailableError
 
 ROOT_VARIABLE = "KEYTURN_ROOT"
 
+# How Prefect 3.8.8 says that its server does not answer: one that is named, and one of its own.
+_NO_SERVER = ("Failed to reach API", "Timed out while attempting to connect to ephemeral Prefect API server")
+
 
 def project_root() -> Path:
     """The folder that holds `flows/`. MisconfiguredError says how to name it."""
@@ -38,6 +41,8 @@ def load(module: str, name: str, *, quiet: bool = True) -> Any:
         _quiet_prefect()
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    # The server that a command brings along where none is named: 20 s are too few for it on a busy machine.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     return getattr(import_module(module), name)
 
 
@@ -46,7 +51,7 @@ def run(flow: Callable[..., Any], **parameters: Any) -> Any:
     try:
         return asyncio.run(flow(**parameters))
     except RuntimeError as error:
-        if not str(error).startswith("Failed to reach API"):
+        if not str(error).startswith(_NO_SERVER):
             raise
         raise UnavailableError(
             "Prefect's API does not answer",

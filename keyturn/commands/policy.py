@@ -18,7 +18,7 @@ KINDS = {"aws": "aws_secrets_manager", "vault": "vault_kv2", "kubernetes": "kube
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was typed. `account`, `kms_key`: for AWS alone."""
+    """What was typed. `account`, `kms_key`: for AWS alone; `watches`: for Kubernetes alone."""
 
     what: str
     who: str
@@ -27,6 +27,7 @@ class Asked:
     account: str | None = None
     kms_key: str | None = None
     creates: bool = False
+    watches: bool = False
 
 
 def policy(asked: Asked) -> None:
@@ -38,6 +39,10 @@ def policy(asked: Asked) -> None:
             raise MisconfiguredError("--proxy is for a proxy's policy", remedy="add --for proxy")
         if asked.who == "proxy" and asked.creates:
             raise MisconfiguredError("a proxy creates nothing", remedy="leave --create out, or use --for rotator")
+        if asked.watches and (asked.what, asked.who) != ("kubernetes", "proxy"):
+            raise MisconfiguredError(
+                "--watch is for a proxy's permissions in Kubernetes", remedy="leave it out, or use kubernetes --for proxy"
+            )
         config = load()
         name = _store(config, asked)
         granted = grants.rotator(config, name) if asked.who == "rotator" else grants.proxy(config, name, asked.proxy)
@@ -88,7 +93,8 @@ def _kubernetes(settings: Any, granted: Grants, asked: Asked) -> str:
     from keyturn.stores.kubernetes_rules import Who, manifests, rules
 
     found = rules(granted.turned, namespace=settings.namespace, key=settings.key)
-    for namespace, more in rules(granted.read, Who.PROXY, namespace=settings.namespace, key=settings.key).items():
+    read = rules(granted.read, Who.PROXY, namespace=settings.namespace, key=settings.key, watches=asked.watches)
+    for namespace, more in read.items():
         found.setdefault(namespace, []).extend(more)
     name = "keyturn" if asked.who == "rotator" else "litellm"
     made: str = yaml.safe_dump_all(manifests(found, name, name), sort_keys=False)

@@ -49,6 +49,7 @@ class RingMember:
                 if not told["stale"]
             },
             "starts": 1,
+            "restarts": False,
             "rolls": sum(told["swaps"] for told in stats.values()),
             "pid": os.getpid(),
             "shadowed": [],

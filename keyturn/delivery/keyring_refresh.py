@@ -13,6 +13,7 @@ from keyturn.delivery.keyring_freshness import Entry, Freshness
 from keyturn.delivery.keys import Variable
 from keyturn.errors import (
     ConflictError,
+    DeniedError,
     IndeterminateError,
     KeyturnError,
     MisconfiguredError,
@@ -61,6 +62,7 @@ class _Key:
         self.failure: KeyturnError | None = None
         self.in_a_row = 0
         self.warned = -inf
+        self.deaf = ""  # why its store does not tell of changes, as it was told last
         self.told_stale = self.entry is not None and now > self.entry.limit
 
 
@@ -165,15 +167,17 @@ class Refresher:
     async def _wait(self, key: _Key, seconds: float) -> None:
         """Until the time is over, or the store tells of a change."""
         changed, entry = key.variable.changed, key.entry
-        if changed is None or entry is None:
+        # Who may not read has no use for news, and would read at once, be refused, and listen again.
+        if changed is None or entry is None or isinstance(key.failure, DeniedError):
             await self._pause(seconds)
             return
         over = asyncio.ensure_future(self._pause(seconds))
         told = asyncio.ensure_future(changed(entry.version))
         try:
             await asyncio.wait({over, told}, return_when=asyncio.FIRST_COMPLETED)
-            if told.done() and not told.cancelled() and (error := told.exception()) is not None:
-                log.warning("%s: its store does not tell of changes now (%s); it is asked", key.name, type(error).__name__)
+            error = told.exception() if told.done() and not told.cancelled() else None
+            self._heard(key, error)
+            if error is not None:
                 await over
         finally:
             for task in (over, told):
@@ -181,6 +185,14 @@ class Refresher:
             await asyncio.gather(over, told, return_exceptions=True)
         if (early := key.began + self._floor - self._clock()) > 0:
             await self._pause(early)
+
+    def _heard(self, key: _Key, error: BaseException | None) -> None:
+        """How listening to its store went. That it does not tell is told once, until it does again, or says another why."""
+        before, key.deaf = key.deaf, "" if error is None else type(error).__name__
+        if error is not None and key.deaf != before:
+            why = error if isinstance(error, KeyturnError) else key.deaf  # what others say may hold the key
+            interval = self._freshness.interval.total_seconds()
+            log.warning("%s: its store does not tell of changes, so it is asked every %g s: %s", key.name, interval, why)
 
     @property
     def _floor(self) -> float:

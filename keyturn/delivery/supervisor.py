@@ -145,9 +145,10 @@ class Supervisor:
     def status(self) -> dict[str, Any]:
         """What the control endpoint shows: no key text. `versions` is empty while no program is ready.
 
-        `cached`: the credentials that are served from the cache, and when their store told the key.
-        With key files it is what stands in them, for the program was ready and reads them at each request: a call that was
-        under way when one was replaced may still end with the key before. `waiting`: orders whose render is not there yet.
+        `restarts`: whether a roll starts the program anew. `cached`: the credentials that are served from the cache, and
+        when their store told the key. With key files `versions` is what stands in them, for the program was ready and reads
+        them at each request: a call that was under way when one was replaced may still end with the key before. `waiting`:
+        orders whose render is not there yet.
         """
         return {
             "state": str(self.state),
@@ -156,6 +157,7 @@ class Supervisor:
             },
             "starts": self._starts,
             "rolls": self._rolls,
+            "restarts": self._files is None,
             "waiting": dict(self._renders.waiting),
             "pid": self._child.pid if self._child is not None and self._child.running else None,
             "shadowed": self._shadowed,

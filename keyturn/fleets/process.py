@@ -25,6 +25,7 @@ _ROLL_ANSWER = 120.0  # seconds: the supervisor asks its stores before it answer
 _ANSWER = 10.0
 _LARGEST_ANSWER = 1024 * 1024
 _LAST_PORT = 65535
+_ALONE = Finding("members", None, "there is only one: requests are lost while it is rolled", "add a second member")
 
 _HTTP: TypeAdapter[str] = TypeAdapter(Address)
 _SOCKET = re.compile(r"unix:/[!-~]{1,106}")  # the system takes 107 bytes
@@ -133,12 +134,7 @@ class ProcessFleet:
 
     async def preflight(self, credential: str) -> Sequence[Finding]:
         found = await asyncio.gather(*(self._examine(member, credential) for member in self._members))
-        findings = [finding for findings in found for finding in findings]
-        if len(self._members) < 2:
-            findings.append(
-                Finding("members", None, "there is only one: requests are lost while it is rolled", "add a second member")
-            )
-        return findings
+        return [finding for findings in found for finding in findings]
 
     async def aclose(self) -> None:
         for client in self._clients.values():
@@ -205,6 +201,7 @@ class ProcessFleet:
                 "unset them where `keyturn exec` is started: LiteLLM may read them instead",
             ),
             await self._readiness(member),
+            *([] if len(self._members) > 1 or not status.restarts else [_ALONE]),
         ]
 
     async def _readiness(self, member: Member) -> Finding:

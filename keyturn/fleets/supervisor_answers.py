@@ -44,12 +44,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`versions`: what the program was seen ready with, by credential. `shadowed`: names of variables."""
+    """`versions`: what the program was seen ready with, by credential. `shadowed`: names of variables. `restarts`: whether a
+    roll starts the program anew."""
 
     state: str
     versions: Mapping[str, VersionRef]
     shadowed: Sequence[str]
     last_error: str
+    restarts: bool = True
 
     @classmethod
     def of(cls, answer: Answer) -> Status:
@@ -59,7 +61,9 @@ class Status:
         if not isinstance(shadowed, list) or not all(map(_is_variable, shadowed)):
             raise UnreadableError
         last_error = texts({"": document.get("last_error")})[""]
-        return cls(answer.state, {name: _version(each) for name, each in versions.items()}, shadowed, _shown(last_error))
+        served = {name: _version(each) for name, each in versions.items()}
+        # One that is older does not say, and restarts.
+        return cls(answer.state, served, shadowed, _shown(last_error), document.get("restarts") is not False)
 
     def serving(self, credential: str) -> VersionRef | None:
         return self.versions.get(credential) if self.state == SERVING else None

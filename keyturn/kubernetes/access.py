@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One verb on one Secret. `verb`: get, update or create."""
+    """One verb on one Secret. `verb`: get, watch, update or create."""
 
     verb: str
     namespace: str

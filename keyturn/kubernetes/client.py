@@ -15,7 +15,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import kubernetes
 import urllib3
@@ -23,16 +23,21 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError, SSLError
 
 from keyturn.errors import DeniedError, KeyturnError, MisconfiguredError, ThrottledError, UnavailableError
 from keyturn.http_answers import pause
-from keyturn.json_object import json_object
+from keyturn.json_object import UnreadableError, json_object
 from keyturn.kubernetes.access import Wanted
 from keyturn.kubernetes.answer import Answer
 from keyturn.kubernetes.settings import ConnectionSettings
+from keyturn.kubernetes.stream import Stream, Tell
 from keyturn.material import KeyMaterial
+from keyturn.own_thread import in_own_thread
 from keyturn.references import Resolver
 
 _LARGEST_ANSWER = 16 * 1024 * 1024  # bytes; an object has at most one and a half million
 _AGENT = "keyturn"
 _CONFIG: Any = kubernetes.config  # without types
+
+T = TypeVar("T")
+Send = Callable[[], urllib3.BaseHTTPResponse]
 
 
 class KubernetesClient:
@@ -57,6 +62,23 @@ class KubernetesClient:
         if answer.status == 401:
             answer = await self._send(await self._login(refused=api), method, path, body)
         return self._judge(answer, wanted)
+
+    async def watch(self, path: str, wanted: Wanted, seconds: float, tell: Tell) -> bool:
+        """Follow a watch; whether `tell` said yes to an event. False: the server has ended it, or `seconds` are over.
+
+        `path`: with the query that makes it one, and has the server end it somewhat earlier. `tell`: called in a thread with
+        the type and the object of each event; what it raises comes through, UnreadableError as `not_kubernetes`. Raises as
+        `request`: UnavailableError where the connection breaks, and where the server says that it has forgotten too much
+        (410). Cancelled, it lets go of the connection at once.
+        """
+        api = await self._login(refused=None)
+        outcome = await self._followed(api, path, seconds, tell)
+        if isinstance(outcome, Answer) and outcome.status == 401:
+            outcome = await self._followed(await self._login(refused=api), path, seconds, tell)
+        if isinstance(outcome, bool):
+            return outcome
+        self._judge(outcome, wanted)
+        raise self.not_kubernetes()  # a 404: the list of a kind that every server has is always there
 
     def not_kubernetes(self) -> KeyturnError:
         return MisconfiguredError(
@@ -133,43 +155,69 @@ class KubernetesClient:
     async def _send(self, api: kubernetes.client.ApiClient, method: str, path: str, body: Any) -> Answer:
         seconds = self._settings.timeout.total_seconds()
         content = None if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        answer = await asyncio.to_thread(self._attempt, api, method, path, content, seconds)
-        if isinstance(answer, Answer):
-            return answer
-        where, kind = f"the Kubernetes API at {self.where}", answer.__name__
-        if issubclass(answer, SSLError):
+
+        def attempt() -> Answer | type[Exception]:
+            return self._attempt(api, method, path, content, lambda send: _exchange(send, seconds))
+
+        answer = await asyncio.to_thread(attempt)
+        return answer if isinstance(answer, Answer) else self._unreached(answer)
+
+    async def _followed(self, api: kubernetes.client.ApiClient, path: str, seconds: float, tell: Tell) -> Answer | bool:
+        patience = self._settings.timeout.total_seconds()
+        stream = Stream(seconds)
+
+        def follow(send: Send) -> Answer | bool:
+            with send() as response:
+                return stream.follow(response, tell) if response.status == 200 else _whole(response, patience)
+
+        outcome: Answer | bool | type[Exception] | None = None
+        try:
+            outcome = await in_own_thread(
+                lambda: self._attempt(api, "GET", path, None, follow), stream.stop, "keyturn-kubernetes-watch"
+            )
+        except UnreadableError:
+            raise self.not_kubernetes() from None
+        return outcome if isinstance(outcome, Answer | bool) else self._unreached(outcome)
+
+    def _unreached(self, kind: type[Exception]) -> NoReturn:
+        where, name = f"the Kubernetes API at {self.where}", kind.__name__
+        if issubclass(kind, SSLError):
             raise MisconfiguredError(
                 f"the certificate of {where} is not trusted",
                 remedy="name the file of its authority in ca_file, or use the address that the certificate was made for",
             )
-        if issubclass(answer, ValueError) and not issubclass(answer, OSError):
+        if issubclass(kind, ValueError) and not issubclass(kind, OSError):
             raise MisconfiguredError(
-                f"{where} cannot be asked ({kind})", remedy="check server and token for characters that do not belong there"
+                f"{where} cannot be asked ({name})", remedy="check server and token for characters that do not belong there"
             )
         # Every verb that asks may be repeated, so a lost answer needs no other type than a refused connection.
-        raise UnavailableError(f"{where} does not answer ({kind})", remedy="check that it runs and can be reached from here")
+        raise UnavailableError(f"{where} does not answer ({name})", remedy="check that it runs and can be reached from here")
 
     def _attempt(
-        self, api: kubernetes.client.ApiClient, method: str, path: str, content: bytes | None, seconds: float
-    ) -> Answer | type[Exception]:
-        """The answer, or of what kind the error is that came instead: it may hold what was sent, or what was read."""
+        self,
+        api: kubernetes.client.ApiClient,
+        method: str,
+        path: str,
+        content: bytes | None,
+        exchange: Callable[[Send], T],
+    ) -> T | type[Exception]:
+        """What was read, or of what kind the error is that came instead: it may hold what was sent, or what was read."""
         try:
             headers = {"Accept": "application/json", "User-Agent": _AGENT, **self._authorization(api)}
             if content is not None:
                 headers["Content-Type"] = "application/json"
             pool = api.rest_client.pool_manager
-            return _exchange(
+            return exchange(
                 lambda: pool.request(
                     method,
                     api.configuration.host + path,
                     body=content,
                     headers=headers,
-                    timeout=urllib3.Timeout(total=seconds),
+                    timeout=urllib3.Timeout(total=self._settings.timeout.total_seconds()),
                     redirect=False,
                     retries=False,
                     preload_content=False,
-                ),
-                seconds,
+                )
             )
         except (HTTPError, http.client.HTTPException, ValueError, OSError, kubernetes.config.ConfigException) as error:
             return type(error)
@@ -237,14 +285,19 @@ class KubernetesClient:
         )
 
 
-def _exchange(send: Callable[[], urllib3.BaseHTTPResponse], seconds: float) -> Answer:
+def _exchange(send: Send, seconds: float) -> Answer:
     """Send a request, and read what is answered: as a whole in that time, since the client's timeout is for each read."""
-    deadline, body = time.monotonic() + seconds, bytearray()
+    deadline = time.monotonic() + seconds
     with send() as response:
-        for chunk in response.stream(65536, decode_content=True):
-            body += chunk
-            if time.monotonic() > deadline:
-                raise ReadTimeoutError(None, None, "")  # type: ignore[arg-type]
-            if len(body) > _LARGEST_ANSWER:
-                return Answer(response.status, {}, response.headers)
-        return Answer(response.status, json_object(bytes(body)), response.headers)
+        return _whole(response, deadline - time.monotonic())
+
+
+def _whole(response: urllib3.BaseHTTPResponse, seconds: float) -> Answer:
+    deadline, body = time.monotonic() + seconds, bytearray()
+    for chunk in response.stream(65536, decode_content=True):
+        body += chunk
+        if time.monotonic() > deadline:
+            raise ReadTimeoutError(None, None, "")  # type: ignore[arg-type]
+        if len(body) > _LARGEST_ANSWER:
+            return Answer(response.status, {}, response.headers)
+    return Answer(response.status, json_object(bytes(body)), response.headers)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar, runtime_checkable
 from urllib.parse import quote
 
 import httpx
@@ -35,6 +36,18 @@ Login = Callable[[], Awaitable[Headers]]
 """The headers that a call is authenticated with, read anew for each."""
 
 
+@runtime_checkable
+class KeptLogin(Protocol):
+    """A Login that keeps something between calls."""
+
+    async def __call__(self) -> Headers: ...
+
+    def refused(self) -> None:
+        """The vendor has answered 401: forget what was kept."""
+
+    async def aclose(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An HTTP answer. `document`: the JSON object in it, empty where it has none that can be read. `is_json`: it has one.
@@ -56,7 +69,7 @@ class AdminApi:
 
     def __init__(self, vendor: str, base_url: str, login: Login, timeout: timedelta, remedy: str) -> None:
         self._vendor, self._base_url, self._login = vendor, base_url, login
-        self._timeout, self._remedy = timeout, remedy
+        self._timeout, self.remedy = timeout, remedy
         self._client: httpx.AsyncClient | None = None
 
     async def read(self, path: str, parse: Callable[[Mapping[str, Any]], _T], **sent: Any) -> _T:
@@ -83,14 +96,15 @@ class AdminApi:
         creating: bool = False,
         passing: Collection[int] = (),
         may_be_empty: bool = False,
+        more: Headers = MappingProxyType({}),
         **sent: Any,
     ) -> Answer:
         """Any call. Raises for every status but 2xx and those of `passing`, and for a 2xx that is no JSON object.
 
-        `may_be_empty`: the vendor does not say that there is one.
+        `may_be_empty`: the vendor does not say that there is one. `more`: headers beside those of the login.
         """
         where = f"{method} {self._base_url}{path}"
-        answer = await self.send(method, path, await self._login(), **sent)
+        answer = await self.send(method, path, {**await self._login(), **more}, **sent)
         if not isinstance(answer, Answer):
             if issubclass(answer, _NOT_SENT):
                 raise UnavailableError(
@@ -98,6 +112,8 @@ class AdminApi:
                     remedy="check base_url, the network and the proxy variables",
                 )
             raise (LostAnswerError if creating else UnavailableError)(f"no answer to {where} ({answer.__name__})")
+        if answer.status == 401 and isinstance(self._login, KeptLogin):
+            self._login.refused()
         if answer.status in passing:
             return answer
         if not answer.is_success:
@@ -120,7 +136,7 @@ class AdminApi:
         """Which error a status is."""
         status, words = answer.status, f"{self._vendor} answered {answer.status} to {where}"
         if status in (401, 403):
-            return DeniedError(words, remedy=self._remedy)
+            return DeniedError(words, remedy=self.remedy)
         if status == 404:
             return NotFoundError(words, remedy="check the ids in this provider's settings, and base_url")
         if status == 429:
@@ -158,11 +174,15 @@ class AdminApi:
         return self._client
 
     async def aclose(self) -> None:
+        if isinstance(self._login, KeptLogin):
+            await self._login.aclose()
         if self._client is not None:
             client, self._client = self._client, None
             await client.aclose()
 
 
 def segment(id: str) -> str:
-    """An id as one segment of a path, whatever characters it has."""
+    """An id as one segment of a path, whatever characters it has. NotFoundError for one that leads up: no key has it."""
+    if id in ("", ".", ".."):  # clients and gateways take them for the folder above, also when they are escaped
+        raise NotFoundError("an id that is no segment of a path is no key's")
     return quote(id, safe="")

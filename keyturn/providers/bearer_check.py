@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
-
 import httpx
 
 from keyturn.errors import MisconfiguredError
 from keyturn.http_answers import no_cookies, read_body
 from keyturn.material import KeyMaterial
 from keyturn.model import Judgement, Verdict
+from keyturn.providers.negative_control import NegativeControl
 
 _LARGEST_ANSWER = 8 * 1024 * 1024
 
@@ -20,18 +19,11 @@ class BearerCheck:
     def __init__(self, url: str, seconds: float) -> None:
         self._url, self._seconds = url, seconds
         self._client: httpx.AsyncClient | None = None
-        self._refuses_strangers = False
+        self._control = NegativeControl(self._ask)
 
     async def ask(self, material: KeyMaterial) -> Judgement:
         """Raises MisconfiguredError alone: where no client can be made."""
-        judgement = await self._ask(material)
-        if judgement.verdict is not Verdict.ACCEPTED or self._refuses_strangers:
-            return judgement
-        control = await self._ask(KeyMaterial(f"no-such-key-{secrets.token_hex(16)}"))
-        if control.verdict is Verdict.REJECTED:
-            self._refuses_strangers = True
-            return judgement
-        return Judgement(Verdict.INDETERMINATE, f"accepted, but a key that nobody has was not refused: {control.reason}")
+        return await self._control.ask(material)
 
     async def _ask(self, material: KeyMaterial) -> Judgement:
         # Bytes, because a str that is not ASCII fails with an exception that holds it.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from keyturn.json_object import UnreadableError, mapping, plain_id, text
-from keyturn.key_shapes import masked
+from keyturn.key_shapes import is_opaque, masked
 from keyturn.material import KeyMaterial
 
 _LAST_SECOND = 2**33  # in the year 2242: milliseconds, and other numbers that are no times, are later
@@ -28,9 +28,12 @@ def name_of(value: Any) -> str:
 
 
 def hint_of(value: Any) -> str:
-    """A hint leaves something out. What does not, and looks like a key, may be the whole of one."""
+    """A hint leaves something out. What does not, and looks like a key, may be the whole of one: also of a vendor's whose
+    keys have no form."""
     found = text(value) if value else ""
-    return found if any(filler in found for filler in ("...", "\u2026", "*")) else masked(found)
+    if any(filler in found for filler in ("...", "\u2026", "*")):
+        return found
+    return "***" if is_opaque(found) else masked(found)
 
 
 def items(value: Any) -> Sequence[Mapping[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from keyturn.material import KeyMaterial
 from keyturn.providers.admin_api import Headers, Login
 from keyturn.references import Resolver
@@ -25,9 +27,25 @@ def header(name: str, reference: str, resolve: Resolver) -> Login:
     return login
 
 
+def headers(secret: Sequence[tuple[str, str, str]], plain: Mapping[str, str], resolve: Resolver) -> Login:
+    """Several: `secret` ones, each of name, what stands before the secret, and reference; and `plain` ones."""
+
+    async def login() -> Headers:
+        sent = plain_headers(plain)
+        for name, prefix, reference in secret:
+            sent |= with_header(name, await resolve(reference), prefix)
+        return sent
+
+    return login
+
+
+def plain_headers(plain: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {name.encode(): value.encode() for name, value in plain.items()}
+
+
 def with_bearer(material: KeyMaterial) -> Headers:
     return {b"Authorization": b"Bearer " + material.reveal().encode()}
 
 
-def with_header(name: str, material: KeyMaterial) -> Headers:
-    return {name.encode(): material.reveal().encode()}
+def with_header(name: str, material: KeyMaterial, prefix: str = "") -> Headers:
+    return {name.encode(): prefix.encode() + material.reveal().encode()}

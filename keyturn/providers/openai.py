@@ -6,7 +6,6 @@ figure for propagation or for the lag of `last_used_at`, so both are settings.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -30,8 +29,10 @@ from keyturn.http_answers import no_cookies, pause, read_body
 from keyturn.json_object import UnreadableError, json_object
 from keyturn.material import KeyMaterial
 from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef, Verdict
+from keyturn.providers.facts import Facts
+from keyturn.providers.negative_control import NegativeControl, no_such_key
 from keyturn.providers.openai_answers import ID, LABEL, Answer, Listed, created, listed, page, thing
-from keyturn.providers.openai_calls import CALLS
+from keyturn.providers.openai_calls import CALLS, FACTS
 from keyturn.references import Address, Resolver, SecretReference
 
 _LARGEST_ANSWER = 8 * 1024 * 1024  # a page of a hundred keys has some 60 KB
@@ -65,6 +66,7 @@ class OpenAI:
     keys and service accounts. It is resolved anew for every call.
     """
 
+    FACTS: ClassVar[Facts] = FACTS
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = CALLS
 
     class Settings(BaseModel):
@@ -89,7 +91,7 @@ class OpenAI:
         self.settings = settings
         self._resolve = resolve
         self._client: httpx.AsyncClient | None = None
-        self._refuses_strangers = False
+        self._control = NegativeControl(self._judge, lambda: no_such_key("sk-"))
         self._project = f"/organization/projects/{settings.project}"
 
     @property
@@ -235,14 +237,7 @@ class OpenAI:
 
         ACCEPTED is believed only from an address that refuses a key nobody has: some gateways list models to anyone.
         """
-        judgement = await self._judge(material)
-        if judgement.verdict is not Verdict.ACCEPTED or self._refuses_strangers:
-            return judgement
-        control = await self._judge(KeyMaterial(f"sk-no-such-key-{secrets.token_hex(16)}"))
-        if control.verdict is Verdict.REJECTED:
-            self._refuses_strangers = True
-            return judgement
-        return Judgement(Verdict.INDETERMINATE, f"accepted, but a key that nobody has was not refused: {control.reason}")
+        return await self._control.ask(material)
 
     async def _judge(self, material: KeyMaterial) -> Judgement:
         answer = await self._send("GET", "/models", material)

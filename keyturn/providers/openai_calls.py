@@ -1,12 +1,33 @@
-"""What the adapter asks of OpenAI, verb by verb, and the permission of the admin key that it takes: for people."""
+"""What is known of OpenAI, and what the adapter asks of it, verb by verb, with the permission that takes: for people."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from keyturn.providers.facts import Facts, Known, Shape, Source
+
 _PROJECT = "/organization/projects/{project}"
 _READ, _WRITE = "admin key: read project API keys", "admin key: write project API keys and service accounts"
 
+FACTS = Facts(
+    vendor="OpenAI",
+    shape=Shape.CREATE_DELETE,
+    variables=("OPENAI_API_KEY",),
+    models="openai/",
+    login="an organization's admin key that may read and write project API keys and service accounts",
+    expiry="1 second to 365 days",
+    last_use="to the second",
+    risks=(
+        "how late OpenAI reports a use, accepts a new key and refuses a deleted one is published nowhere: settings",
+        "the check may count as a use of the key",
+    ),
+    sources=(
+        Source("PyPI openai 3.54.0, resources/admin/organization"),
+        Source("OpenAI's OpenAPI description of 2026-08"),
+        Source("OpenAI's guide to error codes", what="verdicts"),
+        Source("usage_lag and propagation", Known.RECALLED, "settings"),
+    ),
+)
 CALLS: Mapping[str, tuple[str, str]] = {
     "list": (f"GET {_PROJECT}/api_keys", _READ),
     "create": (

@@ -6,20 +6,17 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from keyturn.errors import UnavailableError
 from keyturn.json_object import inside
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, segment
 from keyturn.providers.facts import Facts, Shape, Source
 from keyturn.providers.fields import hint_of, iso, items, key_text, mapping, name_of, optional_iso, plain_id, rfc3339
 from keyturn.providers.logins import bearer, with_bearer
+from keyturn.providers.pages import by_offset
 from keyturn.providers.probe import Probe
 from keyturn.providers.vendor import Vendor, VendorSettings
 from keyturn.providers.verdicts import Row, Verdicts, dead
 from keyturn.references import Address, SecretReference
-
-_PAGE = 100  # keys; what a page has is the API's choice, and not a parameter
-_MOST_PAGES = 1000
 
 
 class OpenRouter(Vendor):
@@ -83,14 +80,11 @@ class OpenRouter(Vendor):
     async def _keys(self) -> Sequence[KeyRef]:
         """Expired and disabled ones, too: without the parameters some would be left out."""
         asked = {"include_disabled": "true", "include_expired": "true", **self._of_workspace}
-        found: dict[str, KeyRef] = {}
-        for page in range(_MOST_PAGES):
-            here = await self.api.read("/keys", _page, params={**asked, "offset": str(page * _PAGE)})
-            known = len(found)
-            found.update({key.id: key for key in here})
-            if len(found) == known:  # an empty page, or one that repeats itself
-                return list(found.values())
-        raise UnavailableError("OpenRouter's list of keys does not come to an end")
+
+        async def read(offset: int) -> Sequence[KeyRef]:
+            return await self.api.read("/keys", _page, params={**asked, "offset": str(offset)})
+
+        return await by_offset("OpenRouter", read)
 
     async def _delete(self, key: KeyRef) -> bool:
         answer = await self.api.call("DELETE", f"/keys/{segment(key.id)}", passing=(404,))

@@ -37,6 +37,7 @@ from keyturn.json_object import UnreadableError, inside
 from keyturn.material import KeyMaterial
 from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef, Verdict
 from keyturn.providers.bearer_check import BearerCheck
+from keyturn.providers.facts import Facts, Shape, Source
 from keyturn.references import Address, Resolver
 from keyturn.vault import leases
 from keyturn.vault.client import VaultClient
@@ -62,6 +63,20 @@ class VaultDynamic:
     of the login, or of the token role: they need `read` on <path>, and what the policy `default` allows.
     """
 
+    FACTS: ClassVar[Facts] = Facts(
+        vendor="Vault, OpenBao: a dynamic engine",
+        shape=Shape.LEASED,
+        variables=(),
+        models="whatever takes the engine's keys",
+        login="a login that may read the engine's path, make an orphan token and revoke leases",
+        lists=False,
+        expiry="up to the engine's longest lease",
+        risks=(
+            "a lease has no name: what a killed run has created and not written lives until it ends by itself",
+            "Vault does not know when a key was last used, nor who accepts it",
+        ),
+        sources=(Source("the API pages of Vault 1.19, and OpenBao 2.7.2 as a real server in the tests"),),
+    )
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "list": ("LIST sys/leases/lookup/<path>/, POST sys/leases/lookup", "list and sudo on sys/leases/lookup/<path>/"),
         "create": (

@@ -57,14 +57,26 @@ class Vendor:
 
     def __init__(self, settings: Any, resolve: Resolver, now: Callable[[], datetime] = _utc_now) -> None:
         self.settings, self._resolve, self._now = settings, resolve, now
+        self.facts, self.calls = self._facts(), self._calls()
         self.api: AdminApi = self._admin()
         chosen: tuple[str, ...] | None = settings.refused_as
-        self._check: Probe | None = self._probe(self.VERDICTS if chosen is None else self.VERDICTS.refused_as(chosen))
+        self.verdicts = self._verdicts() if chosen is None else self._verdicts().refused_as(chosen)
+        self._check: Probe | None = self._probe(self.verdicts)
 
     # What a vendor's own file says -----------------------------------------------------------------------------------
 
     def _admin(self) -> AdminApi:
         raise NotImplementedError
+
+    def _facts(self) -> Facts:
+        """FACTS, unless they hang on the settings. So also the next two."""
+        return self.FACTS
+
+    def _calls(self) -> Mapping[str, tuple[str, str]]:
+        return self.CALLS
+
+    def _verdicts(self) -> Verdicts:
+        return self.VERDICTS
 
     def _probe(self, verdicts: Verdicts) -> Probe | None:
         """None: a key can only be tried through LiteLLM."""
@@ -87,20 +99,22 @@ class Vendor:
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            shape=self.FACTS.shape,
-            can_list=self.FACTS.lists,
-            can_disable=self.FACTS.disables,
+            shape=self.facts.shape,
+            can_list=self.facts.lists,
+            can_disable=self.facts.disables,
             can_check=self._check is not None,
-            supports_expiry=bool(self.FACTS.expiry),
-            reports_last_use=bool(self.FACTS.last_use),
-            max_live_keys=self.FACTS.most_keys,
+            supports_expiry=bool(self.facts.expiry),
+            reports_last_use=bool(self.facts.last_use),
+            max_live_keys=self.facts.most_keys,
             usage_lag=self.settings.usage_lag,
             propagation=self.settings.propagation,
         )
 
     async def preflight(self) -> Sequence[Finding]:
         """Whether keys can be listed, which shows the login; whether they may be written shows only on writing."""
-        what = f"the keys at {self.FACTS.vendor} can be listed"
+        what = f"the keys at {self.facts.vendor} can be listed"
+        if not self.facts.lists:
+            return [Finding(what, None, "it has no list of keys: whether the login is accepted shows only on a create")]
         try:
             await self._keys()
         except KeyturnError as error:
@@ -118,30 +132,37 @@ class Vendor:
 
     async def last_used(self, key: KeyRef) -> datetime | None:
         """Read anew. NotFoundError for a key that is not there; None also where the vendor does not tell."""
-        if not self.FACTS.last_use:
+        if not self.facts.last_use:
             return None
         return (await self._listed(key)).last_used_at
 
     async def revoke(self, key: KeyRef) -> None:
         """Delete the key. Absent is success, where the list says so too: an address that answers 404 to all is no vendor.
 
-        UnavailableError while the list still has it.
+        UnavailableError while the list still has it. Where there is no list, absent is NotFoundError.
         """
-        await self._delete(key)
+        was_there = await self._delete(key)
+        if not self.facts.lists:
+            if not was_there:
+                raise NotFoundError(
+                    f"{self.facts.vendor} says that it has no key {key.id}, and no list of its keys can show that",
+                    remedy="see in the vendor's console that the key is gone",
+                )
+            return
         if any(other.id == key.id for other in await self._keys()):
-            raise UnavailableError(f"{self.FACTS.vendor} still lists the key {key.id} after it was deleted")
+            raise UnavailableError(f"{self.facts.vendor} still lists the key {key.id} after it was deleted")
 
     async def check(self, material: KeyMaterial) -> Judgement:
         """The vendor's own word. See Probe, and the vendor's table."""
         if self._check is None:
-            raise NotFoundError(f"{self.FACTS.vendor} has no call that a key could be tried with")
+            raise NotFoundError(f"{self.facts.vendor} has no call that a key could be tried with")
         return await self._check.ask(material)
 
     async def _listed(self, key: KeyRef) -> KeyRef:
         for other in await self._keys():
             if other.id == key.id:
                 return other
-        raise NotFoundError(f"{self.FACTS.vendor} has no key {key.id}")
+        raise NotFoundError(f"{self.facts.vendor} has no key {key.id}")
 
     async def aclose(self) -> None:
         await self.api.aclose()

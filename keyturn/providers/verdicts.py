@@ -7,7 +7,7 @@ reads a throttled, unpaid, forbidden or failing answer, or a web page, as a dead
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,8 @@ def error_message(document: Mapping[str, Any]) -> str:
 
 
 class Verdicts:
-    """The table of one vendor. `accepted`: whether a 2xx is of the vendor's own form. ValueError for a reckless table."""
+    """The table of one vendor. `accepted`: whether a 2xx is of the vendor's own form. `statuses`: which of them accept a
+    key; none: all. ValueError for a reckless table."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Verdicts:
         accepted: Callable[[Mapping[str, Any]], bool],
         code: Callable[[Mapping[str, Any]], str] = error_code,
         message: Callable[[Mapping[str, Any]], str] = error_message,
+        statuses: Collection[int] = (),
     ) -> None:
         for row in rows:
             if row.dead and (row.status in _NEVER_DEAD or row.status >= 500 or row.status < 400):
@@ -79,7 +81,7 @@ class Verdicts:
             if row.dead and row.status != 401 and not (row.code or row.says):
                 raise ValueError(f"a bare {row.status} never says that a key is dead")
         self.vendor, self.rows = vendor, tuple(rows)
-        self._accepted, self._code, self._message = accepted, code, message
+        self._accepted, self._code, self._message, self._statuses = accepted, code, message, statuses
 
     def refused_as(self, texts: Sequence[str]) -> Verdicts:
         """With these rows in place of those that are dead: `STATUS` or `STATUS:CODE`. ValueError for reckless ones."""
@@ -93,13 +95,13 @@ class Verdicts:
             rows += [Row(int(status), words, code=code or None, dead=True, known="configured")]
             rows += [Row(int(status), words, says=code, dead=True, known="configured")] if code else []
         alive = [row for row in self.rows if not row.dead]
-        return Verdicts(self.vendor, [*rows, *alive], self._accepted, self._code, self._message)
+        return Verdicts(self.vendor, [*rows, *alive], self._accepted, self._code, self._message, self._statuses)
 
     def judge(self, answer: Answer) -> Judgement:
         """The first row that fits. INDETERMINATE for everything else, and for what is no JSON object."""
         status = answer.status
         if answer.is_success:
-            if answer.is_json and self._accepted(answer.document):
+            if answer.is_json and status in (self._statuses or (status,)) and self._accepted(answer.document):
                 return Judgement(Verdict.ACCEPTED, f"{self.vendor} accepts the key")
             return Judgement(Verdict.INDETERMINATE, f"what answered {status} is not {self.vendor}")
         if not answer.is_json:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 from keyturn.assembly import Assembly
-from keyturn.errors import ConflictError, LostAnswerError
+from keyturn.errors import ConflictError, LostAnswerError, MisconfiguredError
 from keyturn.journal import UNKNOWN
 from keyturn.lifecycle import Step
 from keyturn.model import CreatedKey, Stage, VersionRef
+from keyturn.ports import TwoSlots
 from keyturn.steps.identify import key_of
 from keyturn.steps.in_service import in_service
-from keyturn.steps.observe import Turn, observe_decider
+from keyturn.steps.observe import Turn, observe_decider, observe_serving
 from keyturn.steps.write import claim
 
 
@@ -32,11 +35,42 @@ async def create(c: Assembly, turn: Turn) -> CreatedKey | None:
         return None
     c.say("create", f"creating {turn.label}")
     try:
-        created = await c.provider.create(turn.label, c.settings.fuse)
+        if isinstance(c.provider, TwoSlots):
+            created = await _idle_slot(c, c.provider, turn)
+        else:
+            created = await c.provider.create(turn.label, c.settings.fuse)
     except LostAnswerError:
         c.say("create", "the answer was lost: a key of this name may exist, and is revoked when the rotation has its key")
         raise
     c.say("create", f"created {created.ref.id}")
+    return created
+
+
+async def _idle_slot(c: Assembly, provider: TwoSlots, turn: Turn) -> CreatedKey:
+    """The slot that nobody uses, made anew: as it was when this rotation was decided, with what is held since left alone.
+
+    To a second worker the first one's new key looks idle, too, until it is staged. So the text that is about to die is
+    barred first: from then on nobody promotes it; and where somebody has, that is a ConflictError, and nothing is done.
+    ConflictError also where both are held: the last rotation's old key is still to go. MisconfiguredError where none is: the
+    value in service is a key of another place.
+    """
+    held = {version.fingerprint for secret, store in c.secrets for version in (await store.stages(secret)).values()}
+    serving = await observe_serving(c)
+    held |= {version.fingerprint for members in serving.values() for version in members.values() if version}
+    slots = turn.seen.keys if turn.seen.keys is not None else await c.provider.list()
+    idle = [slot for slot in slots if slot.fingerprint not in held]
+    if not idle:
+        raise ConflictError("both keys of the provider are held", remedy=f"`keyturn retire {c.name}` the old one first")
+    if len(idle) > 1:
+        raise MisconfiguredError(
+            "the value in service is neither of the provider's two keys: which one is idle cannot be told",
+            remedy="put the key that is in use into the secret, or check the provider's settings",
+        )
+    secret, store = c.decider
+    doomed = await store.stage(secret, await provider.text(idle[0]), str(uuid4()))
+    await store.bar(secret, doomed)
+    created = await provider.renew(idle[0], held)
+    await store.discard(secret, doomed)
     return created
 
 

@@ -10,10 +10,19 @@ from keyturn.model import KeyRef
 
 
 async def key_of(c: Assembly, material: KeyMaterial, named: Callable[[str], bool] = lambda _: True) -> KeyRef | None:
-    """The one key whose redacted form fits the value. None when none fits, more than one does, or none can be listed."""
+    """The one key whose text the provider tells again, or whose redacted form fits. None when none fits, more than one does,
+    or none can be listed.
+
+    Where no form tells them apart, the one of a person that keyturn.yaml names as the key in use (`key_id`) is taken.
+    """
     if not c.provider.capabilities.can_list:
         return None
-    fitting = [key for key in await c.provider.list() if named(key.name) and material.fits_hint(key.hint)]
+    keys = [key for key in await c.provider.list() if named(key.name)]
+    same = [key for key in keys if key.fingerprint == material.fingerprint()]
+    fitting = same or [key for key in keys if not key.fingerprint and material.fits_hint(key.hint)]
+    if not fitting and c.settings.key_id:
+        meant = [key for key in keys if key.id == c.settings.key_id and not key.fingerprint]
+        fitting = [key for key in meant if not c.mark.is_ours(key.name) and material.may_fit_hint(key.hint)]
     return fitting[0] if len(fitting) == 1 else None
 
 

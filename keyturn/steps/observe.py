@@ -12,6 +12,7 @@ from keyturn.errors import ConflictError, KeyturnError, RetryableError
 from keyturn.journal import Journal
 from keyturn.lifecycle import Asked, Decision, Observed, decide
 from keyturn.model import KeyRef, Serving, Stage, VersionRef, rotation_id
+from keyturn.ports import TwoSlots
 from keyturn.steps.one_look import one_look
 
 T = TypeVar("T")
@@ -56,7 +57,8 @@ async def observe(c: Assembly) -> Observed:
     (stages, journal), further, keys, serving = await asyncio.gather(
         observe_decider(c), _further(c), _keys_if_listed(c), observe_serving(c)
     )
-    return Observed(c.now(), stages, journal, keys, serving, _lagging(stages, further))
+    room = _room(c, stages, keys, serving)
+    return Observed(c.now(), stages, journal, keys, serving, _lagging(stages, further), room)
 
 
 async def observe_decider(c: Assembly) -> tuple[Mapping[Stage, VersionRef], Journal]:
@@ -98,8 +100,8 @@ async def observe_leniently(c: Assembly) -> Observed:
     stages, further = await asyncio.gather(
         attempt("store", store.stages(secret), {}), attempt("further stores", _further(c), {})
     )
-    lagging = _lagging(stages, further)
-    return Observed(c.now(), stages, Journal.parse(notes), keys, serving, lagging, tuple(problems))
+    lagging, room = _lagging(stages, further), _room(c, stages, keys, serving)
+    return Observed(c.now(), stages, Journal.parse(notes), keys, serving, lagging, room, tuple(problems))
 
 
 async def observe_serving(c: Assembly) -> Serving:
@@ -121,6 +123,18 @@ async def _further(c: Assembly) -> dict[str, VersionRef | None]:
 
 def _lagging(stages: Mapping[Stage, VersionRef], further: Mapping[str, VersionRef | None]) -> tuple[str, ...]:
     return tuple(secret for secret, version in further.items() if version != stages.get(Stage.CURRENT))
+
+
+def _room(c: Assembly, stages: Mapping[Stage, VersionRef], keys: tuple[KeyRef, ...] | None, serving: Serving) -> bool:
+    """True also where that cannot be told: the provider says no, then."""
+    if keys is None:
+        return True
+    if isinstance(c.provider, TwoSlots):
+        held = {version.fingerprint for version in stages.values()}
+        held |= {version.fingerprint for members in serving.values() for version in members.values() if version}
+        return any(key.fingerprint not in held for key in keys)
+    most = c.provider.capabilities.max_live_keys
+    return most is None or len(keys) < most
 
 
 async def _keys(c: Assembly) -> tuple[KeyRef, ...] | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from keyturn.assembly import Assembly
 from keyturn.errors import KeyturnError, PermanentError, RetryableError
 from keyturn.model import Finding
+from keyturn.ports import TwoSlots
 
 
 class PreflightError(PermanentError):
@@ -40,7 +41,8 @@ async def preflight(c: Assembly) -> None:
 
     RetryableError while a fleet is busy: another credential of it is being rolled, which passes.
     """
-    fleets, others = await asyncio.gather(_fleets(c), _others(c))
+    fleets, others, room = await asyncio.gather(_fleets(c), _others(c), _ask("room for another key", _room(c)))
+    others.append(room)
     for answer in fleets:
         if isinstance(answer.error, RetryableError):
             c.say("preflight", f"waits: {answer.error.message}")
@@ -66,6 +68,19 @@ async def _others(c: Assembly) -> list[_Answer]:
     asked += [_ask(f"secret {secret}", store.preflight(secret)) for secret, store in c.secrets]
     asked += [_ask(f"canary {name}", canary.preflight()) for name, canary in c.canaries.items()]
     return list(await asyncio.gather(*asked))
+
+
+async def _room(c: Assembly) -> Sequence[Finding]:
+    """Whether the provider takes one more key. (Where it has two slots, one of them is made anew.)"""
+    can = c.provider.capabilities
+    if can.max_live_keys is None or not can.can_list or isinstance(c.provider, TwoSlots):
+        return []
+    keys = await c.provider.list()
+    what = f"there is room for another key: at most {can.max_live_keys}"
+    if len(keys) < can.max_live_keys:
+        return [Finding(what, True)]
+    told = ", ".join(f"{key.id} ({key.name})" if key.name else key.id for key in keys)
+    return [Finding(what, False, f"there are {told}", "delete the one that nothing uses, or retire the last rotation's")]
 
 
 async def _fleets(c: Assembly) -> list[_Answer]:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from keyturn.assembly import Assembly
-from keyturn.errors import ConflictError, IndeterminateError
+from keyturn.errors import ConflictError, IndeterminateError, KeyturnError, NotFoundError
 from keyturn.journal import NO_FAILURE, UNKNOWN, Journal, notes
 from keyturn.lifecycle import old_keys
 from keyturn.material import KeyMaterial
-from keyturn.model import Evidence, Stage, Verdict, VersionRef
+from keyturn.model import Evidence, KeyRef, Stage, Verdict, VersionRef
+from keyturn.ports import Disabling
 from keyturn.steps.delete import delete, needs_no_id
 from keyturn.steps.identify import ref_of
 from keyturn.steps.observe import observe_decider
@@ -84,8 +85,14 @@ async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
     if (material is None) if needs_no_id(c) else (key == UNKNOWN):
         return await _leave_to_a_person(c, fingerprint, material)
     ref = await ref_of(c, key)
-    await _refuse_what_is_in_service(c, fingerprint)
+    try:
+        await _refuse_what_is_in_service(c, fingerprint)
+    except ConflictError:
+        await _enable(c, ref)  # a run may have died with it disabled
+        raise
     await _bar(c, VersionRef("", fingerprint))
+    if isinstance(c.provider, Disabling) and c.provider.capabilities.can_disable:
+        await _watch_without(c, c.provider, ref, fingerprint, material)
     await _refuse_what_is_in_service(c, fingerprint)
     await delete(c, ref, material)
     c.say("revoke", "deleted, by its text" if key == UNKNOWN else f"deleted {key}")
@@ -96,6 +103,42 @@ async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
     if refused_at is None:
         return Revoked(key, None, "revoked, by the provider's word; nobody can be asked whether it is refused")
     return Revoked(key, refused_at, "revoked, and refused by the provider")
+
+
+async def _watch_without(
+    c: Assembly, provider: Disabling, ref: KeyRef, fingerprint: str, material: KeyMaterial | None
+) -> None:
+    """Disable the key, which can be undone, and see every member answer without it before it is deleted, which cannot.
+
+    Where one does not, the key is enabled again, and the error is the member's. A run that dies here leaves a disabled key:
+    the next one does this again.
+    """
+    try:
+        await provider.disable(ref)
+    except NotFoundError:
+        return  # it is gone already, which the revoke that follows finds out for itself
+    c.say("revoke", f"disabled {ref.id}")
+    try:
+        await _refuse_what_is_in_service(c, fingerprint)
+        if material is not None:
+            await _until_refused(c, material, "disabled")
+        stages, _ = await observe_decider(c)
+        demand_complete(Evidence(await ask_members(c, stages[Stage.CURRENT])))
+    except KeyturnError:
+        await _enable(c, ref)
+        raise
+
+
+async def _enable(c: Assembly, ref: KeyRef) -> None:
+    """Undo what `_watch_without` did. What failed before is what is told: if this fails too, that is a line of its own."""
+    provider = c.provider
+    if not (isinstance(provider, Disabling) and provider.capabilities.can_disable):
+        return
+    try:
+        await provider.enable(ref)
+        c.say("revoke", f"enabled {ref.id} again")
+    except KeyturnError as error:
+        c.say("revoke", f"{ref.id} may still be disabled, and could not be enabled: {error.message}")
 
 
 async def _bar(c: Assembly, version: VersionRef) -> None:
@@ -129,19 +172,19 @@ async def _refuse_what_is_in_service(c: Assembly, fingerprint: str) -> None:
             )
 
 
-async def _until_refused(c: Assembly, material: KeyMaterial) -> datetime | None:
+async def _until_refused(c: Assembly, material: KeyMaterial, what: str = "deleted") -> datetime | None:
     """None: the provider has no check of its own, and LiteLLM cannot tell either. It has confirmed the revoke, though."""
     begun, pause = c.now(), FIRST_PAUSE
     while True:
         found = await c.judge(material)
         if found.verdict is Verdict.REJECTED:
-            c.say("revoke", f"the old key is refused: {found.reason}")
+            c.say("revoke", f"the old key, {what}, is refused: {found.reason}")
             return c.now()
         if c.now() - begun >= c.propagation:
             if found.verdict is Verdict.INDETERMINATE and not c.provider.capabilities.can_check:
                 return None
             raise IndeterminateError(
-                f"the old key was deleted and is not seen to be refused: {found.reason}",
+                f"the old key was {what} and is not seen to be refused: {found.reason}",
                 remedy="run `keyturn retire` again; if it stays so, look at the provider's console",
             )
         await c.pause(pause)

@@ -25,7 +25,9 @@ from keyturn.json_object import UnreadableError, json_object, texts
 from keyturn.material import KeyMaterial
 from keyturn.model import SecretRef
 from keyturn.stores import safe_file
-from keyturn.stores.dotenv_text import NAME, AmbiguousError, value_of, with_value, written
+from keyturn.stores.dotenv_lines import AmbiguousError
+from keyturn.stores.dotenv_text import NAME, demand_plain, value_of, with_value
+from keyturn.stores.replaceable import obstacle
 from keyturn.stores.safe_file import Found
 from keyturn.stores.two_documents import Beside, Main, parsed, printed
 
@@ -43,18 +45,9 @@ class Documents:
         self._folder, self._lock_timeout = folder, lock_timeout
 
     def demand_fit(self, secret: SecretRef, material: KeyMaterial) -> None:
-        if secret.field is None:
-            return
-        fault = ""
-        try:
-            written(material.reveal())
-        except AmbiguousError as error:
-            fault = str(error)
-        if fault:
-            raise MisconfiguredError(
-                f"{secret}: {fault}, and programs that read such files take that differently",
-                remedy="keep this key in a file of its own: leave `field` out",
-            )
+        self._demand_replaceable(secret)
+        if secret.field is not None:
+            _told(secret, lambda: demand_plain(material.reveal()))
 
     async def main(self, secret: SecretRef) -> Main:
         found = await self._run(secret, lambda: safe_file.read(self.file(secret)))
@@ -127,6 +120,11 @@ class Documents:
             )
         return path
 
+    def _demand_replaceable(self, secret: SecretRef) -> None:
+        path = self.file(secret)
+        if found := obstacle(path):
+            raise MisconfiguredError(f"{path} cannot be replaced: {found[0]}", remedy=found[1])
+
     def _beside(self, secret: SecretRef) -> Path:
         path = self.file(secret)
         return path.with_name(f".{path.name}.keyturn")
@@ -135,16 +133,8 @@ class Documents:
         return self._beside(secret) / f"{_name(secret)}.notes.json"
 
     def _main_of(self, secret: SecretRef, found: Found) -> Main:
-        text, fault, value = found.content.decode(errors="surrogateescape"), "", None
-        try:
-            value = _without_end(text) if secret.field is None else value_of(text, secret.field)
-        except AmbiguousError as error:
-            fault = str(error)
-        if fault:
-            raise MisconfiguredError(
-                f"{secret}: {fault}, and programs that read such files take that differently",
-                remedy=f"write the line as {secret.field}=VALUE, bare",
-            )
+        text, field = found.content.decode(errors="surrogateescape"), secret.field
+        value = _without_end(text) if field is None else _told(secret, lambda: value_of(text, field))
         missing = None
         if not found.number or value is None:
             what = f"{self.file(secret)} does not exist" if not found.number else f"{secret} is not set there"
@@ -167,6 +157,7 @@ class Documents:
         path = self.file(secret)
 
         def write() -> str | None:
+            self._demand_replaceable(secret)
             seen = safe_file.read(path)
             if seen.number != main.number:
                 return None
@@ -204,6 +195,11 @@ class Documents:
             error = MisconfiguredError(
                 f"{self.file(secret)}, or what keyturn keeps beside it, is no regular file", remedy="name the file itself"
             )
+        except safe_file.FolderError:
+            error = MisconfiguredError(
+                f"{self._beside(secret)} is no folder for this user alone",
+                remedy="it holds keys: look who made it; if it was you, chmod 700",
+            )
         except OSError as failure:
             error = _translated(self.file(secret), failure)
         raise error
@@ -220,6 +216,17 @@ def _translated(path: Path, failure: OSError) -> KeyturnError:
         return UnavailableError(f"{path} cannot be read or written now ({what})", remedy="look at the disk")
     remedy = "check folder and path; in a container mount the folder, not the file alone"
     return MisconfiguredError(f"{path} cannot be read or written ({what})", remedy=remedy)
+
+
+def _told(secret: SecretRef, look: Callable[[], T]) -> T:
+    """What `look` gives. MisconfiguredError for what readers take differently."""
+    try:
+        return look()
+    except AmbiguousError as error:
+        fault = error
+    raise MisconfiguredError(
+        f"{secret}: {fault}, and programs that read such files take that differently", remedy=fault.remedy
+    )
 
 
 def _name(secret: SecretRef) -> str:

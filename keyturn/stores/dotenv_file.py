@@ -6,6 +6,7 @@ once. Over a network file system it is only as good as that one's flock and rena
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -15,17 +16,22 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from keyturn.durations import Duration
-from keyturn.errors import PermanentError
-from keyturn.model import Finding, SecretRef
+from keyturn.errors import PermanentError, RetryableError
+from keyturn.model import Finding, SecretRef, VersionRef
 from keyturn.references import AbsolutePath, Resolver
 from keyturn.stores.dotenv_documents import Documents
+from keyturn.stores.file_changes import LOOK, another, mark
+from keyturn.stores.replaceable import obstacle
 from keyturn.stores.staged_store import StagedStore
 
 _FILE, _BESIDE = "<folder>/<path>", "<folder>/.<path>.keyturn/"
 
 
 class DotenvFile(StagedStore):
-    """A SecretStore. Permission needed: to read and replace the file, and to write in its folder; `current`: to read it."""
+    """A SecretStore that TellsChanges.
+
+    Permission needed: to read and replace the file, and to write in its folder; `current` and `changed`: to read it.
+    """
 
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "stages": (f"read {_FILE} and {_BESIDE}", "to read both"),
@@ -37,6 +43,7 @@ class DotenvFile(StagedStore):
         "discard": (f"replace a file in {_BESIDE}", "to write there"),
         "annotate": (f"replace a file in {_BESIDE}", "to write there"),
         "annotations": (f"read a file in {_BESIDE}", "to read it"),
+        "changed": (f"stat {_FILE}, and read it where it has changed", "to read it"),
     }
 
     class Settings(BaseModel):
@@ -62,15 +69,12 @@ class DotenvFile(StagedStore):
             return [Finding(f"{secret} can be read", False, error.message, error.remedy)]
         mode, folder = path.stat().st_mode, path.parent
         open_folder = bool(folder.stat().st_mode & stat.S_IWOTH) and not folder.stat().st_mode & stat.S_ISVTX
-        writable = os.access(folder, os.W_OK | os.X_OK)
+        stopped = obstacle(path)
+        if stopped is None and not os.access(folder, os.W_OK | os.X_OK):
+            stopped = f"{folder} cannot be written", "run keyturn as the owner of that folder"
         return [
             Finding(f"{secret} can be read", True),
-            Finding(
-                f"{secret} can be replaced",
-                writable,
-                "" if writable else f"{folder} cannot be written",
-                "" if writable else "run keyturn as the owner of that folder",
-            ),
+            Finding(f"{secret} can be replaced", not stopped, *(stopped or ())),
             Finding(
                 f"{folder} is not everybody's",
                 not open_folder,
@@ -84,6 +88,24 @@ class DotenvFile(StagedStore):
                 f"chmod o-r {path}" if mode & stat.S_IROTH else "",
             ),
         ]
+
+    async def changed(self, secret: SecretRef, since: VersionRef) -> None:
+        """TellsChanges. Looks at the file twice a second, and reads it where it has changed. Permission needed: to read it.
+
+        A file, a folder or a line that is gone, or cannot be read, is waited for.
+        """
+        path = await asyncio.to_thread(self._documents.file, secret)
+        while True:
+            seen = await asyncio.to_thread(mark, path)  # before the read: what is written meanwhile is another one
+            try:
+                if (await self.current(secret)).version != since:
+                    return
+            except PermanentError:
+                pass  # until somebody changes the file
+            except RetryableError:
+                await asyncio.sleep(LOOK)  # it may pass, and leave the file as it is
+                continue
+            await another(path, seen)
 
     async def aclose(self) -> None:
         """Nothing is open."""

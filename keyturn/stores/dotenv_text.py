@@ -1,27 +1,24 @@
 """One variable in a file of variables as text: read it, or change it and leave every other byte as it is.
 
-Such files are read by programs that disagree: shells, python-dotenv, Docker Compose, systemd's EnvironmentFile. What is
-written here is what they read alike: bare, or in single quotes. A value that is written otherwise, and would not be read
-alike, is refused. Of several lines for one variable the last one counts, to all of them.
+Such files are read by programs that disagree: shells, python-dotenv, Docker Compose, `docker run --env-file`, systemd's
+EnvironmentFile. So our variable has one line, which says the same to all that read it: `NAME=VALUE`, bare or in quotes, and
+nothing else on it. Where two of them could find two values, or one another's line, it is refused (dotenv_lines for what
+stands in front of it). Two things are left, which give a reader no key rather than another one: `docker run` takes quotes
+for a part of the value, so none is ever added; and systemd and `docker run` do not know `export`.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
 
+from keyturn.stores.dotenv_lines import AmbiguousError, demand_plain_text, past_statement
+
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ASSIGNMENT = re.compile(r"\ufeff?[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*")
-_LINE = re.compile(r"[^\n]*\n?")
-_BARE = re.compile(r"[^ \t\r\n]*")
-_REST = re.compile(r"[ \t]*(?:[ \t]#[^\n]*)?\r?(?:\n|\Z)")  # of the line behind a value: nothing, or a comment
-_AMBIGUOUS = re.compile(r"['\"\\$`]")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:=+@%,-]+")
-
-
-class AmbiguousError(ValueError):
-    """What stands there, or should, is not read alike by those who read such files. Nothing of it is quoted."""
+_VALUE = re.compile(r"'(?P<single>[^'\\$\n]*)'|\"(?P<double>[^'\"\\$`\n]*)\"|(?P<bare>[A-Za-z0-9_./:=+@%,-]*)")
+_COMMENT = re.compile(r"[ \t]*#")
+_CHANGES = r"(?:unset|export|read|readonly|declare|typeset|local)\b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,71 +27,84 @@ class _Place:
 
     start: int
     end: int
-    quote: str
+    value: str
 
 
 def value_of(text: str, name: str) -> str | None:
-    """The variable's value; None where no line sets it."""
+    """The variable's value; None where no line sets it. AmbiguousError where that depends on who reads it."""
     place = _find(text, name)
-    return None if place is None else _read(text, place)
+    return None if place is None else place.value
 
 
 def with_value(text: str, name: str, value: str) -> str:
-    """The text with another value for this variable: in its last line, or in a new one at the end."""
+    """The text with another value for this variable: in its line, in its quotes, or in a new line at the end.
+
+    AmbiguousError as `value_of` and `demand_plain`.
+    """
+    demand_plain(value)
     place = _find(text, name)
-    if place is not None:
-        _read(text, place)
-        return text[: place.start] + written(value, place.quote) + text[place.end :]
-    end = "\r\n" if "\r\n" in text else "\n"
-    return text + (end if text and not text.endswith("\n") else "") + f"{name}={written(value)}{end}"
+    if place is None:
+        return text + ("\n" if text and not text.endswith("\n") else "") + f"{name}={value}\n"
+    quote = text[place.start : place.start + 1] if place.value != text[place.start : place.end] else ""
+    return text[: place.start] + quote + value + quote + text[place.end :]
 
 
-def written(value: str, quote: str = "") -> str:
-    """As it stands behind the `=`: in the quotes that were there, if it may. AmbiguousError where there is no such way."""
-    if set(value) & set("'\\$"):
-        raise AmbiguousError("the value has a quote, a backslash or a dollar sign in it")
-    if quote == '"' and not _AMBIGUOUS.search(value):
-        return f'"{value}"'
-    if _PLAIN.fullmatch(value) and not quote:
-        return value
-    quoted = shlex.quote(value)
-    return quoted if quoted.startswith("'") else f"'{value}'"
+def demand_plain(value: str) -> None:
+    """AmbiguousError for a value that not every reader takes alike without quotes."""
+    if not _PLAIN.fullmatch(value):
+        raise AmbiguousError(
+            "the value has other signs in it than letters, digits and _./:=+@%,-",
+            "keep this key in a file of its own: leave `field` out",
+        )
 
 
 def _find(text: str, name: str) -> _Place | None:
-    """The last assignment. What looks like one inside a quoted value of several lines is none."""
-    found, at = None, 0
-    while at < len(text):
-        match = _ASSIGNMENT.match(text, at)
-        if match is None:
-            at = _past_line(text, at)
-            continue
-        place = _place(text, match.end())
-        found = place if match[1] == name else found
-        at = _past_line(text, place.end)
+    """The one line that speaks of the variable, at the beginning of a line to all readers."""
+    demand_plain_text(text)
+    mentions = list(_mentions(text, name))
+    if len(mentions) > 1:
+        raise AmbiguousError(
+            f"{len(mentions)} lines speak of this variable", "leave one line for it, and none that looks like one"
+        )
+    wanted = mentions[0] if mentions else len(text)
+    at = 0
+    while at < wanted:
+        at = past_statement(text, at)
+    if at > wanted:
+        raise AmbiguousError("what looks like its line is inside another value", "give it a line of its own, above that")
+    return _place(text, at, name) if mentions else None
+
+
+def _mentions(text: str, name: str) -> list[int]:
+    """Where the lines begin that could set the variable, or take it away, to any reader.
+
+    To a shell these are `X=1; NAME=2`, `unset NAME`, `NAME+=x`; to python-dotenv `NAME` alone and `'NAME'=x`; to Compose
+    `NAME: x`; to `docker run` a line inside a quoted value. A comment is none, and neither is `$NAME`.
+    """
+    beginning = rf"\s*(?:export\s+)?['\"\ufeff]?{name}(?![A-Za-z0-9_])"
+    anywhere = rf".*(?<![A-Za-z0-9_${{]){name}['\"]?\s*\+?="
+    command = rf"(?:.*[\s;&|(])?{_CHANGES}.*(?<![A-Za-z0-9_$]){name}(?![A-Za-z0-9_])"
+    speaks = re.compile(f"{beginning}|{anywhere}|{command}")
+    found, at = [], 0
+    for line in text.split("\n"):
+        if name in line and not _COMMENT.match(line) and speaks.match(line):
+            found.append(at)
+        at += len(line) + 1
     return found
 
 
-def _place(text: str, start: int) -> _Place:
-    quote = text[start : start + 1]
-    if quote in ("'", '"') and quote:
-        end = re.compile(r"(?:[^\\\"]|\\.)*\"" if quote == '"' else r"[^']*'", re.DOTALL).match(text, start + 1)
-        if end is not None:
-            return _Place(start, end.end(), quote)
-    bare = _BARE.match(text, start)
-    return _Place(start, bare.end() if bare else start, "")
-
-
-def _read(text: str, place: _Place) -> str:
-    raw = text[place.start : place.end]
-    value = raw[1:-1] if place.quote else raw
-    if _REST.match(text, place.end) is None:
-        raise AmbiguousError("there is more on the line than one value")
-    if place.quote != "'" and _AMBIGUOUS.search(value):
-        raise AmbiguousError("the value has a quote, a backslash, a dollar sign or a backtick in it")
-    return value
-
-
-def _past_line(text: str, at: int) -> int:
-    match = _LINE.match(text, at)
-    return max(match.end() if match else at, at + 1)
+def _place(text: str, at: int, name: str) -> _Place:
+    end = text.find("\n", at)
+    line = text[at : end if end >= 0 else len(text)]
+    if line.endswith("\r"):
+        raise AmbiguousError(
+            "its line ends in a carriage return, to a shell a part of the key", "end that line by a newline alone"
+        )
+    head = re.match(rf"[ \t]*(?:export[ \t]+)?{name}=", line)
+    value = _VALUE.fullmatch(line, head.end()) if head else None
+    if head is None or value is None:
+        raise AmbiguousError(
+            "its line is more than a plain value",
+            f"write it as {name}=VALUE, without space around the `=`, and a comment on a line of its own",
+        )
+    return _Place(at + head.end(), at + len(line), next(part for part in value.groups() if part is not None))

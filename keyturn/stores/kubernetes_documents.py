@@ -88,6 +88,11 @@ class Documents:
                 remedy=f"write the key in use there: `{kubectl}`",
             )
             return Main("", missing=missing)
+        return self.main_of(secret, found)
+
+    def main_of(self, secret: SecretRef, found: dict[str, Any]) -> Main:
+        """What it means, as `get` gave it."""
+        place = self.place(secret)
         number, data = found["metadata"]["resourceVersion"], found.get("data") or {}
         if place.key not in data:
             missing = NotFoundError(
@@ -160,10 +165,10 @@ class Documents:
 
     async def get(self, namespace: str, name: str) -> dict[str, Any] | None:
         """The Secret; None where the server says that there is none of that name."""
-        answer = await self._client.request("GET", _path(namespace, name), Wanted("get", namespace, name))
+        answer = await self._client.request("GET", path_of(namespace, name), Wanted("get", namespace, name))
         if answer.status == 404 and answer.is_about("secrets", name):
             return None
-        return self._object(answer, name)
+        return self.object_of(answer, name)
 
     def _ours(self, place: Place, found: dict[str, Any] | None) -> dict[str, Any]:
         """The second Secret with the marks that it bears, and one more that no write before had."""
@@ -178,14 +183,14 @@ class Documents:
         """The number it got; None: there is one of that name already."""
         name = made["metadata"]["name"]
         body = {**made, "apiVersion": "v1", "kind": "Secret", "metadata": {**made["metadata"], "namespace": namespace}}
-        answer = await self._client.request("POST", _path(namespace), Wanted("create", namespace, name), body)
+        answer = await self._client.request("POST", path_of(namespace), Wanted("create", namespace, name), body)
         if answer.status == 404:
             raise MisconfiguredError(
                 f"there is no namespace {namespace}", remedy="check namespace in keyturn.yaml, or make it"
             )
         if answer.status == 409:
             return None
-        number: str = self._object(answer, name)["metadata"]["resourceVersion"]
+        number: str = self.object_of(answer, name)["metadata"]["resourceVersion"]
         return number
 
     async def _update(self, namespace: str, made: dict[str, Any], number: str) -> str | None:
@@ -194,17 +199,18 @@ class Documents:
         # Without managedFields, which the server keeps all the same: they would double the body.
         metadata = {key: value for key, value in made["metadata"].items() if key != "managedFields"}
         body = {**made, "metadata": {**metadata, "resourceVersion": number}}
-        answer = await self._client.request("PUT", _path(namespace, name), Wanted("update", namespace, name), body)
+        answer = await self._client.request("PUT", path_of(namespace, name), Wanted("update", namespace, name), body)
         if answer.status == 404 and answer.is_about("secrets", name):
             return None
         if answer.status == 409:
             return None
-        got: str = self._object(answer, name)["metadata"]["resourceVersion"]
+        got: str = self.object_of(answer, name)["metadata"]["resourceVersion"]
         if got == number:
             raise self._client.not_kubernetes()  # also a write that came back as a read
         return got
 
-    def _object(self, answer: Answer, name: str) -> dict[str, Any]:
+    def object_of(self, answer: Answer, name: str) -> dict[str, Any]:
+        """The Secret of that name in an answer. MisconfiguredError for anything else."""
         try:
             found = object_of(answer, "Secret", name)
             if found.get("data") is not None:
@@ -264,7 +270,8 @@ def size_of(found: Mapping[str, Any]) -> int:
     return sum(len(value) * 3 // 4 for value in (found.get("data") or {}).values())
 
 
-def _path(namespace: str, name: str = "") -> str:
+def path_of(namespace: str, name: str = "") -> str:
+    """Of one Secret; without a name, of all of the namespace."""
     return f"/api/v1/namespaces/{namespace}/secrets" + (f"/{name}" if name else "")
 
 

@@ -23,7 +23,7 @@ class Who(StrEnum):
     """For whom a Role is."""
 
     ROTATOR = "rotator"  # keyturn itself
-    PROXY = "proxy"  # `keyturn exec`: it reads what is served
+    PROXY = "proxy"  # `keyturn exec`, a key ring: it reads what is served
 
 
 def rules(
@@ -33,17 +33,19 @@ def rules(
     namespace: str,
     key: str = "key",
     creates: bool = True,
+    watches: bool = False,
 ) -> dict[str, list[Object]]:
     """The rules of one Role for each namespace in which these secrets are.
 
     `namespace`, `key`: the store's settings. `creates`: whether keyturn makes the second Secrets, and by `create` the first.
-    A proxy that is given its keys by `envFrom` needs no rule at all: the kubelet reads for it.
+    `watches`: whether a proxy is told of changes, as a key ring is; without it the ring asks now and then. keyturn itself
+    watches nothing. A proxy that is given its keys by `envFrom` needs no rule at all: the kubelet reads for it.
     """
     found: dict[str, list[Object]] = {}
     for space, places in _by_namespace(secrets, namespace, key).items():
         main = list(dict.fromkeys(place.main for place in places))
         if who is Who.PROXY:
-            found[space] = [_rule(("get",), main)]
+            found[space] = [_rule(("get", "watch") if watches else ("get",), main)]
             continue
         beside = list(dict.fromkeys(place.beside for place in places))
         found[space] = [_rule(_UPDATES, main), _rule(_UPDATES, beside), *([_rule(("create",))] if creates else [])]

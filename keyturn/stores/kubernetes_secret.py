@@ -12,8 +12,9 @@ from keyturn.json_object import inside
 from keyturn.kubernetes.access import Wanted
 from keyturn.kubernetes.client import KubernetesClient
 from keyturn.kubernetes.settings import ConnectionSettings
-from keyturn.model import Finding, SecretRef
+from keyturn.model import Finding, SecretRef, VersionRef
 from keyturn.references import Resolver
+from keyturn.stores.kubernetes_changes import until_changed
 from keyturn.stores.kubernetes_documents import LARGEST_SECRET, Documents, Place, demand_mutable, size_of
 from keyturn.stores.kubernetes_owners import LAST_APPLIED, owners
 from keyturn.stores.staged_store import StagedStore
@@ -29,8 +30,9 @@ _BOTH = f"{_MAIN} and {_BESIDE}"
 
 
 class KubernetesSecret(StagedStore):
-    """A SecretStore. `CALLS` says what each verb needs, and kubernetes_rules gives it; `current` needs `get` on the first.
+    """A SecretStore that TellsChanges. `CALLS` says what each verb needs, and kubernetes_rules gives it.
 
+    `current` needs `get` on the first Secret, and `changed` `watch`: without it nothing else fails.
     It cannot tell who else may read Secrets of the namespace: whoever may create a pod there may.
     """
 
@@ -44,6 +46,7 @@ class KubernetesSecret(StagedStore):
         "discard": (f"PUT {_BESIDE} (resourceVersion)", f"update on {_BOTH}"),
         "annotate": (f"PUT {_BESIDE} (resourceVersion), at first POST", f"update on {_BESIDE}, create on secrets"),
         "annotations": (f"GET {_BESIDE}", f"get on {_BESIDE}"),
+        "changed": (f"GET secrets?watch=true (fieldSelector metadata.name), of {_MAIN}", f"watch on {_MAIN}"),
     }
 
     class Settings(ConnectionSettings):
@@ -77,6 +80,10 @@ class KubernetesSecret(StagedStore):
         except PermanentError as error:
             return [Finding(exists, False, error.message, error.remedy)]
         return [*findings, *await self._permissions(place)]
+
+    async def changed(self, secret: SecretRef, since: VersionRef) -> None:
+        """TellsChanges, by a watch. Permission needed: `watch` on the first Secret, and DeniedError without. See there."""
+        await until_changed(self._client, self._documents, secret, since)
 
     async def aclose(self) -> None:
         await self._client.aclose()

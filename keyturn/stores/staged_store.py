@@ -20,7 +20,7 @@ which the token was not in it: of two, the later one finds it there. To spend is
 one token more. No version leaves it, and `displaced` stays, so a promote under way may go on.
 
 Whatever can be read and written under a number is a store by this: a backend's class adds where its documents are, what
-it needs to be allowed, and what its preflight looks at. tests/stores/test_vault_interleavings.py tries all of this in every
+it needs to be allowed, and what its preflight looks at. tests/stores/test_staged_interleavings.py tries all of this in every
 order of requests, and with a death after each of them.
 """
 

@@ -19,7 +19,10 @@ from keyturn.assembly import Assembly
 from keyturn.errors import DeniedError, KeyturnError, LostAnswerError, UnavailableError
 from keyturn.ports import APART
 
-EFFECTS = frozenset({"create", "revoke", "stage", "spend", "promote", "swap", "bar", "discard", "annotate", "roll"})
+EFFECTS = frozenset(
+    {"create", "renew", "disable", "enable", "revoke"}
+    | {"stage", "spend", "promote", "swap", "bar", "discard", "annotate", "roll"}
+)
 _FREE = frozenset({"aclose", "preflight", "members"})  # none of them looks at, or changes, what a rotation turns on
 _SETTLED = 20  # turns of the event loop: more than steps nest their gathers
 _NO_LIMIT = float("inf")
@@ -180,7 +183,7 @@ class Actor:
 
 
 def _lost(part: str, verb: str) -> KeyturnError:
-    return (LostAnswerError if verb == "create" else UnavailableError)(f"the answer of {part} to {verb} was lost")
+    return (LostAnswerError if verb in ("create", "renew") else UnavailableError)(f"the answer of {part} to {verb} was lost")
 
 
 class _Watched:

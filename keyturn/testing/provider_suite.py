@@ -12,6 +12,7 @@ What a vendor cannot do by its FACTS is not asked of it; what it says it can, is
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
@@ -36,7 +37,9 @@ from keyturn.json_object import json_object
 from keyturn.material import KeyMaterial
 from keyturn.model import KeyRef, Verdict
 from keyturn.providers.admin_api import Answer
+from keyturn.providers.vendor import Vendor
 from keyturn.providers.verdicts import Row
+from keyturn.references import resolver
 from keyturn.testing.openai_organization import Fault
 from keyturn.testing.provider_scene import ADMIN, MARK, ProviderScene, Scene, new_label
 
@@ -152,7 +155,7 @@ class ProviderSuite(ProviderScene):
 
     async def test_revoking_what_never_was_touches_nothing(self, scene: Scene) -> None:
         kept = await scene.provider.create(new_label())
-        for id in ("key_of_nobody", "../../keys", "a b"):
+        for id in ("key_of_nobody", "../../keys", "a b", "..", "."):
             with suppress(PermanentError):
                 await scene.provider.revoke(KeyRef(id, ""))
         assert [key.fingerprint for key in scene.live()] == [kept.material.fingerprint()]
@@ -274,7 +277,8 @@ class ProviderSuite(ProviderScene):
             await scene.provider.create(new_label())
         assert raised.value.remedy
         findings = await scene.provider.preflight()
-        assert [finding for finding in findings if finding.ok is False and finding.remedy]
+        if scene.provider.capabilities.can_list:  # without a list nothing free of effects may show the login
+            assert [finding for finding in findings if finding.ok is False and finding.remedy]
 
     async def test_the_management_key_is_read_anew_for_every_call(self, scene: Scene) -> None:
         right = scene.environ[ADMIN]
@@ -322,12 +326,17 @@ class ProviderSuite(ProviderScene):
         assert (await scene.provider.check(created.material)).verdict is Verdict.INDETERMINATE
 
     def test_every_row_of_the_table_says_what_it_says(self) -> None:
-        table = self.PROVIDER.VERDICTS
+        table = self.unconnected().verdicts
         for row in table.rows:
             judged = table.judge(self.answer(row))
             assert judged.verdict is (Verdict.REJECTED if row.dead else Verdict.INDETERMINATE), row
             assert judged.reason == row.words, row
         assert any(row.dead for row in table.rows)
+
+    def unconnected(self) -> Vendor:
+        """An adapter that talks to nobody: what it says of itself may hang on its settings."""
+        settings = self.PROVIDER.Settings.model_validate(self.settings("http://127.0.0.1:1"))  # type: ignore[attr-defined]
+        return self.PROVIDER(settings, resolver(environ={}))
 
     def answer(self, row: Row) -> Answer:
         """An answer in the vendor's form that fits this row, and no row before it."""
@@ -355,16 +364,17 @@ class ProviderSuite(ProviderScene):
         assert scene.environ[ADMIN] not in everything
 
     def test_a_literal_key_in_the_settings_is_refused_and_not_printed(self) -> None:
-        given = dict(self.settings("http://127.0.0.1:1"))
-        ((name, _),) = [(name, value) for name, value in given.items() if value == f"env:{ADMIN}"]
-        secret = self.admin()
+        given, secret = self.settings("http://127.0.0.1:1"), self.admin()
+        wrong = json.loads(json.dumps(given).replace(f"env:{ADMIN}", secret))
+        assert wrong != given
         with pytest.raises(ValueError, match="reference") as raised:
-            self.PROVIDER.Settings.model_validate({**given, name: secret})  # type: ignore[attr-defined]
+            self.PROVIDER.Settings.model_validate(wrong)  # type: ignore[attr-defined]
         assert secret not in str(raised.value)
 
     def test_what_it_promises_is_what_it_has(self) -> None:
-        facts, verbs = self.PROVIDER.FACTS, {"list", "create", "check", "last_used", "revoke"}
-        assert facts.disables is hasattr(self.PROVIDER, "disable") is hasattr(self.PROVIDER, "enable")
-        assert verbs <= set(self.PROVIDER.CALLS)
+        provider = self.unconnected()
+        facts, verbs = provider.facts, {"list", "create", "check", "last_used", "revoke"}
+        assert facts.disables is hasattr(provider, "disable") is hasattr(provider, "enable")
+        assert verbs <= set(provider.calls)
         assert facts.login and facts.sources and facts.vendor
         assert self.SIMULATOR.HELD_BY.test

@@ -6,12 +6,12 @@ For tests and models of the lifecycle. Faults are switched on by attributes; not
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from keyturn.assembly import Assembly
-from keyturn.errors import KeyturnError, LostAnswerError, MisconfiguredError, NotFoundError, RollFailedError
+from keyturn.errors import ConflictError, KeyturnError, LostAnswerError, MisconfiguredError, NotFoundError, RollFailedError
 from keyturn.material import KeyMaterial
 from keyturn.model import (
     Capabilities,
@@ -75,6 +75,7 @@ class MemoryProvider:
     checks_are_uses: bool = False
     made: int = 0
     dud: set[str] = field(default_factory=set)
+    disabled: set[str] = field(default_factory=set)
     new_key: Callable[[], KeyMaterial] = new_key
 
     async def preflight(self) -> Sequence[Finding]:
@@ -121,6 +122,17 @@ class MemoryProvider:
         if self.keys.pop(key.id, None):
             self.revoked.append(key.id)
 
+    async def disable(self, key: KeyRef) -> None:
+        """Where the capabilities say that it can."""
+        self._maybe_fail("disable")
+        if key.id not in self.keys:
+            raise NotFoundError("no such key")
+        self.disabled.add(key.id)
+
+    async def enable(self, key: KeyRef) -> None:
+        self._maybe_fail("enable")
+        self.disabled.discard(key.id)
+
     async def check(self, material: KeyMaterial) -> Judgement:
         self._maybe_fail("check")
         if self.verdict is not None:
@@ -131,7 +143,7 @@ class MemoryProvider:
         """What the provider says to whoever calls it with the key of this fingerprint."""
         for ref, key in list(self.keys.values()):
             young = ref.created_at is not None and self.clock.now() - ref.created_at < self.slow_to_accept
-            if key.fingerprint() == fingerprint and not young and ref.id not in self.dud:
+            if key.fingerprint() == fingerprint and not young and ref.id not in (*self.dud, *self.disabled):
                 if is_use:
                     self.used(ref.id)
                 return Judgement(Verdict.ACCEPTED, "the provider accepts it")
@@ -146,7 +158,7 @@ class MemoryProvider:
 
     def knows(self, fingerprint: str) -> bool:
         """Whether a live key has this fingerprint."""
-        return any(key.fingerprint() == fingerprint for _, key in self.keys.values())
+        return any(key.fingerprint() == fingerprint and ref.id not in self.disabled for ref, key in self.keys.values())
 
     def used(self, key_id: str) -> None:
         """Somebody calls the provider with this key, now."""
@@ -159,6 +171,58 @@ class MemoryProvider:
 
     async def aclose(self) -> None:
         """Nothing is open."""
+
+
+@dataclass
+class MemorySlots(MemoryProvider):
+    """Two keys that always exist, as Azure has them: the idle one is made anew, which ends its old text at once.
+
+    A slot that was made by hand is `name`d "", like every other: there are no labels.
+    """
+
+    async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:
+        raise MisconfiguredError("there are two slots, and no more")
+
+    def add(self, material: KeyMaterial, name: str, expires_in: timedelta | None = None) -> CreatedKey:
+        """The first two fill the slots."""
+        made = self._fill(f"slot{len(self.keys) + 1}", material)
+        if len(self.keys) == 1:
+            self._fill("slot2", self.new_key())
+        return made
+
+    def _fill(self, slot: str, material: KeyMaterial) -> CreatedKey:
+        self.made += 1
+        for id in [id for id in self.keys if id.startswith(f"{slot}:")]:
+            del self.keys[id]
+        fingerprint = material.fingerprint()
+        ref = KeyRef(f"{slot}:{fingerprint}", "", fingerprint=fingerprint)
+        self.keys[ref.id] = (ref, material)
+        if self.refuses_new:
+            self.dud.add(ref.id)
+        return CreatedKey(ref, material)
+
+    async def text(self, slot: KeyRef) -> KeyMaterial:
+        self._maybe_fail("list")
+        if slot.id not in self.keys:
+            raise ConflictError("the slot is not what it was")
+        return self.keys[slot.id][1]
+
+    async def renew(self, idle: KeyRef, held: Collection[str]) -> CreatedKey:
+        self._maybe_fail("create")
+        if idle.id not in self.keys or idle.fingerprint in held:
+            raise ConflictError("the slot is not what it was")
+        key = self._fill(idle.id.partition(":")[0], self.new_key())
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise LostAnswerError("the answer to a renewal was lost")
+        return key
+
+    async def revoke(self, key: KeyRef) -> None:
+        self._maybe_fail("revoke")
+        self.asked_to_delete.append(key)
+        if key.id in self.keys:
+            self._fill(key.id.partition(":")[0], self.new_key())
+            self.revoked.append(key.id)
 
 
 @dataclass
@@ -244,10 +308,11 @@ class World:
         stores: int = 1,
         keys: Callable[[], KeyMaterial] = new_key,
         made_of: type[MemoryStore] = MemoryStore,
+        provider_of: Callable[..., MemoryProvider] = MemoryProvider,
     ) -> World:
-        """`keys`: where the text of every key comes from. `made_of`: what each store is."""
+        """`keys`: where the text of every key comes from. `made_of`, `provider_of`: what each store and the provider are."""
         clock = Clock()
-        provider = MemoryProvider(clock, new_key=keys)
+        provider = provider_of(clock, new_key=keys)
         first = provider.add(keys(), "made by hand")
         secrets, fleets = [], {}
         for name, fleet in list(zip(("memory", "second"), ("local", "far"), strict=True))[:stores]:

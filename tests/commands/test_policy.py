@@ -140,6 +140,22 @@ def test_kubernetes_for_the_rotator() -> None:
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "keyturn", "namespace": "llm"}]
 
 
+@pytest.mark.parametrize(("words", "verbs"), [((), ["get"]), (("--watch",), ["get", "watch"])])
+def test_kubernetes_for_a_proxy_and_for_a_key_ring(words: tuple[str, ...], verbs: list[str], config: Path) -> None:
+    config.write_text(
+        CONFIG
+        + """
+  f:
+    provider: org
+    secrets: [{store: kube, path: own, field: F_API_KEY}]
+    canary: {proxy: two, model: m}
+    proxies: [two]
+"""
+    )
+    role, _ = yaml.safe_load_all(printed("kubernetes", "--for", "proxy", *words))
+    assert [(rule["verbs"], rule["resourceNames"]) for rule in role["rules"]] == [(verbs, ["own"])]
+
+
 def test_the_account_is_that_of_the_role() -> None:
     found = document("--store", "other")
     assert found["TurnTheSecrets"]["Resource"] == ["arn:aws-cn:secretsmanager:us-east-1:210987654321:secret:prod/e-??????"]
@@ -173,6 +189,8 @@ def test_nothing_allows_anything_everywhere() -> None:
         (["vault", "--account", "123456789012"], "leave them out"),
         (["vault", "--proxy", "one"], "add --for proxy"),
         (["vault", "--for", "proxy", "--create"], "leave --create out"),
+        (["vault", "--for", "proxy", "--watch"], "use kubernetes --for proxy"),
+        (["kubernetes", "--watch"], "use kubernetes --for proxy"),
         (["vault", "--for", "proxy", "--proxy", "three"], "use one of: one, two"),
         (["aws", "--store", "other", "--for", "proxy", "--proxy", "one"], "look at secrets and proxies"),
     ],

@@ -108,8 +108,15 @@ def test_a_fault_of_ours_is_told_without_its_text(terminal: Terminal) -> None:
         assert key not in typed.output and "Traceback" not in typed.output
 
 
-def test_prefect_that_does_not_answer_is_named(terminal: Terminal) -> None:
-    terminal.flow(fails(RuntimeError("Failed to reach API at http://127.0.0.1:9/api/")))
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Failed to reach API at http://127.0.0.1:9/api/",
+        "Timed out while attempting to connect to ephemeral Prefect API server.",
+    ],
+)
+def test_prefect_that_does_not_answer_is_named(terminal: Terminal, words: str) -> None:
+    terminal.flow(fails(RuntimeError(words)))
     typed = terminal.type("rotate", "openai-prod")
     assert (typed.exit_code, "PREFECT_API_URL" in typed.stderr) == (3, True)
 

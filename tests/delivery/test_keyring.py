@@ -26,6 +26,7 @@ from keyturn.errors import (
 from tests.delivery.ring_scene import FRESHNESS, NAME, Shop, Time, ring_over, settle, timing, watching_ring
 from tests.test_docs import ROOT, rows, section
 
+DENIED = DeniedError("not for you")
 DOWN = UnavailableError("the store is down")
 
 
@@ -94,15 +95,54 @@ async def test_a_store_that_tells_of_changes_without_end_is_read_no_more_often_t
         assert shop.reads == 1 + 10
 
 
-async def test_a_store_that_does_not_tell_of_changes_any_more_is_asked(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_store_that_does_not_tell_of_changes_is_asked_and_that_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     time, shop = Time(), Shop()
-    shop.watch_fails = DeniedError("no watching here")
+    shop.watch_fails = DeniedError("no watching here", remedy="grant watch")
     async with watching_ring(time, shop) as ring:
         new = shop.turn()
         await time.advance(60)
         assert ring.version(NAME) == new.version
-        assert shop.reads == 2
-    assert "does not tell of changes now (DeniedError)" in caplog.text
+        await time.advance(600)
+        assert shop.reads == 12
+        assert len(shop.watched) == 12
+        assert [each.getMessage() for each in caplog.records if "tell of changes" in each.getMessage()] == [
+            f"{NAME}: its store does not tell of changes, so it is asked every 60 s: no watching here Remedy: grant watch"
+        ]
+
+
+async def test_that_a_store_does_not_tell_of_changes_again_or_for_another_reason_is_told_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    time, shop = Time(), Shop()
+    reasons: list[Exception | None] = [DENIED, DENIED, RuntimeError("SECRET WORDS"), None, RuntimeError("SECRET WORDS")]
+
+    async def changed(since: object) -> None:
+        if reasons and (reason := reasons.pop(0)) is not None:
+            raise reason
+        await asyncio.Event().wait()
+
+    shop.changed = changed  # type: ignore[method-assign]
+    async with watching_ring(time, shop):
+        await time.advance(600)
+    told = [each.getMessage() for each in caplog.records if "tell of changes" in each.getMessage()]
+    assert [each.rpartition("60 s: ")[2] for each in told] == [str(DENIED), "RuntimeError", "RuntimeError"]
+
+
+async def test_who_may_not_read_does_not_listen_and_asks_no_more_often() -> None:
+    time, shop = Time(), Shop()
+
+    async def changed(since: object) -> None:
+        """From some time on it is another value, which is not for us."""
+        if shop.failure is None:
+            await asyncio.Event().wait()
+
+    shop.changed = changed  # type: ignore[method-assign]
+    async with watching_ring(time, shop):
+        shop.failure = DENIED
+        await time.advance(600)
+        assert shop.reads == 1 + 10
 
 
 async def test_a_slow_store_holds_up_no_other() -> None:

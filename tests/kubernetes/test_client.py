@@ -107,6 +107,7 @@ def operator_over_tls(double: KubernetesDouble, certificate: Path) -> Operator:
     "settings",
     [
         {"server": "https://x", "kubeconfig": "/x", "token": "env:X"},
+        {"server": "https://x", "context": "x", "token": "env:X"},
         {"server": "https://x"},
         {"token": "env:X"},
         {"context": "x"},

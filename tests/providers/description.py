@@ -59,12 +59,17 @@ class Recorder:
             nonlocal status
             status = message.get("status", status)
             answer.extend(message.get("body", b""))
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                self._record(scope, bytes(request), status, bytes(answer))  # before the caller can go on
             await send(message)
 
         await self.app(scope, receiving, sending)
+
+    def _record(self, scope: Scope, request: bytes, status: int, answer: bytes) -> None:
         query = dict(parse_qsl(scope["query_string"].decode(), keep_blank_values=True))
-        body = json.loads(bytes(request)) if request else None
-        told = json.loads(bytes(answer)) if answer else None
+        is_json = dict(scope["headers"]).get(b"content-type", b"application/json").startswith(b"application/json")
+        body = json.loads(request) if request and is_json else None
+        told = json.loads(answer) if answer else None
         self.exchanges.append(Exchange(scope["method"], scope["path"], query, body, status, told))
 
 

@@ -71,7 +71,7 @@ class Place:
         self.wire.answer = lambda request: answer(request).raw
         adapter = self._adapters[account]
         found: Any = None
-        adapter._refuses_strangers = False
+        adapter._control._refuses_strangers = False
         with logged() as lines:
             try:
                 found = self._runner.run(call(adapter))

@@ -138,7 +138,7 @@ SLIPS = (
         "keyturn/stores/staged_store.py",
         "            if now.version != replacing:",
         "            if False:",
-        "tests/stores/test_vault_interleavings.py",
+        "tests/stores/test_staged_interleavings.py",
     ),
     Bug(
         "revoke before proof",
@@ -216,14 +216,14 @@ SLIPS = (
         "keyturn/stores/vault_documents.py",
         "        fields = {**main.content, field_of(secret): material.reveal()}\n",
         "        fields = {field_of(secret): material.reveal()}\n",
-        "tests/stores/test_vault_interleavings.py",
+        "tests/stores/test_staged_interleavings.py",
     ),
     Bug(
         "an update that changes nothing is taken for a write",
         "keyturn/stores/kubernetes_documents.py",
         "{_IS_FOR: _title(place), _WRITTEN: str(uuid.uuid4())}",
         "{_IS_FOR: _title(place)}",
-        "tests/stores/test_kubernetes_interleavings.py",
+        "tests/stores/test_staged_interleavings.py",
     ),
     Bug(
         "a key is printed",
@@ -259,5 +259,26 @@ SLIPS = (
         "(pending.version, pending.version.id) == (version, version.id)",
         "pending.version == version",
         "tests/stores/test_memory.py",
+    ),
+    Bug(
+        "a file is written where it stands",
+        "keyturn/stores/safe_file.py",
+        "        scratch.replace(path)\n",
+        "        path.write_bytes(content)\n",
+        "tests/stores/test_dotenv_processes.py",
+    ),
+    Bug(
+        "who was let in by an access list is shut out",
+        "keyturn/stores/safe_file.py",
+        "    for name, value in seen.attributes.items():\n",
+        "    for name, value in ():\n",
+        "tests/stores/test_dotenv_disk.py::test_attributes_and_the_access_list_stay",
+    ),
+    Bug(
+        "of several lines for a variable one is guessed",
+        "keyturn/stores/dotenv_text.py",
+        "    if len(mentions) > 1:\n",
+        "    if False:\n",
+        "tests/stores/test_dotenv_text.py::test_what_readers_take_differently_is_refused",
     ),
 )

@@ -19,7 +19,7 @@ from keyturn.steps.observe import begin
 from keyturn.stores.memory import MemoryStore
 from keyturn.testing.explorer import Actor, Fault
 from keyturn.testing.looking_store import LookingStore
-from keyturn.testing.world import World
+from keyturn.testing.world import MemoryProvider, MemorySlots, World
 from tests.steps import plain_flows
 
 MOST_RUNS = 6
@@ -35,6 +35,8 @@ class Kind:
     can_list: bool = True
     seasoned: bool = False
     one_look: bool = False  # its stores give one, as AWS does
+    disables: bool = False  # its provider can disable a key before it is deleted
+    provider_of: type[MemoryProvider] = MemoryProvider
 
     def __str__(self) -> str:
         return self.name
@@ -45,6 +47,9 @@ NO_OVERLAP, SEASONED = Kind("no-overlap", overlap="0s"), Kind("seasoned", stores
 ONE_LOOK = Kind("one-look", one_look=True)
 LOOKS_TWICE = Kind("looks-twice", stores=2, seasoned=True, one_look=True)
 BLIND = Kind("blind", can_list=False, seasoned=True)  # its provider cannot list keys
+DISABLING = Kind("disabling", disables=True)
+SLOTS = Kind("slots", provider_of=MemorySlots)
+SEASONED_SLOTS = Kind("seasoned-slots", stores=2, seasoned=True, provider_of=MemorySlots)
 
 
 @dataclass
@@ -68,10 +73,10 @@ class Scene:
     @asynccontextmanager
     async def of(cls, title: str, kind: Kind = PLAIN, *, merges_notes: bool = False) -> AsyncIterator[Scene]:
         made_of = LookingStore if kind.one_look else MemoryStore
-        world = await World.make(stores=kind.stores, overlap=kind.overlap, made_of=made_of)
+        world = await World.make(stores=kind.stores, overlap=kind.overlap, made_of=made_of, provider_of=kind.provider_of)
         if kind.seasoned:
             await _season(world)
-        world.provider.capabilities = replace(world.provider.capabilities, can_list=kind.can_list)
+        world.provider.capabilities = replace(world.provider.capabilities, can_list=kind.can_list, can_disable=kind.disables)
         world.clock.forward(hours=1)
         scene = cls(title, world, world.clock.now(), merges_notes)
         scene.promoted.append(world.first_key.material.fingerprint())
@@ -217,7 +222,8 @@ async def calls_of_a_rotation(kind: Kind) -> list[str]:
 async def _season(world: World) -> None:
     await plain_flows.rotate(world.worker(), world.clock.now(), Reason.MANUAL, timedelta(0))
     world.clock.forward(hours=1)
-    ((ref, material),) = world.provider.keys.values()
+    current = (await world.store.current(world.secret)).material
+    ((ref, material),) = [each for each in world.provider.keys.values() if each[1] == current]
     world.first_key = CreatedKey(ref, material)
     world.provider.revoked.clear()
     for fleet in world.fleets.values():

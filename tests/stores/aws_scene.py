@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -20,6 +21,10 @@ from keyturn.references import resolver
 from keyturn.stores.aws_secrets_manager import AWSSecretsManager
 from keyturn.testing.aws_double import AWSDouble
 from keyturn.testing.store_scene import new_key, new_token
+from keyturn.testing.store_suite import StoreSuite
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
 
 REGION = "us-east-1"
 ENVIRON = {"ID": "double", "SECRET": "any text"}
@@ -39,8 +44,12 @@ def make_store(url: str, **settings: Any) -> AWSSecretsManager:
 class Operator:
     """Somebody else at the same AWS, with boto3 and without our adapter."""
 
-    def __init__(self, url: str, region: str = REGION) -> None:
-        self.api = boto3.client(
+    def __init__(self, api: SecretsManagerClient) -> None:
+        self.api = api
+
+    @classmethod
+    def of(cls, url: str, region: str = REGION) -> Operator:
+        api = boto3.client(
             "secretsmanager",
             endpoint_url=url,
             region_name=region,
@@ -48,6 +57,7 @@ class Operator:
             aws_secret_access_key="any text",
             config=Config(retries={"total_max_attempts": 1}),
         )
+        return cls(api)
 
     def write(self, path: str, text: str) -> None:
         try:
@@ -97,7 +107,7 @@ def url(double: tuple[AWSDouble, str]) -> str:
 
 @pytest.fixture(scope="module")
 def operator(double: tuple[AWSDouble, str]) -> Operator:
-    return Operator(double[1])
+    return Operator.of(double[1])
 
 
 @pytest_asyncio.fixture
@@ -149,3 +159,25 @@ async def wrong_in_preflight(store: AWSSecretsManager, secret: SecretRef) -> str
     assert wrong
     assert all(finding.remedy for finding in wrong)
     return " ".join(finding.detail for finding in wrong)
+
+
+class AWSSuite(StoreSuite):
+    """What is left is how the store is made."""
+
+    operator: Operator
+
+    async def write_whole(self, path: str, text: str) -> None:
+        await asyncio.to_thread(self.operator.write, path, text)
+
+    async def read_whole(self, path: str) -> str:
+        return await asyncio.to_thread(self.operator.read, path)
+
+    async def write_bundle(self, path: str, fields: Mapping[str, Any]) -> None:
+        await asyncio.to_thread(self.operator.write, path, json.dumps(fields))
+
+    async def read_bundle(self, path: str) -> dict[str, Any]:
+        fields: dict[str, Any] = json.loads(await asyncio.to_thread(self.operator.read, path))
+        return fields
+
+    async def set_field(self, path: str, field: str, value: Any) -> None:
+        await asyncio.to_thread(self.operator.set_field, path, field, value)

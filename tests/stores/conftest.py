@@ -8,12 +8,8 @@ import pytest
 
 from keyturn.testing.openbao import OpenBao
 from keyturn.testing.processes import Processes
-
-pytest.register_assert_rewrite(
-    *(f"keyturn.testing.store_{part}" for part in ("scene", "creating", "races", "spending", "barring", "suite"))
-)
-
-from tests.stores.aws_scene import aws, bundle, double, operator, place, store, url, whole  # noqa: E402, F401  fixtures
+from tests.stores.aws_scene import aws, bundle, double, operator, place, store, url, whole  # noqa: F401  fixtures
+from tests.stores.kubernetes_scene import cluster, running_cluster, setting  # noqa: F401  fixtures
 
 
 @pytest.fixture(scope="session")

@@ -6,17 +6,24 @@ import asyncio
 import base64
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import kubernetes
+import pytest
+import pytest_asyncio
 import yaml
 from kubernetes.client.exceptions import ApiException
 
+from keyturn.material import KeyMaterial
+from keyturn.model import SecretRef
 from keyturn.references import resolver
+from keyturn.stores.kubernetes_documents import place_of
 from keyturn.stores.kubernetes_secret import KubernetesSecret
 from keyturn.testing.kubernetes_double import KubernetesDouble
+from keyturn.testing.store_scene import new_key
 from keyturn.testing.store_suite import StoreSuite
 
 SPACE = "litellm"
@@ -84,6 +91,47 @@ class Operator:
 
     def delete(self, name: str) -> None:
         self.core.delete_namespaced_secret(name, self.namespace)
+
+
+@pytest.fixture(scope="module")
+def running_cluster() -> Iterator[KubernetesDouble]:
+    with KubernetesDouble(namespaces=["default", SPACE, "other"]) as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(running_cluster: KubernetesDouble) -> Iterator[KubernetesDouble]:
+    """Healthy at the start of every test. Names are new in every test, so its Secrets may stay."""
+    yield running_cluster
+    running_cluster.heal()
+
+
+@dataclass
+class Setting:
+    """A bundle of its own in the double, and a store."""
+
+    double: KubernetesDouble
+    operator: Operator
+    store: KubernetesSecret
+    secret: SecretRef
+    value: KeyMaterial
+
+    @property
+    def beside(self) -> str:
+        return place_of(self.secret, SPACE, "key").beside
+
+
+BINARY = b"\xff\xfe\x00 no text \x80"
+
+
+@pytest_asyncio.fixture
+async def setting(cluster: KubernetesDouble) -> AsyncIterator[Setting]:
+    name, value, operator = f"case-{secrets.token_hex(6)}", new_key(), Operator.of(cluster)
+    fields = {"OPENAI_API_KEY": value.reveal(), "BINARY": BINARY, "LINES": "a\r\nb\n\n", "EMPTY": ""}
+    operator.put(name, fields, {"labels": {"team": "platform"}, "annotations": {"note": "by hand"}})
+    made = Setting(cluster, operator, store_of(cluster), SecretRef("k8s", name, "OPENAI_API_KEY"), value)
+    yield made
+    await made.store.aclose()
 
 
 class KubernetesSuite(StoreSuite):

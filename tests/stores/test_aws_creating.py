@@ -43,7 +43,7 @@ async def test_the_settings_are_what_it_is_made_with(url: str, operator: Operato
     assert made["KmsKeyId"] == alias
     assert {tag["Key"]: tag["Value"] for tag in made["Tags"]} == tags
     assert [replica["Region"] for replica in made["ReplicationStatus"]] == ["eu-west-1"]
-    assert key.reveal() in Operator(url, "eu-west-1").read(new.path)
+    assert key.reveal() in Operator.of(url, "eu-west-1").read(new.path)
     assert await store.annotations(new) == {}
     await store.aclose()
 

@@ -10,13 +10,11 @@ at the end without a recovery window; AWS bills them by the hour.
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import boto3
 import pytest
@@ -24,8 +22,7 @@ import pytest
 from keyturn.ports import SecretStore
 from keyturn.references import resolver
 from keyturn.stores.aws_secrets_manager import AWSSecretsManager
-from keyturn.testing.store_suite import StoreSuite
-from tests.stores.aws_scene import Operator
+from tests.stores.aws_scene import AWSSuite, Operator
 
 VARIABLE = "KEYTURN_LIVE_AWS"
 FOLDER = f"keyturn-suite-{secrets.token_hex(4)}"
@@ -39,8 +36,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def at_aws() -> Iterator[Operator]:
-    operator = Operator.__new__(Operator)
-    operator.api = boto3.client("secretsmanager", region_name=REGION, endpoint_url=ENDPOINT or None)
+    operator = Operator(boto3.client("secretsmanager", region_name=REGION, endpoint_url=ENDPOINT or None))
     yield operator
     pages = operator.api.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [f"{FOLDER}/"]}])
     for name in [secret["Name"] for page in pages for secret in page["SecretList"]]:
@@ -49,11 +45,10 @@ def at_aws() -> Iterator[Operator]:
                 operator.api.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
 
 
-class TestLiveAWS(StoreSuite):
+class TestLiveAWS(AWSSuite):
     """What it finds out that the double cannot: whether AWS is as it documents itself to be."""
 
     folder: ClassVar[str] = FOLDER
-    operator: Operator
 
     @pytest.fixture(autouse=True)
     def _operator(self, at_aws: Operator) -> None:
@@ -62,19 +57,3 @@ class TestLiveAWS(StoreSuite):
     async def make_store(self) -> SecretStore:
         settings = {"region": REGION, **({"endpoint_url": ENDPOINT} if ENDPOINT else {})}
         return AWSSecretsManager(AWSSecretsManager.Settings.model_validate(settings), resolver())
-
-    async def write_whole(self, path: str, text: str) -> None:
-        await asyncio.to_thread(self.operator.write, path, text)
-
-    async def read_whole(self, path: str) -> str:
-        return await asyncio.to_thread(self.operator.read, path)
-
-    async def write_bundle(self, path: str, fields: Mapping[str, Any]) -> None:
-        await asyncio.to_thread(self.operator.write, path, json.dumps(fields))
-
-    async def read_bundle(self, path: str) -> dict[str, Any]:
-        fields: dict[str, Any] = json.loads(await asyncio.to_thread(self.operator.read, path))
-        return fields
-
-    async def set_field(self, path: str, field: str, value: Any) -> None:
-        await asyncio.to_thread(self.operator.set_field, path, field, value)

@@ -56,7 +56,7 @@ async def test_a_partial_arn_that_looks_like_a_whole_one_is_not_found_and_the_re
 
 
 async def test_an_arn_of_another_region_is_told(store: AWSSecretsManager, url: str) -> None:
-    far, path = Operator(url, "eu-west-1"), f"prod/{secrets.token_hex(6)}/openai"
+    far, path = Operator.of(url, "eu-west-1"), f"prod/{secrets.token_hex(6)}/openai"
     far.write(path, new_key().reveal())
     secret = SecretRef("aws", far.api.describe_secret(SecretId=path)["ARN"])
     assert "is not there" in await wrong_in_preflight(store, secret)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
@@ -30,15 +28,13 @@ from keyturn.stores.aws_secrets_manager import ACTIONS, CREATE_ACTIONS, AWSSecre
 from keyturn.testing.aws_double import AWSDouble, Kind
 from keyturn.testing.processes import free_port
 from keyturn.testing.store_scene import new_key, new_token, refused
-from keyturn.testing.store_suite import StoreSuite
-from tests.stores.aws_scene import REGION, Operator, Place, make_store, rotate, wrong_in_preflight
+from tests.stores.aws_scene import REGION, AWSSuite, Operator, Place, make_store, rotate, wrong_in_preflight
 
 pytestmark = pytest.mark.real
 
 
-class TestAWSSecretsManager(StoreSuite):
+class TestAWSSecretsManager(AWSSuite):
     url: str
-    operator: Operator
 
     @pytest.fixture(autouse=True)
     def _aws(self, aws: AWSDouble, url: str, operator: Operator) -> None:
@@ -46,22 +42,6 @@ class TestAWSSecretsManager(StoreSuite):
 
     async def make_store(self) -> SecretStore:
         return make_store(self.url)
-
-    async def write_whole(self, path: str, text: str) -> None:
-        await asyncio.to_thread(self.operator.write, path, text)
-
-    async def read_whole(self, path: str) -> str:
-        return await asyncio.to_thread(self.operator.read, path)
-
-    async def write_bundle(self, path: str, fields: Mapping[str, Any]) -> None:
-        await asyncio.to_thread(self.operator.write, path, json.dumps(fields))
-
-    async def read_bundle(self, path: str) -> dict[str, Any]:
-        fields: dict[str, Any] = json.loads(await asyncio.to_thread(self.operator.read, path))
-        return fields
-
-    async def set_field(self, path: str, field: str, value: Any) -> None:
-        await asyncio.to_thread(self.operator.set_field, path, field, value)
 
 
 # Faults.
@@ -466,7 +446,7 @@ async def test_a_promote_waits_for_its_replicas(url: str, whole: Place, operator
     operator.api.replicate_secret_to_regions(SecretId=whole.secret.path, AddReplicaRegions=[{"Region": "eu-west-1"}])
     store = make_store(url, replicas=["eu-west-1"])
     key, _, _ = await rotate(store, whole)
-    assert Operator(url, "eu-west-1").read(whole.secret.path) == key.reveal()
+    assert Operator.of(url, "eu-west-1").read(whole.secret.path) == key.reveal()
     assert all(finding.ok is not False for finding in await store.preflight(whole.secret))
     await store.aclose()
 

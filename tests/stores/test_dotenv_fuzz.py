@@ -7,7 +7,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.stores.dotenv_text import AmbiguousError, value_of, with_value
+from keyturn.stores.dotenv_lines import AmbiguousError
+from keyturn.stores.dotenv_text import value_of, with_value
 
 _PIECES = [
     "A",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from kubernetes.client.exceptions import ApiException
 
 from keyturn.errors import DeniedError
-from keyturn.model import SecretRef
+from keyturn.model import SecretRef, VersionRef
 from keyturn.ports import SecretStore
 from keyturn.stores.kubernetes_rules import Who, empty_secrets, manifests, rules
 from keyturn.testing.kubernetes_double import KubernetesDouble
@@ -138,6 +139,40 @@ async def test_a_proxy_reads_what_is_served_and_no_more(double: KubernetesDouble
         with pytest.raises(DeniedError):
             for secret in found:
                 await store.current(secret)
+
+
+async def test_a_ring_that_is_told_of_changes_watches_what_is_served_and_no_more(double: KubernetesDouble) -> None:
+    found = new_secrets()
+    placed(double, found, True)
+    its = rules(found, Who.PROXY, namespace=SPACE, watches=True)[SPACE]
+    assert [(rule["verbs"], rule["resourceNames"]) for rule in its] == [
+        (["get", "watch"], list(dict.fromkeys(secret.path for secret in found)))
+    ]
+    other = VersionRef("1", "another")
+    store = as_account(double, its)
+    for secret in found:
+        await store.current(secret)
+        await store.changed(secret, other)  # type: ignore[attr-defined]  # not of the port
+    lister: Any = apis.CoreV1Api(apis.ApiClient(_configuration(double, double.account("ring", its, namespace=SPACE))))
+    asks: list[Callable[[], Any]] = [
+        lambda: lister.list_namespaced_secret(SPACE),
+        lambda: lister.list_namespaced_secret(SPACE, watch=True, timeout_seconds=1),
+        lambda: lister.read_namespaced_secret("somebody-elses", SPACE),
+    ]
+    for ask in asks:
+        with pytest.raises(ApiException, match="403"):
+            ask()
+    for _, fewer in lines(its):
+        store = as_account(double, fewer)
+        with pytest.raises(DeniedError):
+            for secret in found:
+                await store.current(secret)
+                await store.changed(secret, other)  # type: ignore[attr-defined]
+
+
+def test_a_rotator_watches_nothing() -> None:
+    found = new_secrets()
+    assert rules(found, namespace=SPACE, watches=True) == rules(found, namespace=SPACE)
 
 
 async def test_to_create_a_secret_needs_what_a_rotator_has(double: KubernetesDouble) -> None:

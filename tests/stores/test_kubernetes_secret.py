@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
+from pydantic import ValidationError
 
 from keyturn.errors import (
     ConflictError,
@@ -30,54 +31,18 @@ from keyturn.stores.kubernetes_secret import KubernetesSecret
 from keyturn.testing.kubernetes_double import Kind, KubernetesDouble
 from keyturn.testing.kubernetes_requests import Call
 from keyturn.testing.store_scene import new_key, new_token, refused
-from tests.stores.kubernetes_scene import SPACE, KubernetesSuite, Operator, store_of
-
-
-@pytest.fixture(scope="module")
-def double() -> Iterator[KubernetesDouble]:
-    with KubernetesDouble(namespaces=["default", SPACE, "other"]) as running:
-        yield running
+from tests.stores.kubernetes_scene import BINARY, SPACE, KubernetesSuite, Operator, Setting, store_of
 
 
 class TestSuite(KubernetesSuite):
     double: KubernetesDouble
 
     @pytest.fixture(autouse=True)
-    def _server(self, double: KubernetesDouble) -> None:
-        self.double, self.operator = double, Operator.of(double)
+    def _server(self, cluster: KubernetesDouble) -> None:
+        self.double, self.operator = cluster, Operator.of(cluster)
 
     async def make_store(self) -> SecretStore:
         return store_of(self.double)
-
-
-@dataclass
-class Setting:
-    """A bundle of its own in the double, and a store."""
-
-    double: KubernetesDouble
-    operator: Operator
-    store: KubernetesSecret
-    secret: SecretRef
-    value: KeyMaterial
-
-    @property
-    def beside(self) -> str:
-        return place_of(self.secret, SPACE, "key").beside
-
-
-BINARY = b"\xff\xfe\x00 no text \x80"
-
-
-@pytest.fixture
-async def setting(double: KubernetesDouble) -> AsyncIterator[Setting]:
-    double.heal()
-    name, value, operator = f"case-{secrets.token_hex(6)}", new_key(), Operator.of(double)
-    fields = {"OPENAI_API_KEY": value.reveal(), "BINARY": BINARY, "LINES": "a\r\nb\n\n", "EMPTY": ""}
-    operator.put(name, fields, {"labels": {"team": "platform"}, "annotations": {"note": "by hand"}})
-    made = Setting(double, operator, store_of(double), SecretRef("k8s", name, "OPENAI_API_KEY"), value)
-    yield made
-    double.heal()
-    await made.store.aclose()
 
 
 async def rotate(store: KubernetesSecret, secret: SecretRef, key: KeyMaterial) -> None:
@@ -99,9 +64,9 @@ async def test_only_the_one_key_of_the_first_secret_changes(setting: Setting) ->
         "LINES": b"a\r\nb\n\n",
         "EMPTY": b"",
     }
-    assert after.metadata.labels == {"team": "platform"}
-    assert after.metadata.annotations == {"note": "by hand"}, "nothing of ours where nothing has to be touched"
-    assert (after.metadata.uid, after.type) == (before.metadata.uid, before.type)
+    for each in (before, after):
+        each.data = each.metadata.resource_version = None
+    assert after == before, "nothing of ours where nothing has to be touched"
 
 
 async def test_what_is_not_served_stands_in_a_second_secret_and_notes_hold_no_key(setting: Setting) -> None:
@@ -120,7 +85,7 @@ async def test_what_is_not_served_stands_in_a_second_secret_and_notes_hold_no_ke
         "note.keyturn/x-_-x": "",
         "note.keyturn/x-_a_-x": "x",
     }
-    assert not any(key.reveal() in str(told) for key in (pending, setting.value))
+    assert not any(key.reveal() in str(second.metadata) for key in (pending, setting.value))
 
 
 async def test_labels_and_annotations_that_others_put_on_the_second_secret_stay(setting: Setting) -> None:
@@ -164,6 +129,7 @@ async def test_a_path_may_name_the_namespace(setting: Setting) -> None:
     [
         ("Capital", "A"),
         ("a_b", "A"),
+        ("-a", "A"),
         ("a/b/c", "A"),
         ("/a", "A"),
         ("a/", "A"),
@@ -171,6 +137,7 @@ async def test_a_path_may_name_the_namespace(setting: Setting) -> None:
         ("a/..", "A"),
         ("a?watch=1", "A"),
         ("x" * 254, "A"),
+        ("x" * 240, "A"),
         ("A/a", "A"),
         ("a", "a b"),
         ("a", "a/b"),
@@ -184,8 +151,8 @@ async def test_what_kubernetes_has_no_name_for_is_refused_before_it_is_asked(
 ) -> None:
     setting.double.calls.clear()
     secret = SecretRef("k8s", path, field)
-    error = await refused(setting.store.stage(secret, new_key(), new_token()), MisconfiguredError)
-    assert error.remedy
+    for call in (setting.store.current(secret), setting.store.stage(secret, new_key(), new_token())):
+        assert (await refused(call, MisconfiguredError)).remedy
     assert [finding.ok for finding in await setting.store.preflight(secret)] == [False]
     assert setting.double.calls == {}
 
@@ -215,12 +182,13 @@ async def test_a_second_secret_that_is_something_else_is_refused_and_kept(settin
         ({"state": "no JSON"}, {}),
         ({"state": '{"pending": 7, "issued": []}'}, {}),
         ({"state": b"\xff"}, {}),
+        ({"state": json.dumps({"pending": setting.value.reveal(), "n": 1})}, {}),
         ({}, {"keyturn/is-for": "another#KEY"}),
         ({"state": '{"issued": []}'}, {"keyturn/is-for": "another#KEY"}),
     ):
         setting.operator.put(setting.beside, fields, {"annotations": marks})
         for call in (setting.store.stages(setting.secret), setting.store.stage(setting.secret, new_key(), new_token())):
-            error = await refused(call, MisconfiguredError)
+            error = await refused(call, MisconfiguredError, setting.value)
             assert setting.beside in str(error)
         assert set(setting.operator.data(setting.beside)) == set(fields)
 
@@ -284,8 +252,8 @@ async def test_a_first_secret_without_room_is_told(setting: Setting) -> None:
     assert "1 MiB" in error.remedy
 
 
-async def test_a_namespace_that_is_not_there_is_told(double: KubernetesDouble) -> None:
-    store = store_of(double, namespace="nowhere")
+async def test_a_namespace_that_is_not_there_is_told(cluster: KubernetesDouble) -> None:
+    store = store_of(cluster, namespace="nowhere")
     error = await refused(store.create(SecretRef("k8s", "a"), new_key()), MisconfiguredError)
     assert "nowhere" in str(error)
     await store.aclose()
@@ -356,7 +324,41 @@ async def test_a_fault_at_any_write_of_a_rotation_is_told_in_our_words_and_a_rep
         assert raised or error is None or after == 2, "the last write tidies: its failure is none"
         assert not any(each.reveal() in str(told) for told in raised for each in (key, setting.value))
         assert (await setting.store.current(setting.secret)).material == key
-        assert (await setting.store.stages(setting.secret))[Stage.PREVIOUS] == old
+        assert await setting.store.stages(setting.secret) == {Stage.CURRENT: new, Stage.PREVIOUS: old}
+        assert not setting.double.faults, "it was met"
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        (Kind.UNAUTHORIZED, DeniedError),
+        (Kind.DENIED, DeniedError),
+        (Kind.THROTTLED, ThrottledError),
+        (Kind.CROWDED, ThrottledError),
+        (Kind.FAILED, UnavailableError),
+        (Kind.UNAVAILABLE, UnavailableError),
+        (Kind.TIMED_OUT, UnavailableError),
+        (Kind.LOST, UnavailableError),
+        (Kind.RESET, UnavailableError),
+    ],
+)
+async def test_a_fault_that_stays_is_told_wherever_a_stage_meets_it(
+    kind: Kind, error: type[KeyturnError], setting: Setting
+) -> None:
+    for call in ("create secrets", "get secrets"):
+        setting.double.faults.clear()
+        setting.double.inject(call, kind, times=0)
+        key = new_key()
+        raised = await refused(setting.store.stage(setting.secret, key, new_token()), error, key, setting.value)
+        assert raised.remedy or isinstance(raised, ThrottledError)
+
+
+async def test_a_stage_whose_answer_is_lost_is_quiet_when_repeated(setting: Setting) -> None:
+    setting.double.inject("create secrets", Kind.LOST)
+    key, token = new_key(), new_token()
+    await refused(setting.store.stage(setting.secret, key, token), UnavailableError, key)
+    version = await setting.store.stage(setting.secret, key, token)
+    assert (await setting.store.stages(setting.secret))[Stage.PENDING] == version
 
 
 async def test_how_long_to_wait_is_told(setting: Setting) -> None:
@@ -375,3 +377,8 @@ async def test_a_create_whose_answer_is_lost_is_quiet_when_repeated(kind: Kind, 
     made = await setting.store.create(secret, key)
     assert made.fingerprint == key.fingerprint()
     assert setting.operator.data(secret.path) == {"key": key.reveal().encode()}
+
+
+def test_a_namespace_that_there_cannot_be_is_refused_in_the_settings() -> None:
+    with pytest.raises(ValidationError):
+        KubernetesSecret.Settings.model_validate({"namespace": "Upper"})

@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, ClassVar
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict
 from starlette.applications import Starlette
@@ -232,6 +233,7 @@ class Simulator:
 
         async def endpoint(request: Request) -> Response:
             self.addresses.append(str(request.url))
+            request.state.body = await request.body()  # a key may be in it: `key_of` cannot wait for it
             caller = self._caller(route, request)
             key = self.keys.get(caller.fingerprint()) if caller else None
             if key is None and self.anyone:
@@ -281,7 +283,7 @@ class Simulator:
         body: Any = {}
         if raw := await request.body():
             try:
-                body = json.loads(raw)
+                body = dict(parse_qsl(raw.decode())) if _is_form(request) else json.loads(raw)
             except ValueError:
                 raise RefusedError(400, "the body is no JSON", "invalid_request") from None
         if not isinstance(body, dict):
@@ -362,6 +364,15 @@ class Simulator:
 def bearer_of(request: Request) -> str:
     scheme, _, text = request.headers.get("authorization", "").partition(" ")
     return text if scheme.lower() == "bearer" else ""
+
+
+def _is_form(request: Request) -> bool:
+    return request.headers.get("content-type", "").partition(";")[0] == "application/x-www-form-urlencoded"
+
+
+def form_of(request: Request) -> dict[str, str]:
+    """The fields of a form that was posted; none where the body is something else. For `key_of`, which cannot wait."""
+    return dict(parse_qsl(request.state.body.decode())) if _is_form(request) else {}
 
 
 def stamp(moment: float | None) -> str | None:

@@ -82,7 +82,14 @@ def test_it_becomes_the_program_with_its_id_its_signals_and_its_exit_code(marks:
         "signal.pause()"
     )
     command = typed(marks=marks, program=[sys.executable, "-c", code])
-    process = subprocess.Popen(command, env=scene.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        env=scene.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write("typed\n")
     process.stdin.flush()
