@@ -9,6 +9,7 @@ from keyturn.errors import ConflictError, NotFoundError
 from keyturn.journal import UNKNOWN, notes
 from keyturn.lifecycle import Step
 from keyturn.model import Look, Stage, VersionRef
+from keyturn.steps.delete import needs_no_id
 from keyturn.steps.follow import follow
 from keyturn.steps.identify import key_of
 from keyturn.steps.observe import Turn
@@ -65,7 +66,7 @@ async def write_down(c: Assembly, reason: str, new: VersionRef, promoted_at: dat
         key = await key_of(c, await text_of(c, look, old))
         look = None  # the provider was waited for
         displaced = {old.fingerprint: key.id if key else UNKNOWN}
-        if key is None:
+        if key is None and not needs_no_id(c):
             c.say("promote", "the old key could not be matched to a key at the provider: it will have to be deleted by hand")
     await annotate(
         c,

@@ -19,6 +19,7 @@ from keyturn.lifecycle import old_keys
 from keyturn.material import KeyMaterial
 from keyturn.model import Evidence, KeyRef, Stage, Verdict, VersionRef
 from keyturn.ports import Disabling
+from keyturn.steps.delete import delete, needs_no_id
 from keyturn.steps.identify import ref_of
 from keyturn.steps.observe import observe_decider
 from keyturn.steps.one_look import annotate, one_look
@@ -81,7 +82,7 @@ async def _watch_anew(c: Assembly, journal: Journal) -> None:
 
 async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
     material = await _text(c, fingerprint)
-    if key == UNKNOWN:
+    if (material is None) if needs_no_id(c) else (key == UNKNOWN):
         return await _leave_to_a_person(c, fingerprint, material)
     ref = await ref_of(c, key)
     try:
@@ -93,8 +94,8 @@ async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
     if isinstance(c.provider, Disabling) and c.provider.capabilities.can_disable:
         await _watch_without(c, c.provider, ref, fingerprint, material)
     await _refuse_what_is_in_service(c, fingerprint)
-    await c.provider.revoke(ref)
-    c.say("revoke", f"deleted {key}")
+    await delete(c, ref, material)
+    c.say("revoke", "deleted, by its text" if key == UNKNOWN else f"deleted {key}")
     refused_at = await _until_refused(c, material) if material else None
     await _close(c, fingerprint)
     if material is None:
@@ -199,7 +200,8 @@ async def _leave_to_a_person(c: Assembly, fingerprint: str, material: KeyMateria
             return Revoked("", c.now(), "the old key is refused by the provider: somebody has deleted it before")
     secret, store = c.decider
     await store.annotate(secret, notes(keys={fingerprint: None}))
-    sentence = "the old key could not be matched to a key at the provider: delete it there by hand"
+    lost = "'s text is held nowhere any more" if needs_no_id(c) else " could not be matched to a key at the provider"
+    sentence = f"the old key{lost}: delete it there by hand"
     c.say("revoke", sentence)
     return Revoked("", None, sentence)
 

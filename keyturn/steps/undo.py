@@ -10,6 +10,7 @@ from keyturn.errors import ConflictError
 from keyturn.journal import UNKNOWN, Journal, notes
 from keyturn.lifecycle import Step
 from keyturn.model import CreatedKey, Stage, VersionRef
+from keyturn.steps.delete import delete, needs_no_id
 from keyturn.steps.identify import ref_of
 from keyturn.steps.in_service import in_service
 from keyturn.steps.observe import Turn, observe_decider
@@ -37,7 +38,7 @@ async def undo(c: Assembly, turn: Turn, key: CreatedKey | None) -> bool:
     if held or key.material.fingerprint() in journal.keys:
         c.say("undo", "the new key was promoted or given up by another run: nothing is undone")
         return False
-    await c.provider.revoke(key.ref)
+    await delete(c, key.ref, key.material)
     c.say("undo", f"revoked {key.ref.id}, which was never staged")
     return True
 
@@ -53,6 +54,8 @@ async def _give_up(
     """`stages`: one look that shows PENDING beside the CURRENT that it was not promoted over."""
     secret, store = c.decider
     key_id = journal.keys.get(pending.fingerprint, key.ref.id if key else UNKNOWN)
+    # `discard` takes the text out of the store, and some providers know a key by nothing else.
+    material = await store.read(secret, pending) if needs_no_id(c) else None
     # First: a run that finds PENDING gone has to find a new id too, and the key that is left over if this one dies.
     await store.annotate(secret, notes(attempt=journal.attempt + 1, keys={pending.fingerprint: key_id}))
     try:
@@ -67,10 +70,10 @@ async def _give_up(
         c.say("undo", f"{place}: the new key goes when old keys do")
         return False
     await _drop_from_the_further(c, pending)
-    if key_id == UNKNOWN:
+    if key_id == UNKNOWN and material is None:
         c.say("undo", "the new key could not be matched to a key at the provider: delete it there by hand")
     else:
-        await c.provider.revoke(await ref_of(c, key_id))
+        await delete(c, await ref_of(c, key_id), material)
         c.say("undo", f"revoked {key_id}, which nobody serves")
     await revoke_namesakes(c, "undo", turn.label, journal)
     await store.annotate(secret, notes(keys={pending.fingerprint: None}, pending_fingerprint=None, staged_at=None))

@@ -6,6 +6,7 @@ from keyturn.assembly import Assembly
 from keyturn.errors import ConflictError
 from keyturn.journal import notes
 from keyturn.model import CreatedKey, Look, Stage
+from keyturn.steps.delete import delete
 from keyturn.steps.observe import Turn, observe_decider
 from keyturn.steps.one_look import annotate, one_look, stage
 from keyturn.steps.tidy import revoke_namesakes
@@ -62,7 +63,7 @@ async def _lost_the_race(c: Assembly, turn: Turn, key: CreatedKey) -> None:
     fingerprint = key.material.fingerprint()
     # A repeat of this step may find its own key adopted, served and replaced by others meanwhile: then it is theirs.
     if fingerprint not in journal.keys and fingerprint not in [version.fingerprint for version in stages.values()]:
-        await c.provider.revoke(key.ref)
+        await delete(c, key.ref, key.material)
         c.say("write", f"the rotation's place is taken: {key.ref.id}, which nobody serves, is revoked")
     given_up = Stage.PENDING not in stages and stages.get(Stage.CURRENT) == turn.seen.current
     if not given_up:
