@@ -19,16 +19,20 @@ from typing import Any
 from keyturn.errors import MisconfiguredError
 
 PROVIDERS = {
+    "aws_access_key": "keyturn.providers.aws_access_key:AwsAccessKey",
     "azure_openai": "keyturn.providers.azure_openai:AzureOpenAI",
+    "bedrock_api_key": "keyturn.providers.bedrock_api_key:BedrockApiKey",
     "cloudflare": "keyturn.providers.cloudflare:Cloudflare",
     "databricks": "keyturn.providers.databricks:Databricks",
     "elevenlabs": "keyturn.providers.elevenlabs:ElevenLabs",
     "fireworks": "keyturn.providers.fireworks:Fireworks",
-    "http": "keyturn.providers.http_declared:HttpDeclared",
     "google_gemini": "keyturn.providers.google_gemini:GoogleGemini",
+    "http": "keyturn.providers.http_declared:HttpDeclared",
+    "litellm_proxy": "keyturn.providers.litellm_proxy:LiteLLMProxy",
     "mistral": "keyturn.providers.mistral:Mistral",
     "openai": "keyturn.providers.openai:OpenAI",
     "openrouter": "keyturn.providers.openrouter:OpenRouter",
+    "perplexity": "keyturn.providers.perplexity:Perplexity",
     "vault_dynamic": "keyturn.providers.vault_dynamic:VaultDynamic",
     "vertex": "keyturn.providers.vertex:Vertex",
     "voyage_atlas": "keyturn.providers.voyage_atlas:VoyageAtlas",

@@ -121,7 +121,7 @@ async def _watch_without(
     try:
         await _refuse_what_is_in_service(c, fingerprint)
         if material is not None:
-            await _until_refused(c, material, "disabled")
+            await _until_not_accepted(c, material)
         stages, _ = await observe_decider(c)
         demand_complete(Evidence(await ask_members(c, stages[Stage.CURRENT])))
     except KeyturnError:
@@ -172,19 +172,35 @@ async def _refuse_what_is_in_service(c: Assembly, fingerprint: str) -> None:
             )
 
 
-async def _until_refused(c: Assembly, material: KeyMaterial, what: str = "deleted") -> datetime | None:
+async def _until_not_accepted(c: Assembly, material: KeyMaterial) -> None:
+    """What a disabled key is answered is known of few providers, so any word but yes will do: what follows asks members.
+
+    IndeterminateError where it is accepted still, after the propagation budget.
+    """
+    begun, pause = c.now(), FIRST_PAUSE
+    while (found := await c.judge(material)).verdict is Verdict.ACCEPTED:
+        if c.now() - begun >= c.propagation:
+            raise IndeterminateError(
+                "the old key was disabled, and is still accepted", remedy="run `keyturn retire` again; look at the console"
+            )
+        await c.pause(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+    c.say("revoke", f"the old key is not accepted while it is disabled: {found.reason}")
+
+
+async def _until_refused(c: Assembly, material: KeyMaterial) -> datetime | None:
     """None: the provider has no check of its own, and LiteLLM cannot tell either. It has confirmed the revoke, though."""
     begun, pause = c.now(), FIRST_PAUSE
     while True:
         found = await c.judge(material)
         if found.verdict is Verdict.REJECTED:
-            c.say("revoke", f"the old key, {what}, is refused: {found.reason}")
+            c.say("revoke", f"the old key is refused: {found.reason}")
             return c.now()
         if c.now() - begun >= c.propagation:
             if found.verdict is Verdict.INDETERMINATE and not c.provider.capabilities.can_check:
                 return None
             raise IndeterminateError(
-                f"the old key was {what} and is not seen to be refused: {found.reason}",
+                f"the old key was deleted and is not seen to be refused: {found.reason}",
                 remedy="run `keyturn retire` again; if it stays so, look at the provider's console",
             )
         await c.pause(pause)
