@@ -46,6 +46,7 @@ class AwsAccessKey(IamUser):
         shape=Shape.CREATE_DELETE,
         variables=(_ID, _SECRET),
         models="bedrock/",
+        keyless="an IAM role for the pod, task or machine: LiteLLM finds it by itself, and no access key is made",
         login="AWS credentials that may iam:Create-, List-, Update- and DeleteAccessKey, iam:GetAccessKeyLastUsed, "
         "iam:TagUser, iam:UntagUser and iam:ListUserTags, on the one user",
         disables=True,
