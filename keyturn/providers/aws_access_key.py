@@ -61,8 +61,8 @@ class AwsAccessKey(IamUser):
             "A key has no name: it stands in a tag of the user. A key that a person makes within minutes of a create whose "
             "answer was lost is taken for that one, and revoked as a stray.",
             "A key does not expire by itself.",
-            "The value is both parts, as a JSON object: keyturn's own deliveries give it as one variable, and do not split it "
-            "yet, so a program of yours has to.",
+            "The value is both parts, as a JSON object: keyturn's own deliveries give it as one variable, and do not split "
+            "it yet, so a program of yours has to.",
         ),
     )
     # Not SignatureDoesNotMatch: a clock that is wrong is answered so, too.
