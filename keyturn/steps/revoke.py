@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from keyturn.assembly import Assembly
-from keyturn.errors import ConflictError, IndeterminateError, KeyturnError, NotFoundError
+from keyturn.errors import ConflictError, EvidenceMissingError, IndeterminateError, KeyturnError, NotFoundError
 from keyturn.journal import NO_FAILURE, UNKNOWN, Journal, notes
 from keyturn.lifecycle import old_keys
 from keyturn.material import KeyMaterial
@@ -21,7 +21,7 @@ from keyturn.model import Evidence, KeyRef, Stage, Verdict, VersionRef
 from keyturn.ports import Disabling
 from keyturn.steps.delete import delete, needs_no_id
 from keyturn.steps.identify import ref_of
-from keyturn.steps.observe import observe_decider
+from keyturn.steps.observe import observe_decider, observe_serving
 from keyturn.steps.one_look import annotate, one_look
 from keyturn.steps.prove import ask_members, demand_complete, word_on
 
@@ -91,6 +91,7 @@ async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
         await _enable(c, ref)  # a run may have died with it disabled
         raise
     await _bar(c, VersionRef("", fingerprint))
+    await _refuse_what_is_served(c, fingerprint)
     if isinstance(c.provider, Disabling) and c.provider.capabilities.can_disable:
         await _watch_without(c, c.provider, ref, fingerprint, material)
     await _refuse_what_is_in_service(c, fingerprint)
@@ -170,6 +171,19 @@ async def _refuse_what_is_in_service(c: Assembly, fingerprint: str) -> None:
                 f"the old key is what {secret} tells the proxies to use: not revoked",
                 remedy=f"look who put it back; `keyturn rotate {c.name}` goes on from there",
             )
+
+
+async def _refuse_what_is_served(c: Assembly, fingerprint: str) -> None:
+    """Since the evidence was gathered a rollback may have moved the members back onto the old value, and a later rotation
+    have promoted another: then the secrets tell of neither. What is barred no member can come to load from now on."""
+    for fleet, members in (await observe_serving(c)).items():
+        for member, version in members.items():
+            if version is None or version.fingerprint == fingerprint:
+                what = "cannot be asked which key it serves" if version is None else "serves the old key"
+                raise EvidenceMissingError(
+                    f"the old key is kept: {fleet}/{member} {what}",
+                    remedy=f"`keyturn rotate {c.name}` rolls it onto the current one",
+                )
 
 
 async def _until_not_accepted(c: Assembly, material: KeyMaterial) -> None:
