@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import get_args
 
 from tests.chaos.crashes import killed, overslept, stalled
 from tests.chaos.disk import DISK
 from tests.chaos.races import all_at_once, one_of_two_killed, two_at_once
 from tests.chaos.scene import Case
-from tests.chaos.shapes import BUNDLES, OVERLAPPING, SHAPES, STORES, Shape
+from tests.chaos.shapes import BUNDLES, OVERLAPPING, SHAPES, Kind, Shape
 from tests.chaos.troubles import Point, Side
 from tests.chaos.wires import faults_of, on_the_wire
 from tests.chaos.worker import Where
@@ -64,15 +65,13 @@ class Plan:
         return Random(f"{self.seed}/{what}")
 
     def shapes(self) -> list[Shape]:
-        """Full: all. Else each shape of store once."""
+        """Full: all. Else each kind of store once, two stores at once, and an overlap."""
         if self.size.whole:
             return [*SHAPES, *OVERLAPPING]
         chance = self.chance("shapes")
-        chosen = [
-            chance.choice([shape for shape in SHAPES if shape.name.startswith(f"{store}-") and shape.places == places])
-            for store, places in STORES.items()
-        ]
-        return [*chosen, chance.choice(OVERLAPPING)]
+        alone = [[shape for shape in SHAPES if [place.store for place in shape.places] == [kind]] for kind in get_args(Kind)]
+        together = [shape for shape in SHAPES if len(shape.places) > 1]
+        return [chance.choice(shapes) for shapes in (*alone, together, OVERLAPPING)]
 
     def bundles(self) -> list[tuple[Shape, list[Case]]]:
         if not self.size.bundles:
