@@ -213,13 +213,13 @@ async def test_preflight_tells_what_is_well_and_what_is_not() -> None:
         assert (first.what.endswith(": proxy"), first.ok) == (True, False)
 
         stranger = fleet_of(running, token=new_key())
-        denied, _ = faults(await stranger.preflight("openai-prod"))
+        (denied,) = faults(await stranger.preflight("openai-prod"))
         assert (denied.ok, "refuses the control token" in denied.detail) == (False, True)
         with pytest.raises(DeniedError):
             await stranger.roll(await only(stranger), "openai-prod", running.shelf.version("openai-prod"))
 
         not_a_supervisor = fleet_of({"url": running.url, "control": running.url})
-        (confused, _) = faults(await not_a_supervisor.preflight("openai-prod"))
+        (confused,) = faults(await not_a_supervisor.preflight("openai-prod"))
         assert confused.ok is False
 
 
