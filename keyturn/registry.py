@@ -6,7 +6,8 @@ A third party adds a kind by an entry point of the same group:
     acme = "keyturn_acme:Acme"
 
 An adapter is a class with a pydantic model `Settings` (its section of keyturn.yaml without `kind`) and a constructor
-`(settings, resolve)`, where `resolve` is a `keyturn.references.Resolver`.
+`(settings, resolve)`, where `resolve` is a `keyturn.references.Resolver`. One with `NEEDS_STORES = True` is also given
+`stores`, which gives the store of a name of keyturn.yaml.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from keyturn.errors import MisconfiguredError
 
 PROVIDERS = {
     "openai": "keyturn.providers.openai:OpenAI",
+    "anthropic": "keyturn.providers.anthropic:Anthropic",
     "azure_openai": "keyturn.providers.azure_openai:AzureOpenAI",
     "openrouter": "keyturn.providers.openrouter:OpenRouter",
+    "console_pool": "keyturn.providers.console_pool:ConsolePool",
     "elevenlabs": "keyturn.providers.elevenlabs:ElevenLabs",
     "fireworks": "keyturn.providers.fireworks:Fireworks",
+    "huggingface": "keyturn.providers.huggingface:HuggingFace",
     "mistral": "keyturn.providers.mistral:Mistral",
     "xai": "keyturn.providers.xai:XAI",
     "vault_dynamic": "keyturn.providers.vault_dynamic:VaultDynamic",

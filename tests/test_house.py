@@ -33,6 +33,7 @@ MAY_REVEAL = {
     "keyturn/providers/bearer_check.py",
     "keyturn/providers/logins.py",
     "keyturn/providers/openai.py",
+    "keyturn/providers/pool_ledger.py",
     "keyturn/providers/token_login.py",
     "keyturn/stores/aws_client.py",
     "keyturn/stores/aws_creating.py",

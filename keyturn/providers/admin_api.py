@@ -92,13 +92,14 @@ class AdminApi:
         path: str,
         *,
         creating: bool = False,
+        empty: bool = False,
         passing: Collection[int] = (),
         more: Headers = MappingProxyType({}),
         **sent: Any,
     ) -> Answer:
         """Any call. Raises for every status but 2xx and those of `passing`, and for a 2xx that is no JSON object.
 
-        `more`: headers beside those of the login.
+        `more`: headers beside those of the login. `empty`: a 2xx needs no JSON object.
         """
         where = f"{method} {self._base_url}{path}"
         answer = await self.send(method, path, {**await self._login(), **more}, **sent)
@@ -115,7 +116,7 @@ class AdminApi:
             return answer
         if not answer.is_success:
             raise self.refusal(answer, where, creating)
-        if not answer.is_json and not creating and answer.status != 204:
+        if not answer.is_json and not (creating or empty) and answer.status != 204:
             raise self._not_theirs(where)
         return answer
 

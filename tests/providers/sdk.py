@@ -16,12 +16,12 @@ ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".vendors" / "bin" / "python"
 
 
-async def drive(scene: Scene, vendor: str, *arguments: str) -> dict[str, Any]:
+async def drive(scene: Scene, vendor: str, *arguments: str, python: Path = PYTHON) -> dict[str, Any]:
     """What the program of this vendor printed, run with the simulator's address and its management credential."""
-    if not PYTHON.exists():
+    if not python.exists():
         pytest.fail("the vendors' SDKs are not installed: run `make .vendors/.ready`")
     # -P: a program named as the SDK that it imports must not find itself.
-    program = [str(PYTHON), "-P", str(ROOT / "tests" / "sdk" / f"{vendor}.py"), scene.url, *arguments]
+    program = [str(python), "-P", str(ROOT / "tests" / "sdk" / f"{vendor}.py"), scene.url, *arguments]
     process = await asyncio.create_subprocess_exec(
         *program,
         stdout=asyncio.subprocess.PIPE,
