@@ -228,6 +228,10 @@ def _risks(c: Assembly) -> list[str]:
     can, risks = c.provider.capabilities, []
     if can.shape == "leased":
         risks.append("a lease has no name: what a killed run has created and not written lives until it ends by itself")
+    if can.shape == "pool":
+        risks.append(
+            "people make the keys ahead: with an empty pool nothing is rotated, and some delete the old one by hand"
+        )
     if not can.can_check:
         risks.append("the provider does not tell whether it accepts a key: LiteLLM's answer is the only word on that")
     if not can.can_list:
