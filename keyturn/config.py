@@ -30,11 +30,15 @@ _KEY_FAULT = "looks like a literal key (not printed): take it out, use a referen
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A section with a `kind`: which adapter, and its settings, checked by the adapter's own model."""
+    """A section with a `kind`: which adapter, and its settings, checked by the adapter's own model.
+
+    `for_one`: a provider that has its keys for one credential alone.
+    """
 
     name: str
     kind: str
     settings: BaseModel
+    for_one: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,8 @@ class _Check:
             rest = {key: value for key, value in settings.items() if key != "kind"}
             model = self.model(adapter.Settings, rest, (section, name))
             if model is not None:
-                parts[name] = Part(name, kind, model)
+                shape = getattr(getattr(adapter, "FACTS", None), "shape", "")
+                parts[name] = Part(name, kind, model, for_one=shape == "two_slots")
         return parts
 
     def credentials(self, data: Any) -> dict[str, CredentialSettings]:
@@ -206,10 +211,16 @@ class _Check:
     def links(self, credentials: Mapping[str, CredentialSettings], parts: Mapping[str, Mapping[str, Part]]) -> None:
         writers: dict[SecretRef, str] = {}
         whole: dict[tuple[str, str], str] = {}
+        users: dict[str, str] = {}
         for name, credential in credentials.items():
             here: Loc = ("credentials", name)
             self.link((*here, "provider"), credential.provider, "providers", parts)
-            self.ends_in_time(here, credential, parts["providers"].get(credential.provider))
+            provider = parts["providers"].get(credential.provider)
+            self.ends_in_time(here, credential, provider)
+            if provider is not None and provider.for_one and credential.provider in users:
+                first = _printable(users[credential.provider])
+                self.fault((*here, "provider"), f"has two keys, for one credential, and {first} uses it already")
+            users.setdefault(credential.provider, name)
             self.link((*here, "canary", "proxy"), credential.canary.proxy, "proxies", parts)
             for index, proxy in enumerate(credential.proxies):
                 self.link((*here, "proxies", index), proxy, "proxies", parts)

@@ -69,6 +69,21 @@ class KeyProvider(Protocol):
 
 
 @runtime_checkable
+class RevokesByText(Protocol):
+    """What a provider has beside KeyProvider that knows keys by their text alone, and tells no id of one.
+
+    Its `revoke` refuses. Nor has it an admin key: it is logged in to with a key that lives on.
+    """
+
+    async def revoke_text(self, material: KeyMaterial, successor: KeyMaterial) -> None:
+        """Delete the key of this text, logged in with `successor`. Quiet when the provider refuses the key already.
+
+        UnavailableError while it does not say that it has deleted it.
+        """
+        ...
+
+
+@runtime_checkable
 class Disabling(Protocol):
     """What a provider may offer beside: a key that is refused for now, and can be brought back. Both are quiet when done."""
 

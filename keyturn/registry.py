@@ -20,17 +20,28 @@ from typing import Any
 from keyturn.errors import MisconfiguredError
 
 PROVIDERS = {
-    "openai": "keyturn.providers.openai:OpenAI",
     "anthropic": "keyturn.providers.anthropic:Anthropic",
+    "aws_access_key": "keyturn.providers.aws_access_key:AwsAccessKey",
     "azure_openai": "keyturn.providers.azure_openai:AzureOpenAI",
-    "openrouter": "keyturn.providers.openrouter:OpenRouter",
+    "bedrock_api_key": "keyturn.providers.bedrock_api_key:BedrockApiKey",
+    "cloudflare": "keyturn.providers.cloudflare:Cloudflare",
     "console_pool": "keyturn.providers.console_pool:ConsolePool",
+    "databricks": "keyturn.providers.databricks:Databricks",
     "elevenlabs": "keyturn.providers.elevenlabs:ElevenLabs",
     "fireworks": "keyturn.providers.fireworks:Fireworks",
+    "google_gemini": "keyturn.providers.google_gemini:GoogleGemini",
+    "http": "keyturn.providers.http_declared:HttpDeclared",
     "huggingface": "keyturn.providers.huggingface:HuggingFace",
+    "litellm_proxy": "keyturn.providers.litellm_proxy:LiteLLMProxy",
     "mistral": "keyturn.providers.mistral:Mistral",
-    "xai": "keyturn.providers.xai:XAI",
+    "openai": "keyturn.providers.openai:OpenAI",
+    "openrouter": "keyturn.providers.openrouter:OpenRouter",
+    "perplexity": "keyturn.providers.perplexity:Perplexity",
     "vault_dynamic": "keyturn.providers.vault_dynamic:VaultDynamic",
+    "vertex": "keyturn.providers.vertex:Vertex",
+    "voyage_atlas": "keyturn.providers.voyage_atlas:VoyageAtlas",
+    "watsonx": "keyturn.providers.watsonx:Watsonx",
+    "xai": "keyturn.providers.xai:XAI",
 }
 STORES = {
     "vault_kv2": "keyturn.stores.vault_kv2:VaultKV2",

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from keyturn.config import Config, ConfigError, load, parse
 from keyturn.errors import MisconfiguredError
@@ -85,6 +86,19 @@ def test_a_key_that_ends_by_itself_is_replaced_before() -> None:
     parse(LEASED + "    key_lifetime: 15d\n")
 
 
+def test_two_slots_are_for_one_credential() -> None:
+    azure = {"kind": "azure_openai", "access_token": "env:T", "subscription": "s", "resource_group": "g", "account": "a"}
+    data = yaml.safe_load(GOOD)
+    (name,) = list(data["credentials"])[:1]
+    (provider,) = list(data["providers"])[:1]
+    data["providers"][provider] = azure
+    parse(yaml.safe_dump(data))
+    other = {**data["credentials"][name], "secrets": [{"store": next(iter(data["stores"])), "path": "another/one"}]}
+    data["credentials"]["second"] = other
+    with pytest.raises(ConfigError, match="two keys, for one credential"):
+        parse(yaml.safe_dump(data))
+
+
 def test_unknown_links_name_what_is_there() -> None:
     text = faults(GOOD.replace("store: aws, name", "store: awz, name").replace("proxies: [local]", "proxies: [locl]"))
     assert "credentials.openai-prod.secrets.1.store (line 14): names nothing in stores (there: vault, aws)" in text
@@ -134,7 +148,7 @@ def test_a_cron_line_and_a_maximum_age_exclude_each_other() -> None:
         ("overlap: 24h", "overlap: 24", "duration"),
         ("overlap: 24h", "overlap: 1d\n    timezone: Mars/Olympus", "time zone"),
         ("overlap: 24h", "overlap: 1d\n    key_lifetime: 8d", "at least twice"),
-        ("kind: openai,", "kind: opanai,", "use one of: openai"),
+        ("kind: openai,", "kind: opanai,", "use one of: aws_access_key, "),
         ("kind: openai, ", "", "has no kind"),
         ('"http://127.0.0.1:8200"', '"127.0.0.1:8200"', "http"),
         ("openai-prod:", "OpenAI_Prod:", "names are 1 to 40"),

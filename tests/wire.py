@@ -117,10 +117,20 @@ class Streams:
             if request is None:
                 return
             self.requests.append(request)
-            for part in self.answer(request):
-                if part == self.HOLD:
-                    while connection.recv(65536):
-                        pass
-                    self.gone.release()
-                    return
-                connection.sendall(part)
+            try:
+                held = self._send(connection, self.answer(request))
+            except OSError:
+                self.gone.release()  # it went before all of it was sent
+                raise
+            if held:
+                self.gone.release()
+
+    def _send(self, connection: socket.socket, parts: Iterable[bytes]) -> bool:
+        """Whether something was held, and the other side has gone."""
+        for part in parts:
+            if part == self.HOLD:
+                while connection.recv(65536):
+                    pass
+                return True
+            connection.sendall(part)
+        return False

@@ -20,6 +20,7 @@ from keyturn.errors import KeyturnError
 from keyturn.key_shapes import masked
 from keyturn.lifecycle import Asked, Decision, Observed, Step
 from keyturn.model import Finding, Stage
+from keyturn.providers.facts import Facts
 from keyturn.quiet import hold_vendor_loggers
 from keyturn.steps.preflight import examine
 from keyturn.steps.standing import Standing, standing
@@ -225,13 +226,10 @@ def _parts(c: Assembly) -> dict[str, Mapping[str, Any]]:
 
 
 def _risks(c: Assembly) -> list[str]:
-    can, risks = c.provider.capabilities, []
-    if can.shape == "leased":
-        risks.append("a lease has no name: what a killed run has created and not written lives until it ends by itself")
-    if can.shape == "pool":
-        risks.append(
-            "people make the keys ahead: with an empty pool nothing is rotated, and some delete the old one by hand"
-        )
+    can, facts = c.provider.capabilities, _facts_of(c)
+    risks = [*facts.risks] if facts else []
+    if facts and facts.keyless:
+        risks.append(f"a static key may not be needed there: {facts.keyless}")
     if not can.can_check:
         risks.append("the provider does not tell whether it accepts a key: LiteLLM's answer is the only word on that")
     if not can.can_list:
@@ -250,11 +248,22 @@ def _risks(c: Assembly) -> list[str]:
     return risks
 
 
+def _facts_of(c: Assembly) -> Facts | None:
+    """What the adapter tells of its vendor; None where it tells nothing, as a third party's may."""
+    found = getattr(c.provider, "facts", None) or getattr(c.provider, "FACTS", None)
+    return found if isinstance(found, Facts) else None
+
+
+def _keyless(c: Assembly) -> list[Finding]:
+    facts = _facts_of(c)
+    return [Finding("without a key", True, facts.keyless)] if facts and facts.keyless else []
+
+
 async def _doctor(config: Config) -> list[tuple[str, Finding]]:
     async def one(name: str) -> list[tuple[str, Finding]]:
         try:
             async with assemble(config, name) as c:
-                return [(name, finding) for finding in await examine(c)]
+                return [(name, finding) for finding in (*await examine(c), *_keyless(c))]
         except KeyturnError as error:
             return [(name, Finding("wiring", False, error.message, error.remedy))]
 

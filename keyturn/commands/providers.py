@@ -57,6 +57,8 @@ def _print_one(each: Told) -> None:
     for name, can in each.promises.items():
         if can:
             console.print(f"{name}: {escape(can)}")
+    if facts.keyless:
+        console.print(f"without a key: {escape(facts.keyless)}")
     for risk in facts.risks:
         console.print(f"[yellow]note:[/] {escape(risk)}")
     for source in facts.sources:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 
 # Read by LiteLLM 1.106.2 for a model of that provider when the configuration names no variable.
-BY_PROVIDER_KIND = {"openai": "OPENAI_API_KEY"}
+BY_PROVIDER_KIND = {
+    "cloudflare": "CLOUDFLARE_API_KEY",
+    "databricks": "DATABRICKS_API_KEY",
+    "elevenlabs": "ELEVENLABS_API_KEY",
+    "fireworks": "FIREWORKS_API_KEY",
+    "mistral": "MISTRAL_API_KEY",
+    "openai": "OPENAI_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+    "voyage_atlas": "VOYAGE_API_KEY",
+    "xai": "XAI_API_KEY",
+}
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 

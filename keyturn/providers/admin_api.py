@@ -50,12 +50,14 @@ class KeptLogin(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer. `document`: the JSON object in it, empty where it has none that can be read. `is_json`: it has one."""
+    """An HTTP answer. `document`: the JSON object in it, empty where it has none that can be read. `is_json`: it has one.
+    `is_empty`: nothing came at all."""
 
     status: int
     headers: Mapping[str, str]
     document: Mapping[str, Any]
     is_json: bool
+    is_empty: bool = False
 
     @property
     def is_success(self) -> bool:
@@ -92,14 +94,14 @@ class AdminApi:
         path: str,
         *,
         creating: bool = False,
-        empty: bool = False,
         passing: Collection[int] = (),
+        may_be_empty: bool = False,
         more: Headers = MappingProxyType({}),
         **sent: Any,
     ) -> Answer:
         """Any call. Raises for every status but 2xx and those of `passing`, and for a 2xx that is no JSON object.
 
-        `more`: headers beside those of the login. `empty`: a 2xx needs no JSON object.
+        `may_be_empty`: the vendor does not say that there is one. `more`: headers beside those of the login.
         """
         where = f"{method} {self._base_url}{path}"
         answer = await self.send(method, path, {**await self._login(), **more}, **sent)
@@ -116,7 +118,7 @@ class AdminApi:
             return answer
         if not answer.is_success:
             raise self.refusal(answer, where, creating)
-        if not answer.is_json and not (creating or empty) and answer.status != 204:
+        if not answer.is_json and not creating and answer.status != 204 and not (may_be_empty and answer.is_empty):
             raise self._not_theirs(where)
         return answer
 
@@ -152,7 +154,9 @@ class AdminApi:
             async with self._http().stream(method, path, headers=dict(headers), **sent) as answer:
                 body = await read_body(answer, _LARGEST_ANSWER, self._timeout.total_seconds())
                 document = json_object(body)
-                return Answer(answer.status_code, answer.headers, document, bool(document) or body.strip() == b"{}")
+                return Answer(
+                    answer.status_code, answer.headers, document, bool(document) or body.strip() == b"{}", not body
+                )
         except httpx.HTTPError as error:
             return type(error)
 

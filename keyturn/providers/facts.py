@@ -39,7 +39,8 @@ class Facts:
 
     `variables`: what LiteLLM reads, the one that counts first. `models`: LiteLLM's prefix. `login`: what keyturn logs in
     with, and the least permission it needs. `last_use`: how exactly a key's last use is told. `expiry`: how long a key may
-    live. `most_keys`: live ones at a time. `risks`: what cannot be promised, each in a sentence.
+    live. `most_keys`: live ones at a time. `risks`: what cannot be promised, each in a sentence. `keyless`: how the vendor
+    lets one do without a static key.
     """
 
     vendor: str
@@ -54,3 +55,4 @@ class Facts:
     last_use: str = ""
     most_keys: int | None = None
     risks: tuple[str, ...] = ()
+    keyless: str = ""

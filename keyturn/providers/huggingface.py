@@ -76,4 +76,4 @@ class HuggingFace(PoolVendor):
         """By its text. ByHandError where that is held nowhere."""
         if material is None:
             raise self.by_hand(key, None, "it is revoked by its text alone")
-        await self.api.call("POST", self.settings.revoke_path, json={"credentials": in_a_list(material)}, empty=True)
+        await self.api.call("POST", self.settings.revoke_path, json={"credentials": in_a_list(material)}, may_be_empty=True)

@@ -9,11 +9,18 @@ from keyturn.material import KeyMaterial
 from keyturn.model import Judgement, Verdict
 
 
-class NegativeControl:
-    """`judge`, believed. `begins`: how the key that nobody has begins, which is to look like one of that address."""
+def no_such_key(begins: str = "") -> str:
+    """Another one each time."""
+    return f"{begins}no-such-key-{secrets.token_hex(16)}"
 
-    def __init__(self, judge: Callable[[KeyMaterial], Awaitable[Judgement]], begins: str = "") -> None:
-        self._judge, self._begins = judge, begins
+
+class NegativeControl:
+    """`judge`, believed. `stranger`: makes the text of a key that nobody has, which is to look like one of that address."""
+
+    def __init__(
+        self, judge: Callable[[KeyMaterial], Awaitable[Judgement]], stranger: Callable[[], str] = no_such_key
+    ) -> None:
+        self._judge, self._stranger = judge, stranger
         self._refuses_strangers = False
 
     async def ask(self, material: KeyMaterial) -> Judgement:
@@ -21,7 +28,7 @@ class NegativeControl:
         judgement = await self._judge(material)
         if judgement.verdict is not Verdict.ACCEPTED or self._refuses_strangers:
             return judgement
-        control = await self._judge(KeyMaterial(f"{self._begins}no-such-key-{secrets.token_hex(16)}"))
+        control = await self._judge(KeyMaterial(self._stranger()))
         if control.verdict is Verdict.REJECTED:
             self._refuses_strangers = True
             return judgement

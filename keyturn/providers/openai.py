@@ -30,7 +30,7 @@ from keyturn.json_object import UnreadableError, json_object
 from keyturn.material import KeyMaterial
 from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef, Verdict
 from keyturn.providers.facts import Facts
-from keyturn.providers.negative_control import NegativeControl
+from keyturn.providers.negative_control import NegativeControl, no_such_key
 from keyturn.providers.openai_answers import ID, LABEL, Answer, Listed, created, listed, page, thing
 from keyturn.providers.openai_calls import CALLS, FACTS
 from keyturn.references import Address, Resolver, SecretReference
@@ -91,7 +91,7 @@ class OpenAI:
         self.settings = settings
         self._resolve = resolve
         self._client: httpx.AsyncClient | None = None
-        self._control = NegativeControl(self._judge, begins="sk-")
+        self._control = NegativeControl(self._judge, lambda: no_such_key("sk-"))
         self._project = f"/organization/projects/{settings.project}"
 
     @property

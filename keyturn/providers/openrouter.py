@@ -29,6 +29,8 @@ class OpenRouter(Vendor):
         models="openrouter/",
         login="a management key: it may create, list, change and delete keys",
         disables=True,
+        keyless="workload identity federation (Business and Enterprise): a token that acts as a named key for 15 minutes at "
+        "most, and something has to renew it for LiteLLM",
         expiry="any moment",
         last_use="to the second",
         sources=(Source("PyPI openrouter 1.3.84, and OpenRouter's OpenAPI description"),),

@@ -56,6 +56,8 @@ def _one(told: Told) -> Iterator[str]:
         f", reads {variables}." if variables else "."
     )
     yield f"\n**keyturn needs** {facts.login}.\n"
+    if facts.keyless:
+        yield f"**Without a key:** {facts.keyless}.\n"
     if facts.risks:
         yield "What cannot be promised:\n"
         yield from (f"- {risk}" for risk in facts.risks)

@@ -58,7 +58,8 @@ class Vendor:
 
     def __init__(self, settings: Any, resolve: Resolver, now: Callable[[], datetime] = utc_now) -> None:
         self.settings, self._resolve, self._now = settings, resolve, now
-        self.facts, self.calls = self._facts(), self._calls()
+        self.facts = self._facts()
+        self.calls = self._calls()  # may hang on what the vendor is
         self.api: AdminApi = self._admin()
         chosen: tuple[str, ...] | None = settings.refused_as
         self.verdicts = self._verdicts() if chosen is None else self._verdicts().refused_as(chosen)

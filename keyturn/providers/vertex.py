@@ -38,6 +38,8 @@ class Vertex(Vendor):
         shape=Shape.CREATE_DELETE,
         variables=("VERTEXAI_CREDENTIALS",),
         models="vertex_ai/",
+        keyless="workload identity federation, or the service account of the machine or pod: LiteLLM finds it by "
+        "itself, and no key file is made",
         login="an access token, or a service account's key: roles/iam.serviceAccountKeyAdmin on the service account",
         disables=True,
         expiry="any moment, by the certificate (secondary)",

@@ -11,6 +11,7 @@ from keyturn.lifecycle import Step
 from keyturn.material import KeyMaterial
 from keyturn.model import Look, Stage, VersionRef
 from keyturn.ports import Pooled
+from keyturn.steps.delete import needs_no_id
 from keyturn.steps.follow import follow
 from keyturn.steps.identify import key_of
 from keyturn.steps.observe import Turn
@@ -68,7 +69,7 @@ async def write_down(c: Assembly, reason: str, new: VersionRef, promoted_at: dat
         key = await key_of(c, material)
         look = None  # the provider was waited for
         displaced = {old.fingerprint: key.id if key else _unknown(c, material)}
-        if key is None:
+        if key is None and not needs_no_id(c):
             c.say("promote", "the old key could not be matched to a key at the provider: it will have to be deleted by hand")
     await annotate(
         c,

@@ -13,14 +13,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from keyturn.assembly import Assembly
-from keyturn.errors import ByHandError, ConflictError, IndeterminateError, KeyturnError, NotFoundError
+from keyturn.errors import (
+    ByHandError,
+    ConflictError,
+    EvidenceMissingError,
+    IndeterminateError,
+    KeyturnError,
+    NotFoundError,
+)
 from keyturn.journal import NO_FAILURE, UNKNOWN, Journal, notes
 from keyturn.lifecycle import old_keys
 from keyturn.material import KeyMaterial
 from keyturn.model import Evidence, KeyRef, Stage, Verdict, VersionRef
 from keyturn.ports import Disabling, Pooled
+from keyturn.steps.delete import delete, needs_no_id
 from keyturn.steps.identify import ref_of
-from keyturn.steps.observe import observe_decider
+from keyturn.steps.observe import observe_decider, observe_serving
 from keyturn.steps.one_look import annotate, one_look
 from keyturn.steps.pool import pool_of, ref_in_pool
 from keyturn.steps.prove import ask_members, demand_complete, word_on
@@ -92,7 +100,7 @@ async def _watch_anew(c: Assembly, journal: Journal) -> None:
 async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
     material = await _text(c, fingerprint)
     pool = c.provider if isinstance(c.provider, Pooled) else None
-    if key == UNKNOWN and pool is None:
+    if pool is None and ((material is None) if needs_no_id(c) else (key == UNKNOWN)):
         return await _leave_to_a_person(c, fingerprint, material)
     ref = await (ref_of(c, key) if pool is None else ref_in_pool(c, fingerprint, key))
     if pool is not None and material is None:
@@ -103,14 +111,15 @@ async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
         await _enable(c, ref)  # a run may have died with it disabled
         raise
     await _bar(c, VersionRef("", fingerprint))
+    await _refuse_what_is_served(c, fingerprint)
     if isinstance(c.provider, Disabling) and c.provider.capabilities.can_disable and ref.id:
         await _watch_without(c, c.provider, ref, fingerprint, material)
     await _refuse_what_is_in_service(c, fingerprint)
     if pool is None:
-        await c.provider.revoke(ref)
+        await delete(c, ref, material)
     elif wait := await _end(c, pool, ref, fingerprint, material):
         return wait
-    c.say("revoke", f"deleted {key}")
+    c.say("revoke", "deleted, by its text" if key == UNKNOWN else f"deleted {key}")
     refused_at = await _until_refused(c, material) if material else None
     await _close(c, fingerprint, ref)
     if material is None:
@@ -147,6 +156,10 @@ async def _settle_by_hand(c: Assembly, fingerprint: str, key: str) -> Revoked:
     ref = await ref_in_pool(c, fingerprint, key)
     material = await _text(c, fingerprint) or await pool.text_of(ref)
     await _refuse_what_is_in_service(c, fingerprint)
+    try:
+        await _refuse_what_is_served(c, fingerprint)
+    except EvidenceMissingError as error:  # a member that is silent for a while is no failure of who waits
+        return _waits(c, ref, fingerprint, error.message)
     if wait := await _end(c, pool, ref, fingerprint, material):
         return wait
     refused_at = await _until_refused(c, material) if material else None
@@ -230,7 +243,7 @@ async def _watch_without(
     try:
         await _refuse_what_is_in_service(c, fingerprint)
         if material is not None:
-            await _until_refused(c, material, "disabled")
+            await _until_not_accepted(c, material)
         stages, _ = await observe_decider(c)
         demand_complete(Evidence(await ask_members(c, stages[Stage.CURRENT])))
     except KeyturnError:
@@ -281,19 +294,48 @@ async def _refuse_what_is_in_service(c: Assembly, fingerprint: str) -> None:
             )
 
 
-async def _until_refused(c: Assembly, material: KeyMaterial, what: str = "deleted") -> datetime | None:
+async def _refuse_what_is_served(c: Assembly, fingerprint: str) -> None:
+    """Since the evidence was gathered a rollback may have moved the members back onto the old value, and a later rotation
+    have promoted another: then the secrets tell of neither. What is barred no member can come to load from now on."""
+    for fleet, members in (await observe_serving(c)).items():
+        for member, version in members.items():
+            if version is None or version.fingerprint == fingerprint:
+                what = "cannot be asked which key it serves" if version is None else "serves the old key"
+                raise EvidenceMissingError(
+                    f"the old key is kept: {fleet}/{member} {what}",
+                    remedy=f"`keyturn rotate {c.name}` rolls it onto the current one",
+                )
+
+
+async def _until_not_accepted(c: Assembly, material: KeyMaterial) -> None:
+    """What a disabled key is answered is known of few providers, so any word but yes will do: what follows asks members.
+
+    IndeterminateError where it is accepted still, after the propagation budget.
+    """
+    begun, pause = c.now(), FIRST_PAUSE
+    while (found := await c.judge(material)).verdict is Verdict.ACCEPTED:
+        if c.now() - begun >= c.propagation:
+            raise IndeterminateError(
+                "the old key was disabled, and is still accepted", remedy="run `keyturn retire` again; look at the console"
+            )
+        await c.pause(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+    c.say("revoke", f"the old key is not accepted while it is disabled: {found.reason}")
+
+
+async def _until_refused(c: Assembly, material: KeyMaterial) -> datetime | None:
     """None: the provider has no check of its own, and LiteLLM cannot tell either. It has confirmed the revoke, though."""
     begun, pause = c.now(), FIRST_PAUSE
     while True:
         found = await c.judge(material)
         if found.verdict is Verdict.REJECTED:
-            c.say("revoke", f"the old key, {what}, is refused: {found.reason}")
+            c.say("revoke", f"the old key is refused: {found.reason}")
             return c.now()
         if c.now() - begun >= c.propagation:
             if found.verdict is Verdict.INDETERMINATE and not c.provider.capabilities.can_check:
                 return None
             raise IndeterminateError(
-                f"the old key was {what} and is not seen to be refused: {found.reason}",
+                f"the old key was deleted and is not seen to be refused: {found.reason}",
                 remedy="run `keyturn retire` again; if it stays so, look at the provider's console",
             )
         await c.pause(pause)
@@ -309,7 +351,8 @@ async def _leave_to_a_person(c: Assembly, fingerprint: str, material: KeyMateria
             return Revoked("", c.now(), "the old key is refused by the provider: somebody has deleted it before")
     secret, store = c.decider
     await store.annotate(secret, notes(keys={fingerprint: None}))
-    sentence = "the old key could not be matched to a key at the provider: delete it there by hand"
+    lost = "'s text is held nowhere any more" if needs_no_id(c) else " could not be matched to a key at the provider"
+    sentence = f"the old key{lost}: delete it there by hand"
     c.say("revoke", sentence)
     return Revoked("", None, sentence)
 

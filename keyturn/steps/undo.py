@@ -12,6 +12,7 @@ from keyturn.lifecycle import Step
 from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, Stage, Verdict, VersionRef
 from keyturn.ports import Pooled
+from keyturn.steps.delete import delete, needs_no_id
 from keyturn.steps.identify import ref_of
 from keyturn.steps.in_service import in_service
 from keyturn.steps.observe import Turn, observe_decider
@@ -44,7 +45,7 @@ async def undo(c: Assembly, turn: Turn, key: CreatedKey | None) -> bool:
         # A second worker of this rotation has the same key, and may be about to stage it. The next run is given it, too.
         c.say("undo", f"{key.ref.id} was never staged: it is kept for the next run")
         return True
-    await c.provider.revoke(key.ref)
+    await delete(c, key.ref, key.material)
     c.say("undo", f"revoked {key.ref.id}, which was never staged")
     return True
 
@@ -59,8 +60,10 @@ async def _give_up(
 ) -> bool:
     """`stages`: one look that shows PENDING beside the CURRENT that it was not promoted over."""
     secret, store = c.decider
-    material = await store.read(secret, pending) if isinstance(c.provider, Pooled) else None
     key_id = journal.keys.get(pending.fingerprint, key.ref.id if key else UNKNOWN)
+    # `discard` takes the text out of the store, and some providers know a key by nothing else.
+    by_text = needs_no_id(c) or isinstance(c.provider, Pooled)
+    material = await store.read(secret, pending) if by_text else None
     # First: a run that finds PENDING gone has to find a new id too, and the key that is left over if this one dies.
     await store.annotate(secret, notes(attempt=journal.attempt + 1, keys={pending.fingerprint: key_id}))
     try:
@@ -75,12 +78,12 @@ async def _give_up(
         c.say("undo", f"{place}: the new key goes when old keys do")
         return False
     await _drop_from_the_further(c, pending)
-    if material is not None:
+    if isinstance(c.provider, Pooled) and material is not None:
         await _end_or_put_back(c, pending.fingerprint, key_id, material)
-    elif key_id == UNKNOWN:
+    elif key_id == UNKNOWN and material is None:
         c.say("undo", "the new key could not be matched to a key at the provider: delete it there by hand")
     else:
-        await c.provider.revoke(await ref_of(c, key_id))
+        await delete(c, await ref_of(c, key_id), material)
         c.say("undo", f"revoked {key_id}, which nobody serves")
     await revoke_namesakes(c, "undo", turn.label, journal)
     await store.annotate(secret, notes(keys={pending.fingerprint: None}, pending_fingerprint=None, staged_at=None))

@@ -7,6 +7,7 @@ from keyturn.errors import ConflictError
 from keyturn.journal import notes
 from keyturn.model import CreatedKey, Look, Stage
 from keyturn.ports import Pooled
+from keyturn.steps.delete import delete
 from keyturn.steps.observe import Turn, observe_decider
 from keyturn.steps.one_look import annotate, one_look, stage
 from keyturn.steps.pool import put_back
@@ -66,8 +67,11 @@ async def _lost_the_race(c: Assembly, turn: Turn, key: CreatedKey) -> None:
     fingerprint = key.material.fingerprint()
     # A repeat of this step may find its own key adopted, served and replaced by others meanwhile: then it is theirs.
     if fingerprint not in journal.keys and fingerprint not in [version.fingerprint for version in stages.values()]:
+        if isinstance(c.provider, Pooled):
+            await put_back(c, "write", key.ref)
+        else:
+            await delete(c, key.ref, key.material)
         c.say("write", f"the rotation's place is taken: {key.ref.id}, which nobody serves, is not needed")
-        await (put_back(c, "write", key.ref) if isinstance(c.provider, Pooled) else c.provider.revoke(key.ref))
     given_up = Stage.PENDING not in stages and stages.get(Stage.CURRENT) == turn.seen.current
     if not given_up:
         raise SupersededError("another run is ahead with this rotation", remedy="let it finish; `keyturn status` shows it")

@@ -9,25 +9,21 @@ from functools import partial
 from typing import Any
 
 from botocore import xform_name
-from botocore.config import Config
-from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    TokenRetrievalError,
-)
-from botocore.exceptions import (
-    ConnectionError as SDKConnectionError,
-)
-from botocore.parsers import ResponseParserError
-from botocore.session import Session
+from botocore.exceptions import ClientError
 
+from keyturn.aws.sdk import (
+    DENIED,
+    NO_ANSWER,
+    NO_CREDENTIALS,
+    NOT_A_PERMISSION,
+    THROTTLED,
+    UNAVAILABLE,
+    UNREADABLE,
+    attempt,
+    code_of,
+    make_client,
+    status_of,
+)
 from keyturn.errors import (
     ConflictError,
     DeniedError,
@@ -44,30 +40,6 @@ from keyturn.stores.aws_answers import is_of_aws
 from keyturn.stores.aws_settings import AWSSettings
 
 _ATTEMPTS = 3  # by botocore itself: every call of ours may be repeated, writes are known by their token or compare
-_NOT_A_PERMISSION = {
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "IncompleteSignature",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "MissingAuthenticationToken",
-    "MissingAuthenticationTokenException",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
-_DENIED = {"AccessDenied", "AccessDeniedException", "NotAuthorized"}
-_THROTTLED = {"RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException"}
-_UNAVAILABLE = {"InternalFailure", "InternalServiceError", "RequestTimeout", "ServiceUnavailable"}
-_NO_ANSWER = (HTTPClientError, IncompleteReadError, ResponseParserError, SDKConnectionError)
-# What the SDK's parsers raise on an answer that is not of AWS's form: it is read before it is checked.
-_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-_NO_CREDENTIALS = (
-    CredentialRetrievalError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    TokenRetrievalError,
-)
 
 
 class SecretsManagerClient:
@@ -86,15 +58,18 @@ class SecretsManagerClient:
         name = {"Name" if operation == "CreateSecret" else "SecretId": secret.path}
         async with self._making:
             if self._client is None:
-                keys = [await self._resolve(reference) for reference in self._references()]
-                made = await asyncio.to_thread(_attempt, partial(_client, self._settings, [key.reveal() for key in keys]))
+                keys = [await self._resolve(reference) for reference in self._settings.references]
+                made = await asyncio.to_thread(
+                    attempt,
+                    partial(make_client, "secretsmanager", self._settings, [key.reveal() for key in keys], _ATTEMPTS),
+                )
                 self._client = _result(made, operation, secret)
         client = self._client
-        answer = await asyncio.to_thread(_attempt, partial(getattr(client, xform_name(operation)), **name, **arguments))
-        code = _code(answer)
+        answer = await asyncio.to_thread(attempt, partial(getattr(client, xform_name(operation)), **name, **arguments))
+        code = code_of(answer)
         if code in unless:
             return None
-        if code in _NOT_A_PERMISSION and self._client is client:
+        if code in NOT_A_PERMISSION and self._client is client:
             self._client = None
         result: dict[str, Any] = _result(answer, operation, secret)
         if not is_of_aws(operation, result):
@@ -105,52 +80,6 @@ class SecretsManagerClient:
         client, self._client = self._client, None
         if client is not None:
             await asyncio.to_thread(client.close)
-
-    def _references(self) -> list[str]:
-        settings = self._settings
-        given = (settings.access_key_id, settings.secret_access_key, settings.session_token)
-        return [reference for reference in given if reference is not None]
-
-
-def _client(settings: AWSSettings, keys: list[str]) -> Any:
-    seconds = settings.timeout.total_seconds()
-    config = Config(
-        connect_timeout=min(seconds, 5),
-        read_timeout=seconds,
-        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-        user_agent_extra="keyturn",
-    )
-    session: Any = Session(profile=settings.profile)
-    if keys:
-        session.set_credentials(*keys)
-    if settings.role_arn is not None:
-        source = session.get_credentials()
-        if source is None:
-            raise NoCredentialsError()
-        create = partial(
-            session.create_client, region_name=settings.region, endpoint_url=settings.sts_endpoint_url, config=config
-        )
-        session_of_ours = {"RoleSessionName": "keyturn"}
-        if settings.external_id is not None:
-            session_of_ours["ExternalId"] = settings.external_id
-        fetcher = AssumeRoleCredentialFetcher(create, source, settings.role_arn, session_of_ours)
-        # botocore has no public way to give a session credentials that renew themselves.
-        session._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
-    return session.create_client(
-        "secretsmanager", region_name=settings.region, endpoint_url=settings.endpoint_url, config=config
-    )
-
-
-def _attempt(call: partial[Any]) -> Any:
-    """What the call gives, or the SDK's error as a value: whatever is raised later must not have it as its context."""
-    try:
-        return call()
-    except (ClientError, BotoCoreError, ResponseParserError, *_UNREADABLE) as error:
-        return error
-
-
-def _code(answer: Any) -> str:
-    return str(answer.response.get("Error", {}).get("Code", "")) if isinstance(answer, ClientError) else ""
 
 
 def _result(answer: Any, operation: str, secret: SecretRef) -> Any:
@@ -164,13 +93,13 @@ def _result(answer: Any, operation: str, secret: SecretRef) -> Any:
 def _failed(error: Exception, operation: str, secret: SecretRef) -> KeyturnError:
     """The SDK did not get an answer."""
     name = type(error).__name__
-    if isinstance(error, _UNREADABLE):
+    if isinstance(error, UNREADABLE):
         return _not_aws(operation, secret)
-    if isinstance(error, _NO_ANSWER):
+    if isinstance(error, NO_ANSWER):
         return UnavailableError(
             f"{secret}: no answer from AWS to {operation} ({name})", remedy="look at the network and at endpoint_url"
         )
-    if isinstance(error, _NO_CREDENTIALS):
+    if isinstance(error, NO_CREDENTIALS):
         return MisconfiguredError(
             f"{secret}: there are no AWS credentials to use ({name})",
             remedy="give the store access_key_id and secret_access_key, or a profile, or run keyturn with a role",
@@ -187,23 +116,23 @@ def _not_aws(operation: str, secret: SecretRef) -> KeyturnError:
 
 def _refused(error: ClientError, secret: SecretRef) -> KeyturnError:
     """AWS answered, and said no. Its code and status are told; its message is not."""
-    operation, code = error.operation_name, _code(error)
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    operation, code = error.operation_name, code_of(error)
+    status = status_of(error)
     said = f"{code if re.fullmatch('[A-Za-z0-9]{1,64}', code) else 'no code'}, HTTP {status}"
     what = f"{secret}: AWS refuses {operation} ({said})"
     action = f"{'sts' if operation == 'AssumeRole' else 'secretsmanager'}:{operation}"
-    if code in _NOT_A_PERMISSION:
+    if code in NOT_A_PERMISSION:
         return DeniedError(
             f"{secret}: AWS does not accept keyturn's own credentials ({said})",
             remedy="renew what the store's settings name",
         )
-    if code in _DENIED or status in (401, 403):
+    if code in DENIED or status in (401, 403):
         return DeniedError(
             what, remedy=f"allow {action} on this secret, and kms:Decrypt and kms:GenerateDataKey on a key of its own"
         )
-    if code in _THROTTLED or status == 429:
+    if code in THROTTLED or status == 429:
         return ThrottledError(f"{secret}: AWS asks to call {operation} less often ({said})")
-    if code in _UNAVAILABLE or status >= 500:
+    if code in UNAVAILABLE or status >= 500:
         return UnavailableError(f"{secret}: AWS failed at {operation} ({said})")
     if operation == "CreateSecret" and code in ("InvalidParameterException", "ResourceNotFoundException"):
         return PermanentError(what, remedy="check the secret's name, and kms_key_id, tags and replicas of the store")

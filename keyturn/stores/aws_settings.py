@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from keyturn.aws.settings import AWSLogin, Region
 from keyturn.durations import Duration
-from keyturn.references import Address, SecretReference
 from keyturn.stores import aws_tags
 
 MAX_TAGS = 50  # of a secret, not counting aws:... (API reference, TagResource; General Reference, quotas for tagging)
 OURS = "keyturn:"  # how the tags of keyturn's notes begin
 
-_REGION = r"^[a-z]{2,8}(-[a-z]+)+-\d+$"
 _KMS_KEY = (
     r"^(alias/[A-Za-z0-9/_-]{1,250}|mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
     r"|arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:(key|alias)/[A-Za-z0-9/_-]{1,250})$"
@@ -24,15 +22,11 @@ _KMS_KEY = (
 _IN_EVERY_REGION = ("alias/", "mrk-")
 _TAG_KEY, _TAG_VALUE = re.compile(r"[\w .:/=+@-]{1,127}"), re.compile(r"[\w .:/=+@-]{0,255}")
 
-_Region = Annotated[str, Field(pattern=_REGION)]
 
-
-class AWSSettings(BaseModel):
+class AWSSettings(AWSLogin):
     """A store of kind `aws_secrets_manager`.
 
-    Credentials: `access_key_id` and `secret_access_key` (references), or `profile`, or else what the AWS SDK finds by
-    itself (environment, web identity, ECS, EC2). With `role_arn` they are used to assume that role, again and again as
-    it expires; `external_id` is told with it. `replicas`: regions that must say they are in sync before a promote returns,
+    Credentials: see AWSLogin. `replicas`: regions that must say they are in sync before a promote returns,
     and before a member is rolled; waited for up to `replica_timeout`.
 
     `kms_key_id`, `tags` and `replicas` are given to secrets that keyturn creates. Of those that exist nothing is changed.
@@ -40,25 +34,13 @@ class AWSSettings(BaseModel):
     secret that AWS rotates by any other is left alone.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    region: _Region
-    endpoint_url: Address | None = None
-    sts_endpoint_url: Address | None = None
-    profile: str | None = None
-    role_arn: str | None = Field(default=None, pattern=r"^arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+$")
-    external_id: str | None = Field(default=None, min_length=2, max_length=1224, pattern=r"^[A-Za-z0-9_+=,.@:/-]+$")
-    access_key_id: SecretReference | None = None
-    secret_access_key: SecretReference | None = None
-    session_token: SecretReference | None = None
-    replicas: tuple[_Region, ...] = ()
+    replicas: tuple[Region, ...] = ()
     replica_timeout: Duration = timedelta(minutes=1)
     kms_key_id: str | None = Field(default=None, pattern=_KMS_KEY)
     tags: Mapping[str, str] = {}
     rotation_lambda_arn: str | None = Field(
         default=None, pattern=r"^arn:[a-z-]+:lambda:[a-z0-9-]+:\d{12}:function:[A-Za-z0-9_:-]{1,200}$"
     )
-    timeout: Duration = timedelta(seconds=10)
 
     @field_validator("tags")
     @classmethod
@@ -78,12 +60,6 @@ class AWSSettings(BaseModel):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> AWSSettings:
-        if (self.access_key_id is None) != (self.secret_access_key is None):
-            raise ValueError("access_key_id and secret_access_key go together")
-        if self.access_key_id is not None and self.profile is not None:
-            raise ValueError("give profile or access_key_id, not both")
-        if self.external_id is not None and self.role_arn is None:
-            raise ValueError("external_id is told with role_arn, which is missing")
         if self.region in self.replicas:
             raise ValueError("replicas are regions other than the store's own")
         if self.replicas and self.kms_key_id and not self.kms_key_id.startswith(_IN_EVERY_REGION):

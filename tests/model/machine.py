@@ -108,6 +108,7 @@ class Machine(RuleBasedStateMachine):
         slow=st.sampled_from([timedelta(0), timedelta(seconds=20)]),
         merges=st.sampled_from([False, False, True]),
         uses=st.booleans(),
+        disables=st.sampled_from([False, True]),
     )
     def begin(
         self,
@@ -119,15 +120,19 @@ class Machine(RuleBasedStateMachine):
         slow: timedelta,
         merges: bool,
         uses: bool,
+        disables: bool,
     ) -> None:
         """What a first rotation left that died at some call, or did not.
 
-        `merges`: notes are read, merged and written, as at AWS. `uses`: the provider tells a key's last use.
+        `merges`: notes are read, merged and written, as at AWS. `uses`: the provider tells a key's last use. `disables`: and
+        can disable one.
         """
         self.world = self.run(World.make(stores=stores, overlap=overlap, max_age="30d", keys=self.new_key))
         self.merges, self.can_list = merges, can_list
         provider = self.world.provider
-        provider.capabilities = replace(provider.capabilities, can_list=can_list, reports_last_use=uses)
+        provider.capabilities = replace(
+            provider.capabilities, can_list=can_list, reports_last_use=uses, can_disable=disables
+        )
         provider.slow_to_accept = slow
         self.world.clock.forward(hours=1)
         if died_at:

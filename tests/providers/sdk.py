@@ -16,17 +16,20 @@ ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".vendors" / "bin" / "python"
 
 
-async def drive(scene: Scene, vendor: str, *arguments: str, python: Path = PYTHON) -> dict[str, Any]:
-    """What the program of this vendor printed, run with the simulator's address and its management credential."""
+async def drive(scene: Scene, vendor: str, *arguments: str, python: Path = PYTHON, **env: str) -> dict[str, Any]:
+    """What the program of this vendor printed, run with the simulator's address and its management credential.
+
+    `python`: of the environment that has the SDK. `env`: more variables.
+    """
     if not python.exists():
-        pytest.fail("the vendors' SDKs are not installed: run `make .vendors/.ready`")
+        pytest.fail(f"the vendors' SDKs are not installed: run `make {python.parent.parent.name}/.ready`")
     # -P: a program named as the SDK that it imports must not find itself.
     program = [str(python), "-P", str(ROOT / "tests" / "sdk" / f"{vendor}.py"), scene.url, *arguments]
     process = await asyncio.create_subprocess_exec(
         *program,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={"PATH": os.environ["PATH"], "HOME": os.devnull, "ADMIN": scene.environ[ADMIN], "NO_PROXY": "*"},
+        env={"PATH": os.environ["PATH"], "HOME": os.devnull, "ADMIN": scene.environ[ADMIN], "NO_PROXY": "*", **env},
     )
     told, complaints = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode == 0, complaints.decode()[-3000:]

@@ -177,6 +177,13 @@ SLIPS = (
         "tests/steps/test_rollback.py::test_a_retirement_and_a_rollback_at_once_never_leave_a_dead_key_in_service",
     ),
     Bug(
+        "a key is deleted that members were rolled back onto",
+        "keyturn/steps/revoke.py",
+        "    await _refuse_what_is_served(c, fingerprint)\n",
+        "",
+        "tests/steps/test_latecomers.py::test_a_late_retirement_spares_a_key_that_a_rollback_brought_back_to_the_members",
+    ),
+    Bug(
         "a stray is deleted that its maker may still stage",
         "keyturn/steps/strays.py",
         "        await _spend(c, c.mark.rotation_of(key.name))\n",
@@ -235,7 +242,7 @@ SLIPS = (
     Bug(
         "the other wrong key of a race is left alive",
         "keyturn/steps/write.py",
-        "        await c.provider.revoke(key.ref)\n",
+        "        await delete(c, key.ref, key.material)\n",
         "        pass\n",
         "tests/steps/test_races.py::test_two_workers_that_take_turns_anywhere_make_one_rotation",
     ),

@@ -10,7 +10,7 @@ import pytest
 from flows.outcome import Result
 from keyturn.errors import ConflictError, DeniedError, KeyturnError, NotFoundError
 from keyturn.journal import Journal, notes
-from keyturn.lifecycle import Asked
+from keyturn.lifecycle import Asked, Reason
 from keyturn.model import CreatedKey, Stage
 from keyturn.steps.create import create
 from keyturn.steps.observe import Turn, begin, observe_decider
@@ -312,4 +312,25 @@ async def test_a_late_note_about_a_dead_key_costs_one_more_retirement_and_nothin
         assert len(journal.keys) == 2, "the key in service, and one that is long gone"
         scene.world.clock.forward(hours=1)
         await scene.finish(runs=2, asked=scene.world.clock.now())
+        assert not scene.wrong
+
+
+async def test_a_late_retirement_spares_a_key_that_a_rollback_brought_back_to_the_members() -> None:
+    """The secret tells of neither by then: another rotation has promoted a third key, and not yet rolled."""
+    async with Scene.of("retires after a rollback, while the next rotation is between promote and roll") as scene:
+        await rotated(scene, retired=False)
+        scene.world.clock.forward(hours=2)
+        sleeper = scene.actor("retires")
+        sleeper.start(scene.retire(sleeper))
+        assert await sleeper.until(before="store memory.bar")
+        await scene.actor("rolls back").run(scene.rollback(scene.actors[-1]))
+        taken_back = scene.actor("retires what was taken back")
+        scene.world.clock.forward(hours=2)
+        await taken_back.run(scene.retire(taken_back))
+        following = scene.actor("next")
+        following.start(scene.rotate(following, scene.world.clock.now(), Reason.INCIDENT))
+        assert await following.until(before="fleet local.roll")
+        await sleeper.end()
+        assert scene.world.first_key.ref.id in scene.world.provider.keys, "the members serve it"
+        await following.end()
         assert not scene.wrong

@@ -162,6 +162,10 @@ class Simulator:
         """The answer to a login that is not accepted."""
         return self.error(401, "Unauthorized", "unauthorized")
 
+    def refused(self, group: str, key: Key | None) -> Response:
+        """The same, where the vendor tells why: `key` is there, and expired, disabled or deleted. None: nobody has it."""
+        return self.rejected(group)
+
     def new_id(self) -> str:
         return f"key_{next(self._numbers):06d}{secrets.token_hex(6)}"
 
@@ -239,7 +243,7 @@ class Simulator:
                 self.log.append(Logged(route.operation, status, outcome, caller.fingerprint() if caller else ""))
 
             if not self._may(route, caller, key):
-                answer = self.rejected(route.group)
+                answer = self.refused(route.group, key)
                 record(answer.status_code, "rejected")
                 return answer
             if route.group == "key" and key is not None:
