@@ -15,7 +15,7 @@ from keyturn.references import resolver
 from keyturn.stores.memory import MemoryStore
 from keyturn.testing.pool_suite import POOL, PoolSuite
 from keyturn.testing.provider_scene import ADMIN, Scene
-from keyturn.testing.vendors.console import ConsoleSimulator
+from keyturn.testing.vendors.console_pool import ConsoleSimulator
 from tests.providers.sdk import ROOT, drive
 
 
