@@ -20,10 +20,11 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result, the sentence behind it, and when the old key is due."""
+    """The result, the sentence behind it, and when the old key is due. `by_hand`: a person has to delete it."""
 
     credential: str
     result: Result
     sentence: str
     retire_after: datetime | None = None
     old_key_refused_at: datetime | None = None
+    by_hand: bool = False

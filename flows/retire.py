@@ -70,6 +70,8 @@ async def finish(c: Assembly, *, revoke_now: bool = False) -> Outcome:
 async def _revoke(c: Assembly, old: Collection[str]) -> Outcome:
     async with alone_on(c.fleets):
         done = await revoke(c, tuple(old))
+    if done.waits:
+        return Outcome(c.name, Result.PENDING, done.sentence, by_hand=True)
     tell("revoked", c.name, key=done.key)
     result = Result.RETIRED if done.refused_at else Result.ROTATED
     return Outcome(c.name, result, done.sentence, None, done.refused_at)

@@ -77,6 +77,8 @@ async def _act(c: Assembly, config: Config, found: Standing) -> Swept:
 
 
 def _state(outcome: Outcome) -> State:
+    if outcome.by_hand:
+        return State.BY_HAND
     if outcome.result is Result.PENDING:
         return State.FAILED
     return State.QUIET if outcome.result is Result.NOTHING else State.DONE

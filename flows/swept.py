@@ -16,6 +16,7 @@ class State(StrEnum):
     BUSY = "busy"  # another run is at it
     WAITING = "waits"  # for the end of an overlap, or for the next try
     DONE = "done"  # something was due, and was done
+    BY_HAND = "waits for a person"
     FAILED = "failed"
     PARKED = "parked"
     UNSEEN = "not seen"

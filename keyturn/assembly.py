@@ -126,7 +126,9 @@ class Adapters:
     def _build(self, section: str, name: str, parts: Mapping[str, Part]) -> Any:
         if (section, name) not in self._built:
             part = parts[name]
-            self._built[section, name] = adapter_class(section, part.kind)(part.settings, self.resolve)
+            adapter = adapter_class(section, part.kind)
+            more = {"stores": self.store} if getattr(adapter, "NEEDS_STORES", False) else {}
+            self._built[section, name] = adapter(part.settings, self.resolve, **more)
         return self._built[section, name]
 
     async def _read_store(self, secret: SecretRef) -> KeyMaterial:

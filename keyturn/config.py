@@ -59,6 +59,11 @@ class Config:
                 texts = _texts_of(part.settings.model_dump(), names=False)
                 yield from (text for _, text in texts if pattern.fullmatch(text))
 
+    def pools(self) -> Iterator[Any]:
+        """Where providers keep keys that people make ahead: each with `store`, `path` and `places`."""
+        found = (getattr(part.settings, "pool", None) for part in self.providers.values())
+        yield from (pool for pool in found if hasattr(pool, "places"))
+
     def credential(self, name: str) -> CredentialSettings:
         """MisconfiguredError that names the credentials there are, for one that is not."""
         if name not in self.credentials:
@@ -231,6 +236,18 @@ class _Check:
                 writers[secret.ref] = name
                 if secret.field is None:
                     whole[secret.store, secret.path] = name
+        self.pools(parts, {(secret.store, secret.path) for each in credentials.values() for secret in each.secrets})
+
+    def pools(self, parts: Mapping[str, Mapping[str, Part]], served: set[tuple[str, str]]) -> None:
+        """A pool is in a store that is there, and in no secret that proxies read: they would read its keys, too."""
+        for name, part in parts["providers"].items():
+            pool: Any = getattr(part.settings, "pool", None)
+            if not hasattr(pool, "places"):
+                continue
+            at: Loc = ("providers", name, "pool")
+            self.link((*at, "store"), pool.store, "stores", parts)
+            if (pool.store, pool.path) in served:
+                self.fault((*at, "path"), "is a secret of a credential: proxies read that, and would read the pool, too")
 
     def ends_in_time(self, here: Loc, credential: CredentialSettings, provider: Part | None) -> None:
         """A provider whose settings have a `max_ttl` gives keys that end after it: they have to be replaced before."""

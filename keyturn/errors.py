@@ -17,6 +17,7 @@
         |-- EvidenceMissingError    a revoke without proof
         |-- RollFailedError         a member did not take the new key
         |   `-- RolledBackError         and the previous one is served again
+        |-- ByHandError             only a person can do it, in the vendor's console: no failure, it is waited for
         `-- ParkedError             left to a person: nothing is begun by itself any more
 
 Messages are ours: no vendor's body, no key text. They end up in Prefect's database. Adapters raise these `from None`
@@ -104,6 +105,10 @@ class RollFailedError(PermanentError):
 
 class RolledBackError(RollFailedError):
     """A member did not take the new key, and the previous one was put back into service."""
+
+
+class ByHandError(PermanentError):
+    """Only a person can do it, in the vendor's console. It is no failure: what waits for it goes on by itself then."""
 
 
 class ParkedError(PermanentError):

@@ -20,8 +20,10 @@ class Grants:
 
 
 def rotator(config: Config, store: str) -> Grants:
-    """What `keyturn rotate`, `sweep` and the others need: every credential's secrets, and what keyturn.yaml refers to."""
+    """What `keyturn rotate`, `sweep` and the others need: every credential's secrets, the pools of keys that are made ahead,
+    and what keyturn.yaml refers to."""
     turned = [secret.ref for credential in config.credentials.values() for secret in credential.secrets]
+    turned += [place for pool in config.pools() for place in pool.places]
     referred = map(parse_store_reference, config.references(STORE_REFERENCE))
     return Grants(_of(store, turned), _of(store, referred))
 

@@ -15,6 +15,26 @@ from types import MappingProxyType
 
 UNKNOWN = "unknown"  # the id of a key that could not be matched to one at the provider
 
+_NOT_IN_NOTES = re.compile(r"[^A-Za-z0-9 _.:/=+@-]+")
+_BY = re.compile(rf"{UNKNOWN}(\.\.\..*)")
+
+
+def unknown_by(hint: str) -> str:
+    """The id of a key that could not be matched, with what a person finds it by in a console: `...` and four characters."""
+    return UNKNOWN + _NOT_IN_NOTES.sub("-", hint)
+
+
+def is_unknown(key_id: str) -> bool:
+    """Whether it is no id of the provider's."""
+    return key_id == UNKNOWN or bool(hint_in(key_id))
+
+
+def hint_in(key_id: str) -> str:
+    """The hint in such an id; "" where it has none."""
+    found = _BY.fullmatch(key_id)
+    return found[1] if found else ""
+
+
 NO_FAILURE: Mapping[str, str | None] = MappingProxyType(dict.fromkeys(("failures", "failed_at", "failure", "parked")))
 """Annotations that say: the last run went well, and whatever is due may be begun again."""
 
@@ -25,7 +45,7 @@ _ABOUT_CURRENT = ("rolled_at", "proved_at", "retire_after", "watched_from")
 _COUNTS = ("attempt", "failures")
 _COUNT = re.compile(r"[0-9]{1,9}")
 _TIME = re.compile(r"2[0-2][0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")  # to which any duration can be added
-_NOT_IN_NOTES = re.compile(r"[^A-Za-z0-9 _.:/=+@-]+")
+_MOST_BY_HAND = 7  # fingerprints in a note; what is left out is looked at with all that is asked of an old key
 _LONGEST_WORDS = 80  # characters: tags at AWS are few
 
 
@@ -36,6 +56,7 @@ class Journal:
     Keys are the provider's key ids, fingerprints are KeyMaterial's, times are aware and in UTC, whole seconds.
     `keys`: fingerprint -> id, for every value that keyturn staged or displaced and whose key is not known to be gone.
     `back_from`: the value that CURRENT was taken back from, written before the swap: it is, or was, in service.
+    `by_hand`: fingerprints of old values whose keys only a person can delete, who was asked to.
     `failures`: runs in a row that failed; `failure` says how the last one did. `parked`: why no run is begun by itself.
     """
 
@@ -52,6 +73,7 @@ class Journal:
     watched_from: datetime | None = None  # an old key was used after the roll: since then it has to be idle
     retired_at: datetime | None = None
     back_from: str = ""
+    by_hand: frozenset[str] = frozenset()
     failures: int = 0
     failed_at: datetime | None = None
     failure: str = ""
@@ -77,6 +99,8 @@ class Journal:
             if each.name in _ABOUT_CURRENT:
                 text, _, about = text.partition(" ")
                 values[each.name] = _time(text) if about == notes.get("current_fingerprint") else None
+            elif each.name == "by_hand":
+                values[each.name] = frozenset(text.split())
             elif each.name in _COUNTS:
                 values[each.name] = int(text) if _COUNT.fullmatch(text) else 0
             else:
@@ -85,7 +109,10 @@ class Journal:
 
 
 def notes(
-    *, about: str = "", keys: Mapping[str, str | None] = MappingProxyType({}), **values: str | int | datetime | None
+    *,
+    about: str = "",
+    keys: Mapping[str, str | None] = MappingProxyType({}),
+    **values: str | int | datetime | frozenset[str] | None,
 ) -> dict[str, str | None]:
     """Annotations for `SecretStore.annotate`: an empty text or None drops the note.
 
@@ -121,7 +148,9 @@ def _fingerprint(name: str) -> str:
     return name.removeprefix(_KEY).translate(_TO_DIGITS)
 
 
-def _text(value: str | int | datetime | None) -> str | None:
+def _text(value: str | int | datetime | frozenset[str] | None) -> str | None:
+    if isinstance(value, frozenset):
+        return " ".join(sorted(value)[:_MOST_BY_HAND]) or None
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return None if value is None or value == "" else str(value)

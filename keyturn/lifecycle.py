@@ -218,7 +218,9 @@ def overdue(seen: Observed, asked: Asked) -> Decision | None:
     after = seen.journal.retire_after
     if not seen.old_keys or after is None or seen.at < after or _stranded(seen):
         return None
-    return Decision(Step.RETIRE, "overdue", f"the overlap ended at {_clock(after)}: the old key is to be revoked")
+    ended = f"the overlap ended at {_clock(after)}: the old key is to be "
+    by_hand = seen.journal.by_hand >= seen.old_keys.keys()
+    return Decision(Step.RETIRE, "overdue", ended + ("deleted by a person, who was asked to" if by_hand else "revoked"))
 
 
 def in_overlap(seen: Observed, asked: Asked) -> Decision | None:

@@ -23,6 +23,7 @@ _FINGERPRINT_CONTEXT = b"keyturn/fingerprint/v1"
 _FINGERPRINT_HEX_DIGITS = 16
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FILLER = re.compile(r"\.{3,}|[\u2026*\u2022]+")
+_LONG_ENOUGH = 20  # characters, of which four may be shown
 _HINT_SHOWS = 6  # characters at least, to tell keys apart by
 
 
@@ -57,6 +58,10 @@ class KeyMaterial:
         """16 hex digits that name this value and do not tell it: the same value gives the same digits everywhere."""
         digest = hmac.digest(_FINGERPRINT_CONTEXT, self.__text.encode(), "sha256")
         return digest.hex()[:_FINGERPRINT_HEX_DIGITS]
+
+    def last_four(self) -> str:
+        """For a person who looks for the key in a console: its last four characters, where that is a small part of it."""
+        return f"...{self.__text[-4:]}" if len(self.__text) >= _LONG_ENOUGH else "..."
 
     def fits_hint(self, hint: str) -> bool:
         """Whether a provider's redacted form ('sk-abc...def', 'sk-ab***yz') could be this key.

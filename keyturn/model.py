@@ -123,6 +123,24 @@ class CreatedKey:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolEntry:
+    """One place of a pool of keys that people have made ahead. `key`: what it holds; None: it is empty.
+
+    `key.name`: the label of the rotation that has taken it; "" while it is free. `added_at`, `key.expires_at`: as they were
+    told when it was added.
+    """
+
+    place: str
+    key: KeyRef | None = None
+    added_at: datetime | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """A rotation may take it."""
+        return self.key is not None and not self.key.name
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a provider's key API can do. Plans and evidence are worded by it."""
 

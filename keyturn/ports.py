@@ -21,6 +21,7 @@ from keyturn.model import (
     KeyRef,
     Look,
     Member,
+    PoolEntry,
     SecretRef,
     Stage,
     VersionRef,
@@ -110,6 +111,60 @@ class TwoSlots(Protocol):
         ConflictError, and nothing is done, where the slot holds another text by now, or one of `held`. An answer that is
         lost is settled by reading the slot; LostAnswerError only where that fails too.
         """
+        ...
+
+
+@runtime_checkable
+class Pooled(Protocol):
+    """What a provider offers instead of `create`, whose keys are made ahead by people and kept in a pool.
+
+    It lists the keys of the pool with their fingerprints. One that a rotation has taken is named by its label, and was
+    `created` when it was taken; one that is free has no name.
+    """
+
+    async def entries(self) -> Sequence[PoolEntry]:
+        """Every place of the pool."""
+        ...
+
+    async def put_in(self, material: KeyMaterial, expires_at: datetime | None = None) -> PoolEntry:
+        """Put a key into an empty place. ConflictError where it is in the pool already, or no place is empty."""
+        ...
+
+    def may_take(self, entry: PoolEntry) -> bool:
+        """Whether it is free, and its key lives long enough to be put into service."""
+        ...
+
+    async def take(self, label: str, held: Collection[str]) -> CreatedKey:
+        """Take a free key for a rotation: nobody else is given it. The same label is given the same key again, to whoever
+        asks; so an answer that was lost is asked for anew. `held`: fingerprints that are not to be taken.
+
+        NotFoundError where no key may be taken.
+        """
+        ...
+
+    async def text_of(self, key: KeyRef) -> KeyMaterial | None:
+        """The text of a key of the pool, as it was listed; None where its place holds it no longer, or is another's."""
+        ...
+
+    async def put_back(self, key: KeyRef) -> None:
+        """Free what was taken under `key.name`. Quiet where it is not taken under that any more. ConflictError once `end`
+        was called for it.
+
+        For a key that nobody can come to serve any more, which is for the caller to know: who asked for the same label has
+        its text.
+        """
+        ...
+
+    async def end(self, key: KeyRef, material: KeyMaterial | None) -> None:
+        """Have the key refused for good. From then on `put_back` fails. `material`: its text, where the caller has it; the
+        key may be a person's, with no id.
+
+        ByHandError where only a person can. ConflictError, and nothing is done, where the key is free, or taken by another.
+        """
+        ...
+
+    async def forget(self, key: KeyRef) -> None:
+        """The key is refused for good: its text is dropped, and its place is empty. Quiet where that is so."""
         ...
 
 

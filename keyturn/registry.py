@@ -6,7 +6,8 @@ A third party adds a kind by an entry point of the same group:
     acme = "keyturn_acme:Acme"
 
 An adapter is a class with a pydantic model `Settings` (its section of keyturn.yaml without `kind`) and a constructor
-`(settings, resolve)`, where `resolve` is a `keyturn.references.Resolver`.
+`(settings, resolve)`, where `resolve` is a `keyturn.references.Resolver`. One with `NEEDS_STORES = True` is also given
+`stores`, which gives the store of a name of keyturn.yaml.
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ from typing import Any
 from keyturn.errors import MisconfiguredError
 
 PROVIDERS = {
+    "anthropic": "keyturn.providers.anthropic:Anthropic",
     "aws_access_key": "keyturn.providers.aws_access_key:AwsAccessKey",
     "azure_openai": "keyturn.providers.azure_openai:AzureOpenAI",
     "bedrock_api_key": "keyturn.providers.bedrock_api_key:BedrockApiKey",
     "cloudflare": "keyturn.providers.cloudflare:Cloudflare",
+    "console_pool": "keyturn.providers.console_pool:ConsolePool",
     "databricks": "keyturn.providers.databricks:Databricks",
     "elevenlabs": "keyturn.providers.elevenlabs:ElevenLabs",
     "fireworks": "keyturn.providers.fireworks:Fireworks",
     "google_gemini": "keyturn.providers.google_gemini:GoogleGemini",
     "http": "keyturn.providers.http_declared:HttpDeclared",
+    "huggingface": "keyturn.providers.huggingface:HuggingFace",
     "litellm_proxy": "keyturn.providers.litellm_proxy:LiteLLMProxy",
     "mistral": "keyturn.providers.mistral:Mistral",
     "openai": "keyturn.providers.openai:OpenAI",

@@ -148,7 +148,7 @@ def test_a_cron_line_and_a_maximum_age_exclude_each_other() -> None:
         ("overlap: 24h", "overlap: 24", "duration"),
         ("overlap: 24h", "overlap: 1d\n    timezone: Mars/Olympus", "time zone"),
         ("overlap: 24h", "overlap: 1d\n    key_lifetime: 8d", "at least twice"),
-        ("kind: openai,", "kind: opanai,", "use one of: aws_access_key, "),
+        ("kind: openai,", "kind: opanai,", "use one of: anthropic, "),
         ("kind: openai, ", "", "has no kind"),
         ('"http://127.0.0.1:8200"', '"127.0.0.1:8200"', "http"),
         ("openai-prod:", "OpenAI_Prod:", "names are 1 to 40"),

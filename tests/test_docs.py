@@ -108,10 +108,15 @@ def test_the_settings_are_found_at_every_depth() -> None:
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+WITHIN: dict[str, Any] = {
+    f"{name} {each}": command for name, group in COMMANDS.items() for each, command in getattr(group, "commands", {}).items()
+}
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *WITHIN])
 def test_every_option_of_a_command_is_documented(name: str) -> None:
     told = rows(section((DOCS / "commands.md").read_text(), f"keyturn {name}"))
-    options = {each.opts[0]: each for each in COMMANDS[name].params if each.opts[0].startswith("--")}
+    options = {each.opts[0]: each for each in (COMMANDS | WITHIN)[name].params if each.opts[0].startswith("--")}
     assert {first.split(" ")[0] for first in told} == set(options)
     for first, cells in told.items():
         option = options[first.split(" ")[0]]

@@ -36,6 +36,7 @@ MAY_REVEAL = {
     "keyturn/providers/google_token.py",
     "keyturn/providers/logins.py",
     "keyturn/providers/openai.py",
+    "keyturn/providers/pool_ledger.py",
     "keyturn/providers/perplexity.py",
     "keyturn/providers/token_login.py",
     "keyturn/stores/aws_client.py",

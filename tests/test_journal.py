@@ -27,6 +27,7 @@ KINDS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("rolled_at", "proved_at", "retire_after", "watched_from"), TIMES),
     **dict.fromkeys(("rotation", "reason", "failure", "parked"), WORDS),
     **dict.fromkeys(("pending_fingerprint", "back_from"), FINGERPRINTS),
+    "by_hand": st.frozensets(FINGERPRINTS, max_size=7),
 }
 
 

@@ -6,10 +6,12 @@ import re
 
 # Read by LiteLLM 1.106.2 for a model of that provider when the configuration names no variable.
 BY_PROVIDER_KIND = {
+    "anthropic": "ANTHROPIC_API_KEY",
     "cloudflare": "CLOUDFLARE_API_KEY",
     "databricks": "DATABRICKS_API_KEY",
     "elevenlabs": "ELEVENLABS_API_KEY",
     "fireworks": "FIREWORKS_API_KEY",
+    "huggingface": "HUGGINGFACE_API_KEY",
     "mistral": "MISTRAL_API_KEY",
     "openai": "OPENAI_API_KEY",
     "openrouter": "OPENROUTER_API_KEY",

@@ -49,3 +49,13 @@ def with_bearer(material: KeyMaterial) -> Headers:
 
 def with_header(name: str, material: KeyMaterial, prefix: str = "") -> Headers:
     return {name.encode(): prefix.encode() + material.reveal().encode()}
+
+
+async def nobody() -> Headers:
+    """No login at all."""
+    return {}
+
+
+def in_a_list(material: KeyMaterial) -> list[str]:
+    """The text of a key, for a body that names keys by their texts."""
+    return [material.reveal()]

@@ -76,6 +76,22 @@ def _one(told: Told) -> Iterator[str]:
         for row in told.rows:
             meaning = "**the key is dead**" if row.dead else "undecided"
             yield f"| `{row.text}` | {meaning}: {_cell(row.words)} | {row.known} |"
+    if told.vendors:
+        heads = ("vendor", "name", "LiteLLM", "reads", "a key is tried at", "a dead key", "known", "console")
+        yield f"\n| {' | '.join(heads)} |\n|{'---|' * len(heads)}"
+        for name, row in told.vendors.items():
+            reads, dead = (", ".join(f"`{each}`" for each in texts) for texts in (row.variables, row.dead))
+            cells = (
+                f"`{name}`",
+                row.vendor,
+                f"`{row.models}`",
+                reads,
+                row.check or "through LiteLLM",
+                dead,
+                row.known,
+                row.console,
+            )
+            yield f"| {' | '.join(_cell(cell) for cell in cells)} |"
     yield "\nSources: " + "; ".join(f"{s.where} ({s.known.value}: {s.what})" for s in facts.sources) + ".\n"
 
 

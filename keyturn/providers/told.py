@@ -60,6 +60,12 @@ class Told:
         return table.rows if table is not None else ()
 
     @property
+    def vendors(self) -> Mapping[str, Any]:
+        """Where one kind is for several: what is known of each, by its name in the settings."""
+        found: Mapping[str, Any] = getattr(self.adapter, "VENDORS", {})
+        return found
+
+    @property
     def settings(self) -> Sequence[tuple[str, str, str]]:
         """Name, type and default of each."""
         model: type[BaseModel] = self.adapter.Settings

@@ -25,7 +25,8 @@ from keyturn.references import Resolver
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-def _utc_now() -> datetime:
+def utc_now() -> datetime:
+    """The clock of this machine."""
     return datetime.now(UTC)
 
 
@@ -55,7 +56,7 @@ class Vendor:
     VERDICTS: ClassVar[Verdicts]
     CALLS: ClassVar[Mapping[str, tuple[str, str]]]
 
-    def __init__(self, settings: Any, resolve: Resolver, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(self, settings: Any, resolve: Resolver, now: Callable[[], datetime] = utc_now) -> None:
         self.settings, self._resolve, self._now = settings, resolve, now
         self.facts = self._facts()
         self.calls = self._calls()  # may hang on what the vendor is

@@ -9,7 +9,7 @@ from keyturn.errors import ConflictError, LostAnswerError, MisconfiguredError
 from keyturn.journal import UNKNOWN
 from keyturn.lifecycle import Step
 from keyturn.model import CreatedKey, Stage, VersionRef
-from keyturn.ports import TwoSlots
+from keyturn.ports import Pooled, TwoSlots
 from keyturn.steps.identify import key_of
 from keyturn.steps.in_service import in_service
 from keyturn.steps.observe import Turn, observe_decider, observe_serving
@@ -37,6 +37,8 @@ async def create(c: Assembly, turn: Turn) -> CreatedKey | None:
     try:
         if isinstance(c.provider, TwoSlots):
             created = await _idle_slot(c, c.provider, turn)
+        elif isinstance(c.provider, Pooled):
+            created = await c.provider.take(turn.label, await _held(c))
         else:
             created = await c.provider.create(turn.label, c.settings.fuse)
     except LostAnswerError:
@@ -54,9 +56,7 @@ async def _idle_slot(c: Assembly, provider: TwoSlots, turn: Turn) -> CreatedKey:
     ConflictError also where both are held: the last rotation's old key is still to go. MisconfiguredError where none is: the
     value in service is a key of another place.
     """
-    held = {version.fingerprint for secret, store in c.secrets for version in (await store.stages(secret)).values()}
-    serving = await observe_serving(c)
-    held |= {version.fingerprint for members in serving.values() for version in members.values() if version}
+    held = await _held(c)
     slots = turn.seen.keys if turn.seen.keys is not None else await c.provider.list()
     idle = [slot for slot in slots if slot.fingerprint not in held]
     if not idle:
@@ -72,6 +72,13 @@ async def _idle_slot(c: Assembly, provider: TwoSlots, turn: Turn) -> CreatedKey:
     created = await provider.renew(idle[0], held)
     await store.discard(secret, doomed)
     return created
+
+
+async def _held(c: Assembly) -> set[str]:
+    """Fingerprints of all that may be in service."""
+    held = {version.fingerprint for secret, store in c.secrets for version in (await store.stages(secret)).values()}
+    serving = await observe_serving(c)
+    return held | {version.fingerprint for members in serving.values() for version in members.values() if version}
 
 
 async def _stage_again(c: Assembly, turn: Turn) -> None:
@@ -114,6 +121,8 @@ async def _clear(c: Assembly, turn: Turn, pending: VersionRef) -> None:
     material = await store.read(secret, pending)
     await store.discard(secret, pending)
     c.say("create", "the staged value is not this rotation's: cleared")
+    if isinstance(c.provider, Pooled):
+        return  # whoever took it may still come with it: the sweep sees to that first
     key = await key_of(c, material, c.mark.is_ours)
     if key is None or (await store.stages(secret)).get(Stage.CURRENT) != turn.seen.current:
         return

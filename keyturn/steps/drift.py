@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from keyturn.assembly import Assembly
 from keyturn.errors import KeyturnError
-from keyturn.journal import UNKNOWN
+from keyturn.journal import is_unknown
 from keyturn.lifecycle import Observed, is_under_way
 from keyturn.model import Verdict
 
@@ -42,7 +42,7 @@ def _members(seen: Observed, rolling: Collection[str]) -> list[str]:
 
 def _key_not_listed(seen: Observed) -> list[str]:
     key = seen.journal.keys.get(seen.current.fingerprint, "") if seen.current else ""
-    if seen.keys is None or key in ("", UNKNOWN) or key in [each.id for each in seen.keys]:
+    if seen.keys is None or not key or is_unknown(key) or key in [each.id for each in seen.keys]:
         return []
     return [f"the provider does not list {key}, which is in service"]
 

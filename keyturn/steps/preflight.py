@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from keyturn.assembly import Assembly
 from keyturn.errors import KeyturnError, PermanentError, RetryableError
-from keyturn.model import Finding
-from keyturn.ports import TwoSlots
+from keyturn.model import Finding, Stage
+from keyturn.ports import Pooled, TwoSlots
+from keyturn.steps.observe import observe_decider
 
 
 class PreflightError(PermanentError):
@@ -60,6 +61,8 @@ async def preflight(c: Assembly) -> None:
 async def examine(c: Assembly) -> list[Finding]:
     """Every finding about this credential's parts, good ones too. An adapter that raises is a finding itself."""
     others, fleets = await asyncio.gather(_others(c), _fleets(c))
+    if isinstance(c.provider, Pooled):
+        others.append(await _ask("pool", _pool(c, c.provider)))
     return [finding for answer in (*others, *fleets) for finding in answer.told]
 
 
@@ -73,6 +76,8 @@ async def _others(c: Assembly) -> list[_Answer]:
 async def _room(c: Assembly) -> Sequence[Finding]:
     """Whether the provider takes one more key. (Where it has two slots, one of them is made anew.)"""
     can = c.provider.capabilities
+    if isinstance(c.provider, Pooled):
+        return await _pool(c, c.provider)
     if can.max_live_keys is None or not can.can_list or isinstance(c.provider, TwoSlots):
         return []
     keys = await c.provider.list()
@@ -81,6 +86,20 @@ async def _room(c: Assembly) -> Sequence[Finding]:
         return [Finding(what, True)]
     told = ", ".join(f"{key.id} ({key.name})" if key.name else key.id for key in keys)
     return [Finding(what, False, f"there are {told}", "delete the one that nothing uses, or retire the last rotation's")]
+
+
+async def _pool(c: Assembly, pool: Pooled) -> Sequence[Finding]:
+    """Whether there is a key for the next rotation. One that is under way has its own already."""
+    what = "the pool has a key for the next rotation"
+    entries = await pool.entries()
+    if any(pool.may_take(entry) for entry in entries):
+        return [Finding(what, True)]
+    stages, journal = await observe_decider(c)
+    ours = [entry.key for entry in entries if entry.key is not None and c.mark.is_ours(entry.key.name)]
+    if Stage.PENDING in stages or any(key.fingerprint not in journal.keys for key in ours):
+        return [Finding(what, None, "its last one was taken for a rotation that is not finished")]
+    remedy = f"make keys in the vendor's console, and give them to `keyturn pool add {c.name}`"
+    return [Finding(what, False, "it has none that is free and lives long enough", remedy)]
 
 
 async def _fleets(c: Assembly) -> list[_Answer]:

@@ -6,9 +6,11 @@ from datetime import datetime
 
 from keyturn.assembly import Assembly
 from keyturn.errors import ConflictError, NotFoundError
-from keyturn.journal import UNKNOWN, notes
+from keyturn.journal import UNKNOWN, notes, unknown_by
 from keyturn.lifecycle import Step
+from keyturn.material import KeyMaterial
 from keyturn.model import Look, Stage, VersionRef
+from keyturn.ports import Pooled
 from keyturn.steps.delete import needs_no_id
 from keyturn.steps.follow import follow
 from keyturn.steps.identify import key_of
@@ -63,9 +65,10 @@ async def write_down(c: Assembly, reason: str, new: VersionRef, promoted_at: dat
     old = stages.get(Stage.PREVIOUS)
     displaced: dict[str, str] = {}
     if old is not None and old.fingerprint not in journal.keys:
-        key = await key_of(c, await text_of(c, look, old))
+        material = await text_of(c, look, old)
+        key = await key_of(c, material)
         look = None  # the provider was waited for
-        displaced = {old.fingerprint: key.id if key else UNKNOWN}
+        displaced = {old.fingerprint: key.id if key else _unknown(c, material)}
         if key is None and not needs_no_id(c):
             c.say("promote", "the old key could not be matched to a key at the provider: it will have to be deleted by hand")
     await annotate(
@@ -86,3 +89,8 @@ async def write_down(c: Assembly, reason: str, new: VersionRef, promoted_at: dat
             retired_at=None,
         ),
     )
+
+
+def _unknown(c: Assembly, material: KeyMaterial) -> str:
+    """Where a person may be asked to delete it, they are to find it also when its text is held no longer."""
+    return unknown_by(material.last_four()) if isinstance(c.provider, Pooled) else UNKNOWN

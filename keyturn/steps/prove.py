@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from keyturn.assembly import Assembly
 from keyturn.errors import EvidenceMissingError, IndeterminateError, KeyturnError, RetryableError, RollFailedError
-from keyturn.journal import NO_FAILURE, UNKNOWN, Journal, notes
+from keyturn.journal import NO_FAILURE, Journal, is_unknown, notes
 from keyturn.lifecycle import old_keys
 from keyturn.model import Evidence, KeyRef, Member, MemberEvidence, Verdict, VersionRef
 from keyturn.steps.observe import observe_decider, promoted_by_us
@@ -94,7 +94,7 @@ async def word_on(c: Assembly, journal: Journal, key: str) -> Evidence:
     Idle is: no use since the roll, or since a use after the roll was found and watched from then on.
     """
     can = c.provider.capabilities
-    if key == UNKNOWN:
+    if is_unknown(key):
         return Evidence(missing=("the old key's id at the provider is not known: its last use cannot be looked up",))
     if not can.reports_last_use:
         return Evidence(missing=("the provider does not report a key's last use",))

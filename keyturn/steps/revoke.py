@@ -13,16 +13,24 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from keyturn.assembly import Assembly
-from keyturn.errors import ConflictError, EvidenceMissingError, IndeterminateError, KeyturnError, NotFoundError
+from keyturn.errors import (
+    ByHandError,
+    ConflictError,
+    EvidenceMissingError,
+    IndeterminateError,
+    KeyturnError,
+    NotFoundError,
+)
 from keyturn.journal import NO_FAILURE, UNKNOWN, Journal, notes
 from keyturn.lifecycle import old_keys
 from keyturn.material import KeyMaterial
 from keyturn.model import Evidence, KeyRef, Stage, Verdict, VersionRef
-from keyturn.ports import Disabling
+from keyturn.ports import Disabling, Pooled
 from keyturn.steps.delete import delete, needs_no_id
 from keyturn.steps.identify import ref_of
 from keyturn.steps.observe import observe_decider, observe_serving
 from keyturn.steps.one_look import annotate, one_look
+from keyturn.steps.pool import pool_of, ref_in_pool
 from keyturn.steps.prove import ask_members, demand_complete, word_on
 
 FIRST_PAUSE = 0.5  # seconds; doubled each time
@@ -31,11 +39,15 @@ LONGEST_PAUSE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """What became of the old key. `refused_at`: when the provider was first seen to refuse it; None: not seen."""
+    """What became of the old key. `refused_at`: when the provider was first seen to refuse it; None: not seen.
+
+    `waits`: it lives, since only a person can delete it; `sentence` says where.
+    """
 
     key: str
     refused_at: datetime | None
     sentence: str
+    waits: bool = False
 
 
 async def revoke(c: Assembly, only: Collection[str] | None = None) -> Revoked:
@@ -52,6 +64,10 @@ async def revoke(c: Assembly, only: Collection[str] | None = None) -> Revoked:
     old = {each: key for each, key in old_keys(journal, stages).items() if only is None or each in only}
     if not old:
         return Revoked("", None, "there is no old key to revoke")
+    settled = [await _settle_by_hand(c, each, old.pop(each)) for each in sorted(journal.by_hand & old.keys())]
+    waiting = [each for each in settled if each.waits]
+    if not old:  # of the members nothing is asked for as long as people take
+        return (waiting or settled)[0]
     members = await ask_members(c, stages[Stage.CURRENT])
     demand_complete(Evidence(members))
     # The one whose text is held comes last: that it is refused is what can be seen, and told.
@@ -61,12 +77,13 @@ async def revoke(c: Assembly, only: Collection[str] | None = None) -> Revoked:
         evidence = replace(await word_on(c, journal, key), members=members)
         if evidence.complete:
             done = await _revoke_one(c, fingerprint, key)
+            waiting += [done] if done.waits else []
         else:
             kept.append(evidence)
     if any(evidence.idle is False for evidence in kept):
         await _watch_anew(c, journal)
     demand_complete(*kept)
-    return done
+    return waiting[0] if waiting else done
 
 
 async def _watch_anew(c: Assembly, journal: Journal) -> None:
@@ -82,9 +99,12 @@ async def _watch_anew(c: Assembly, journal: Journal) -> None:
 
 async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
     material = await _text(c, fingerprint)
-    if (material is None) if needs_no_id(c) else (key == UNKNOWN):
+    pool = c.provider if isinstance(c.provider, Pooled) else None
+    if pool is None and ((material is None) if needs_no_id(c) else (key == UNKNOWN)):
         return await _leave_to_a_person(c, fingerprint, material)
-    ref = await ref_of(c, key)
+    ref = await (ref_of(c, key) if pool is None else ref_in_pool(c, fingerprint, key))
+    if pool is not None and material is None:
+        material = await pool.text_of(ref)
     try:
         await _refuse_what_is_in_service(c, fingerprint)
     except ConflictError:
@@ -92,18 +112,119 @@ async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
         raise
     await _bar(c, VersionRef("", fingerprint))
     await _refuse_what_is_served(c, fingerprint)
-    if isinstance(c.provider, Disabling) and c.provider.capabilities.can_disable:
+    if isinstance(c.provider, Disabling) and c.provider.capabilities.can_disable and ref.id:
         await _watch_without(c, c.provider, ref, fingerprint, material)
     await _refuse_what_is_in_service(c, fingerprint)
-    await delete(c, ref, material)
+    if pool is None:
+        await delete(c, ref, material)
+    elif wait := await _end(c, pool, ref, fingerprint, material):
+        return wait
     c.say("revoke", "deleted, by its text" if key == UNKNOWN else f"deleted {key}")
     refused_at = await _until_refused(c, material) if material else None
-    await _close(c, fingerprint)
+    await _close(c, fingerprint, ref)
     if material is None:
         return Revoked(key, None, "revoked; its text was no longer held, so its refusal was not tried")
     if refused_at is None:
         return Revoked(key, None, "revoked, by the provider's word; nobody can be asked whether it is refused")
     return Revoked(key, refused_at, "revoked, and refused by the provider")
+
+
+async def _end(c: Assembly, pool: Pooled, ref: KeyRef, fingerprint: str, material: KeyMaterial | None) -> Revoked | None:
+    """None: the key is ended. Else only a person can do that, has not, and is waited for from now on."""
+    try:
+        await pool.end(ref, material)
+    except ByHandError as error:
+        if material is not None and (await c.judge(material)).verdict is Verdict.REJECTED:
+            return None
+        secret, store = c.decider
+        asked = Journal.parse(await store.annotations(secret)).by_hand
+        if fingerprint not in asked:
+            await store.annotate(secret, notes(by_hand=asked | {fingerprint}))
+        return _waits(c, ref, fingerprint, error.message)
+    return None
+
+
+def _waits(c: Assembly, ref: KeyRef, fingerprint: str, what: str) -> Revoked:
+    closing = f"it is looked at in every sweep, and by `keyturn pool retired {c.name} {ref.id or fingerprint}`"
+    c.say("revoke", f"waits for a person: {what}; {closing}")
+    return Revoked(ref.id, None, f"{what}; {closing}", waits=True)
+
+
+async def _settle_by_hand(c: Assembly, fingerprint: str, key: str) -> Revoked:
+    """The key that a person was asked to delete. Its value is barred: it has come back nowhere but by a person's hand."""
+    pool = pool_of(c)
+    ref = await ref_in_pool(c, fingerprint, key)
+    material = await _text(c, fingerprint) or await pool.text_of(ref)
+    await _refuse_what_is_in_service(c, fingerprint)
+    try:
+        await _refuse_what_is_served(c, fingerprint)
+    except EvidenceMissingError as error:  # a member that is silent for a while is no failure of who waits
+        return _waits(c, ref, fingerprint, error.message)
+    if wait := await _end(c, pool, ref, fingerprint, material):
+        return wait
+    refused_at = await _until_refused(c, material) if material else None
+    await _close(c, fingerprint, ref)
+    return Revoked(ref.id or fingerprint, refused_at, "deleted, and refused by the provider" if refused_at else "deleted")
+
+
+async def settle(c: Assembly, key: str, *, unchecked: bool = False) -> Revoked:
+    """A person says that they have deleted an old key in the vendor's console: by its id, or the fingerprint of its text.
+
+    It has to be refused. ByHandError while it is not; also where its text is held nowhere, unless it is to be believed
+    `unchecked`. NotFoundError for a key that is not old, and in the pool neither.
+    """
+    pool = pool_of(c)
+    stages, journal = await observe_decider(c)
+    old = old_keys(journal, stages)
+    fingerprint = next((each for each, id in old.items() if key in (id, each)), "")
+    if not fingerprint:
+        return await _settle_a_free_one(c, pool, key)
+    ref = await ref_in_pool(c, fingerprint, old[fingerprint])
+    material = await _text(c, fingerprint) or await pool.text_of(ref)
+    if material is None and not unchecked:
+        raise ByHandError(
+            "the text of this key is held nowhere, so that nobody can try whether it is refused",
+            remedy="look in the console that the key is not there, then say it with --unchecked",
+        )
+    refused_at = None
+    if material is not None:
+        await _demand_refused(c, material)
+        refused_at = c.now()
+    await _refuse_what_is_in_service(c, fingerprint)
+    await _bar(c, VersionRef("", fingerprint))
+    await _close(c, fingerprint, ref)
+    return Revoked(ref.id or fingerprint, refused_at, "refused by the provider" if refused_at else "believed, and not tried")
+
+
+async def _settle_a_free_one(c: Assembly, pool: Pooled, key: str) -> Revoked:
+    """One that nobody has taken: its place is empty from now on."""
+    for entry in await pool.entries():
+        if entry.key is None or key not in (entry.key.id, entry.key.fingerprint, entry.place):
+            continue
+        if not entry.is_free:
+            break
+        material = await pool.text_of(entry.key)
+        if material is not None:
+            await _demand_refused(c, material)
+        await pool.forget(entry.key)
+        return Revoked(entry.key.id, c.now(), "refused by the provider; its place in the pool is empty")
+    raise NotFoundError(
+        "no old key of this credential, and no free one of its pool, has this id",
+        remedy=f"`keyturn pool list {c.name}` shows them",
+    )
+
+
+async def _demand_refused(c: Assembly, material: KeyMaterial) -> None:
+    begun = c.now()
+    while (found := await c.judge(material)).verdict is not Verdict.REJECTED:
+        if found.verdict is Verdict.ACCEPTED and c.now() - begun >= c.propagation:
+            raise ByHandError(
+                f"the key that ends in {material.last_four()} is not deleted: {found.reason}",
+                remedy="delete it in the vendor's console, and say this again",
+            )
+        if c.now() - begun >= c.propagation:
+            raise IndeterminateError(f"whether the key is refused could not be told: {found.reason}", remedy="try again")
+        await c.pause(LONGEST_PAUSE)
 
 
 async def _watch_without(
@@ -236,12 +357,16 @@ async def _leave_to_a_person(c: Assembly, fingerprint: str, material: KeyMateria
     return Revoked("", None, sentence)
 
 
-async def _close(c: Assembly, fingerprint: str) -> None:
+async def _close(c: Assembly, fingerprint: str, ref: KeyRef | None = None) -> None:
     """Drop the dead value from every store, then the note about it: a run that dies between does this again."""
+    if isinstance(c.provider, Pooled):
+        await c.provider.forget(ref or await ref_in_pool(c, fingerprint, UNKNOWN))
     for each, where in c.secrets:
         await where.discard(each, VersionRef("", fingerprint))
     secret, store = c.decider
     look = await one_look(c)
     journal = Journal.parse(look.notes if look is not None else await store.annotations(secret))
-    settled = {} if journal.back_from else NO_FAILURE
+    settled = {} if journal.back_from else dict(NO_FAILURE)
+    if fingerprint in journal.by_hand:
+        settled |= notes(by_hand=journal.by_hand - {fingerprint})
     await annotate(c, look, {**notes(keys={fingerprint: None}, retired_at=c.now()), **settled})

@@ -9,7 +9,9 @@ from keyturn.assembly import Assembly
 from keyturn.journal import UNKNOWN, Journal, notes
 from keyturn.lifecycle import Observed
 from keyturn.model import KeyRef, Mark, Stage, rotation_id
+from keyturn.ports import Pooled
 from keyturn.steps.observe import observe, observe_decider
+from keyturn.steps.pool import put_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class Strays:
 def unclaimed(mark: Mark, seen: Observed) -> tuple[KeyRef, ...]:
     """The keys of ours that the journal claims for nothing. Some may be on their way to be staged."""
     claimed = set(seen.journal.keys.values())
-    return tuple(key for key in seen.keys or () if mark.is_ours(key.name) and key.id not in claimed)
+    ours = [key for key in seen.keys or () if mark.is_ours(key.name)]
+    return tuple(key for key in ours if key.id not in claimed and key.fingerprint not in seen.journal.keys)
 
 
 async def strays(c: Assembly, age: timedelta) -> Strays:
@@ -44,8 +47,11 @@ async def strays(c: Assembly, age: timedelta) -> Strays:
         _, journal = await observe_decider(c)
         if key.id in journal.keys.values() or await _may_be_held(c, journal, key):
             continue
-        await c.provider.revoke(key)
-        c.say("strays", f"{key.id} ({key.name}) is held nowhere: revoked")
+        if isinstance(c.provider, Pooled):
+            await put_back(c, "strays", key)
+        else:
+            await c.provider.revoke(key)
+            c.say("strays", f"{key.id} ({key.name}) is held nowhere: revoked")
         revoked.append(key.id)
     return Strays(tuple(revoked), tuple(unexplained))
 
@@ -79,6 +85,10 @@ async def _may_be_held(c: Assembly, journal: Journal, key: KeyRef) -> bool:
     """Whether any stage of any secret holds a value that could be this key, and is not known to be another."""
     for secret, store in c.secrets:
         for version in (await store.stages(secret)).values():
+            if key.fingerprint:
+                if version.fingerprint == key.fingerprint:
+                    return True
+                continue
             claimed = journal.keys.get(version.fingerprint, UNKNOWN)
             if claimed == UNKNOWN and (await store.read(secret, version)).may_fit_hint(key.hint):
                 return True

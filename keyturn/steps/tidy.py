@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from keyturn.assembly import Assembly
 from keyturn.journal import Journal
 from keyturn.model import KeyRef, Stage
+from keyturn.ports import Pooled
 from keyturn.steps.observe import observe_decider
+from keyturn.steps.pool import put_back
 
 
 async def tidy(c: Assembly) -> None:
@@ -35,6 +37,10 @@ async def revoke_namesakes(c: Assembly, step: str, name: str, journal: Journal) 
 
 async def _revoke(c: Assembly, step: str, keys: Sequence[KeyRef], journal: Journal) -> None:
     for key in keys:
-        if key.id not in journal.keys.values():
+        if key.id in journal.keys.values():
+            continue
+        if isinstance(c.provider, Pooled):
+            await put_back(c, step, key)
+        else:
             await c.provider.revoke(key)
             c.say(step, f"{key.id} bears this rotation's name and is held nowhere: revoked")

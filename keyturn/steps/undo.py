@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from keyturn.assembly import Assembly
-from keyturn.errors import ConflictError
+from keyturn.errors import ByHandError, ConflictError
 from keyturn.journal import UNKNOWN, Journal, notes
 from keyturn.lifecycle import Step
-from keyturn.model import CreatedKey, Stage, VersionRef
+from keyturn.material import KeyMaterial
+from keyturn.model import CreatedKey, Stage, Verdict, VersionRef
+from keyturn.ports import Pooled
 from keyturn.steps.delete import delete, needs_no_id
 from keyturn.steps.identify import ref_of
 from keyturn.steps.in_service import in_service
 from keyturn.steps.observe import Turn, observe_decider
+from keyturn.steps.pool import pool_of, put_back, ref_in_pool
 from keyturn.steps.tidy import revoke_namesakes
 
 
@@ -38,6 +41,10 @@ async def undo(c: Assembly, turn: Turn, key: CreatedKey | None) -> bool:
     if held or key.material.fingerprint() in journal.keys:
         c.say("undo", "the new key was promoted or given up by another run: nothing is undone")
         return False
+    if isinstance(c.provider, Pooled):
+        # A second worker of this rotation has the same key, and may be about to stage it. The next run is given it, too.
+        c.say("undo", f"{key.ref.id} was never staged: it is kept for the next run")
+        return True
     await delete(c, key.ref, key.material)
     c.say("undo", f"revoked {key.ref.id}, which was never staged")
     return True
@@ -55,7 +62,8 @@ async def _give_up(
     secret, store = c.decider
     key_id = journal.keys.get(pending.fingerprint, key.ref.id if key else UNKNOWN)
     # `discard` takes the text out of the store, and some providers know a key by nothing else.
-    material = await store.read(secret, pending) if needs_no_id(c) else None
+    by_text = needs_no_id(c) or isinstance(c.provider, Pooled)
+    material = await store.read(secret, pending) if by_text else None
     # First: a run that finds PENDING gone has to find a new id too, and the key that is left over if this one dies.
     await store.annotate(secret, notes(attempt=journal.attempt + 1, keys={pending.fingerprint: key_id}))
     try:
@@ -70,7 +78,9 @@ async def _give_up(
         c.say("undo", f"{place}: the new key goes when old keys do")
         return False
     await _drop_from_the_further(c, pending)
-    if key_id == UNKNOWN and material is None:
+    if isinstance(c.provider, Pooled) and material is not None:
+        await _end_or_put_back(c, pending.fingerprint, key_id, material)
+    elif key_id == UNKNOWN and material is None:
         c.say("undo", "the new key could not be matched to a key at the provider: delete it there by hand")
     else:
         await delete(c, await ref_of(c, key_id), material)
@@ -79,6 +89,25 @@ async def _give_up(
     await store.annotate(secret, notes(keys={pending.fingerprint: None}, pending_fingerprint=None, staged_at=None))
     c.say("undo", "given up; the key in service is untouched")
     return True
+
+
+async def _end_or_put_back(c: Assembly, fingerprint: str, key_id: str, material: KeyMaterial) -> None:
+    """Of a pool's key it is asked once more what is wrong with it: one that is refused is not given to the next run.
+
+    ByHandError where only a person can delete that: it goes when old keys do.
+    """
+    pool = pool_of(c)
+    key = await ref_in_pool(c, fingerprint, key_id)
+    if (await c.canary.candidate(material)).verdict is not Verdict.REJECTED:
+        await put_back(c, "undo", key)
+        return
+    try:
+        await pool.end(key, material)
+    except ByHandError:
+        if (await c.judge(material)).verdict is not Verdict.REJECTED:
+            raise
+    await pool.forget(key)
+    c.say("undo", f"ended {key.id}, which nobody serves")
 
 
 async def _drop_from_the_further(c: Assembly, version: VersionRef) -> None:

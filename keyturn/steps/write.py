@@ -6,9 +6,11 @@ from keyturn.assembly import Assembly
 from keyturn.errors import ConflictError
 from keyturn.journal import notes
 from keyturn.model import CreatedKey, Look, Stage
+from keyturn.ports import Pooled
 from keyturn.steps.delete import delete
 from keyturn.steps.observe import Turn, observe_decider
 from keyturn.steps.one_look import annotate, one_look, stage
+from keyturn.steps.pool import put_back
 from keyturn.steps.tidy import revoke_namesakes
 
 
@@ -59,12 +61,17 @@ async def claim(c: Assembly, turn: Turn, fingerprint: str, key_id: str, look: Lo
 async def _lost_the_race(c: Assembly, turn: Turn, key: CreatedKey) -> None:
     """The rotation's token holds another value: a second worker's, or one that was given up."""
     secret, store = c.decider
+    if isinstance(c.provider, Pooled):
+        await store.spend(secret, turn.rotation)  # others have the same key for it: none of them is to come with it
     stages, journal = await observe_decider(c)
     fingerprint = key.material.fingerprint()
     # A repeat of this step may find its own key adopted, served and replaced by others meanwhile: then it is theirs.
     if fingerprint not in journal.keys and fingerprint not in [version.fingerprint for version in stages.values()]:
-        await delete(c, key.ref, key.material)
-        c.say("write", f"the rotation's place is taken: {key.ref.id}, which nobody serves, is revoked")
+        if isinstance(c.provider, Pooled):
+            await put_back(c, "write", key.ref)
+        else:
+            await delete(c, key.ref, key.material)
+        c.say("write", f"the rotation's place is taken: {key.ref.id}, which nobody serves, is not needed")
     given_up = Stage.PENDING not in stages and stages.get(Stage.CURRENT) == turn.seen.current
     if not given_up:
         raise SupersededError("another run is ahead with this rotation", remedy="let it finish; `keyturn status` shows it")

@@ -20,7 +20,7 @@ from keyturn.errors import DeniedError, KeyturnError, LostAnswerError, Unavailab
 from keyturn.ports import APART
 
 EFFECTS = frozenset(
-    {"create", "renew", "disable", "enable", "revoke"}
+    {"create", "renew", "disable", "enable", "revoke", "end"}
     | {"stage", "spend", "promote", "swap", "bar", "discard", "annotate", "roll"}
 )
 _FREE = frozenset({"aclose", "preflight", "members"})  # none of them looks at, or changes, what a rotation turns on
@@ -84,11 +84,16 @@ class Actor:
         """The same wiring, with every call passing through this actor."""
         return replace(
             c,
-            provider=self._watched("provider", c.provider),
+            provider=self._watched("provider", self._with_its_store(c.provider)),
             secrets=tuple((secret, self._watched(f"store {secret.store}", store)) for secret, store in c.secrets),
             fleets={name: self._watched(f"fleet {name}", fleet) for name, fleet in c.fleets.items()},
             canaries={name: self._watched(f"canary {name}", canary) for name, canary in c.canaries.items()},
         )
+
+    def _with_its_store(self, provider: Any) -> Any:
+        """A provider that keeps a pool in a store calls that through this actor, too."""
+        over = getattr(provider, "over", None)
+        return provider if over is None else over(lambda store: self._watched("pool", store))
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
         """Begin; held before the first call."""

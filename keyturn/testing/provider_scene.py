@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from keyturn.material import KeyMaterial
 from keyturn.model import Mark
 from keyturn.providers.vendor import Vendor
-from keyturn.references import resolver
+from keyturn.references import Resolver, resolver
 from keyturn.testing.loopback import LoopbackServer
 from keyturn.testing.vendors.service import Key, Simulator
 
@@ -90,6 +90,10 @@ class ProviderScene:
         """The text of a management credential."""
         return f"admin-{secrets.token_hex(24)}"
 
+    def adapter(self, settings: Any, resolve: Resolver, now: Callable[[], datetime]) -> Vendor:
+        """The adapter that is tested."""
+        return self.PROVIDER(settings, resolve, now)
+
     @pytest.fixture(scope="class")
     @classmethod
     def server(cls) -> Iterator[Server]:
@@ -107,6 +111,6 @@ class ProviderScene:
         server.app = vendor.app()
         environ = {ADMIN: admin.reveal()}
         settings = self.PROVIDER.Settings.model_validate(self.settings(server.url))  # type: ignore[attr-defined]
-        provider = self.PROVIDER(settings, resolver(environ=environ), clock.moment)
+        provider = self.adapter(settings, resolver(environ=environ), clock.moment)
         yield Scene(vendor, provider, clock, environ, literal, server)
         await provider.aclose()

@@ -78,6 +78,9 @@ class MemoryProvider:
     disabled: set[str] = field(default_factory=set)
     new_key: Callable[[], KeyMaterial] = new_key
 
+    async def begin(self) -> None:
+        """What people do before the first rotation."""
+
     async def preflight(self) -> Sequence[Finding]:
         return [Finding("provider answers", True)]
 
@@ -159,6 +162,11 @@ class MemoryProvider:
     def knows(self, fingerprint: str) -> bool:
         """Whether a live key has this fingerprint."""
         return any(key.fingerprint() == fingerprint and ref.id not in self.disabled for ref, key in self.keys.values())
+
+    async def left_over(self, in_service: str) -> Sequence[str]:
+        """Keys of ours, but for the one of this fingerprint."""
+        kept = [ref.name for ref, key in self.keys.values() if key.fingerprint() != in_service]
+        return [name for name in kept if name.startswith("keyturn-")]
 
     def used(self, key_id: str) -> None:
         """Somebody calls the provider with this key, now."""
@@ -313,6 +321,7 @@ class World:
         """`keys`: where the text of every key comes from. `made_of`, `provider_of`: what each store and the provider are."""
         clock = Clock()
         provider = provider_of(clock, new_key=keys)
+        await provider.begin()
         first = provider.add(keys(), "made by hand")
         secrets, fleets = [], {}
         for name, fleet in list(zip(("memory", "second"), ("local", "far"), strict=True))[:stores]:

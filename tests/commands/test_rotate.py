@@ -142,6 +142,7 @@ def test_json_holds_the_outcome_and_the_timeline(terminal: Terminal) -> None:
         "sentence": "a sentence",
         "retire_after": "2026-03-02 03:00:00+00:00",
         "old_key_refused_at": None,
+        "by_hand": False,
         "timeline": [
             {"at": "2026-03-02 03:00:00+00:00", "step": step, "sentence": f"a word of {step}"}
             for step in ("observe", "roll")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,9 +16,11 @@ from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, SecretRef, Stage, Verdict
 from keyturn.settings import SweepSettings
 from keyturn.steps.observe import begin
+from keyturn.steps.revoke import settle
 from keyturn.stores.memory import MemoryStore
 from keyturn.testing.explorer import Actor, Fault
 from keyturn.testing.looking_store import LookingStore
+from keyturn.testing.memory_pool import MemoryPool
 from keyturn.testing.world import MemoryProvider, MemorySlots, World
 from tests.steps import plain_flows
 
@@ -36,6 +38,7 @@ class Kind:
     seasoned: bool = False
     one_look: bool = False  # its stores give one, as AWS does
     disables: bool = False  # its provider can disable a key before it is deleted
+    by_hand: bool = False  # only a person can delete keys there, and does so when asked to
     provider_of: type[MemoryProvider] = MemoryProvider
 
     def __str__(self) -> str:
@@ -48,6 +51,9 @@ ONE_LOOK = Kind("one-look", one_look=True)
 LOOKS_TWICE = Kind("looks-twice", stores=2, seasoned=True, one_look=True)
 BLIND = Kind("blind", can_list=False, seasoned=True)  # its provider cannot list keys
 DISABLING = Kind("disabling", disables=True)
+POOL = Kind("pool", provider_of=MemoryPool)
+SEASONED_POOL = Kind("seasoned-pool", stores=2, seasoned=True, provider_of=MemoryPool)
+BY_HAND = Kind("by-hand", provider_of=MemoryPool, by_hand=True)
 SLOTS = Kind("slots", provider_of=MemorySlots)
 SEASONED_SLOTS = Kind("seasoned-slots", stores=2, seasoned=True, provider_of=MemorySlots)
 
@@ -77,6 +83,8 @@ class Scene:
         if kind.seasoned:
             await _season(world)
         world.provider.capabilities = replace(world.provider.capabilities, can_list=kind.can_list, can_disable=kind.disables)
+        if isinstance(world.provider, MemoryPool):
+            world.provider.can_end = not kind.by_hand
         world.clock.forward(hours=1)
         scene = cls(title, world, world.clock.now(), merges_notes)
         scene.promoted.append(world.first_key.material.fingerprint())
@@ -146,8 +154,11 @@ class Scene:
         taken = await self._run_until_done(asked, reason)
         self.world.clock.forward(hours=3)
         retired = await self.actor("retire").run(self.retire(self.actors[-1]))
+        if await self.a_person_deletes():
+            retired = await self.actor("retire").run(self.retire(self.actors[-1]))
         if isinstance(retired, KeyturnError):
             self.complain(f"the old key is not retired: {type(retired).__name__} {retired.message[:90]}")
+        await self.a_person_deletes()
         again = await self.actor("again").run(self.rotate(self.actors[-1], asked, reason))
         if isinstance(again, KeyturnError) or again.result is not Result.NOTHING:
             self.complain(f"a run after the last one finds something to do: {str(again)[:90]}")
@@ -155,9 +166,24 @@ class Scene:
             self.complain(f"took {taken} runs")
         await self._look(strays, first_key_goes)
 
+    async def a_person_deletes(self) -> bool:
+        """What was asked for, in the console of a vendor that has no call for it."""
+        provider = self.world.provider
+        if not isinstance(provider, MemoryPool) or not provider.asked_of_people:
+            return False
+        for id in provider.asked_of_people:
+            provider.keys.pop(id, None)
+        provider.asked_of_people.clear()
+        for fingerprint in Journal.parse(await self.world.store.annotations(self.world.secret)).by_hand:
+            with suppress(KeyturnError):  # some are settled by then
+                await settle(self.world.worker(), fingerprint, unchecked=True)
+        return True
+
     async def _run_until_done(self, asked: datetime, reason: Reason) -> int:
         for number in range(1, MOST_RUNS + 1):
             outcome = await self.actor(f"run {number}").run(self.rotate(self.actors[-1], asked, reason))
+            if await self.a_person_deletes():
+                outcome = await self.actor(f"run {number} again").run(self.rotate(self.actors[-1], asked, reason))
             journal = Journal.parse(await self.world.store.annotations(self.world.secret))
             is_over = not isinstance(outcome, KeyturnError) and outcome.result is not Result.PENDING
             if is_over and journal.promoted_at is not None and journal.promoted_at >= asked.replace(microsecond=0):
@@ -184,9 +210,9 @@ class Scene:
         others = [ref for ref, key in world.provider.keys.values() if key.fingerprint() != current.fingerprint]
         if first_key_goes and world.first_key.ref.id in [ref.id for ref in others]:
             self.complain("the first key still lives")
-        ours = [ref.name for ref in others if ref.name.startswith("keyturn-")]
+        ours = await world.provider.left_over(current.fingerprint)
         if len(ours) > strays:
-            self.complain(f"{len(ours)} of our keys are left over")
+            self.complain(f"{len(ours)} of our keys are left over: {ours[-1]}")
         world.clock.forward(hours=1)
         turn = await begin(world.worker(), Asked(world.clock.now()))
         if turn.decision.check != "due":

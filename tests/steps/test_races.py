@@ -20,12 +20,15 @@ from keyturn.testing.explorer import EFFECTS, Actor, Fault
 from keyturn.testing.world import new_key
 from tests.steps.scene import (
     BLIND,
+    BY_HAND,
     DISABLING,
     LOOKS_TWICE,
     NO_OVERLAP,
     ONE_LOOK,
     PLAIN,
+    POOL,
     SEASONED,
+    SEASONED_POOL,
     SEASONED_SLOTS,
     SLOTS,
     TWO_STORES,
@@ -67,7 +70,7 @@ async def test_a_store_that_gives_one_look_is_looked_at_once_in_a_step() -> None
 # One worker.
 
 
-@kinds(PLAIN, TWO_STORES, BLIND, SLOTS, also=(NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING))
+@kinds(PLAIN, POOL, TWO_STORES, BLIND, SLOTS, also=(SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING))
 async def test_one_more_run_ends_what_a_fault_at_any_call_left(kind: Kind) -> None:
     found = Findings()
     for number, call in enumerate(await calls_of_a_rotation(kind)):
@@ -81,7 +84,7 @@ async def test_one_more_run_ends_what_a_fault_at_any_call_left(kind: Kind) -> No
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, TWO_STORES, BLIND, also=(NO_OVERLAP, SEASONED, SLOTS, DISABLING))
+@kinds(PLAIN, TWO_STORES, BLIND, also=(POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING))
 async def test_one_more_run_ends_what_a_denial_at_any_call_left(kind: Kind) -> None:
     found = Findings()
     for number, call in enumerate(await calls_of_a_rotation(kind)):
@@ -93,7 +96,7 @@ async def test_one_more_run_ends_what_a_denial_at_any_call_left(kind: Kind) -> N
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, TWO_STORES, SLOTS, DISABLING, also=(BLIND, SEASONED, SEASONED_SLOTS))
+@kinds(PLAIN, POOL, TWO_STORES, SLOTS, DISABLING, also=(SEASONED_POOL, BY_HAND, BLIND, SEASONED, SEASONED_SLOTS))
 async def test_a_fault_at_any_call_of_a_retirement_is_made_good_by_the_next(kind: Kind) -> None:
     found = Findings()
     for fault in PASSING:
@@ -112,7 +115,7 @@ async def test_a_fault_at_any_call_of_a_retirement_is_made_good_by_the_next(kind
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, SEASONED, SLOTS, also=(TWO_STORES, NO_OVERLAP, SEASONED_SLOTS))
+@kinds(PLAIN, POOL, SEASONED, SLOTS, also=(SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED_SLOTS))
 async def test_an_undo_that_fails_anywhere_leaves_nothing_for_good(kind: Kind) -> None:
     found = Findings()
     for fault in Fault:
@@ -131,7 +134,7 @@ async def test_an_undo_that_fails_anywhere_leaves_nothing_for_good(kind: Kind) -
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, also=(TWO_STORES, NO_OVERLAP, SEASONED, SLOTS))
+@kinds(PLAIN, also=(POOL, SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED, SLOTS))
 async def test_an_undo_that_sleeps_anywhere_spares_a_key_that_others_brought_into_service(kind: Kind) -> None:
     """A believes that its key is refused for good; the others find it accepted a little later."""
     found = Findings()
@@ -157,7 +160,7 @@ async def test_an_undo_that_sleeps_anywhere_spares_a_key_that_others_brought_int
 # Two workers, and more.
 
 
-@kinds(PLAIN, TWO_STORES, SLOTS, also=(NO_OVERLAP, BLIND, SEASONED, SEASONED_SLOTS, DISABLING))
+@kinds(PLAIN, POOL, TWO_STORES, SLOTS, also=(SEASONED_POOL, BY_HAND, NO_OVERLAP, BLIND, SEASONED, SEASONED_SLOTS, DISABLING))
 async def test_two_workers_that_take_turns_anywhere_make_one_rotation(kind: Kind) -> None:
     """A until before any effect, B until before any, A until before any later one, then B to its end, then A."""
     found, effects = Findings(), effects_of(await calls_of_a_rotation(kind))
@@ -180,7 +183,7 @@ async def test_two_workers_that_take_turns_anywhere_make_one_rotation(kind: Kind
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, TWO_STORES, also=(NO_OVERLAP, SEASONED, SLOTS, DISABLING))
+@kinds(PLAIN, TWO_STORES, also=(POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING))
 async def test_a_worker_that_sleeps_anywhere_through_anything_does_no_harm(kind: Kind) -> None:
     """Meanwhile the others finish its rotation; retire the old key too; and begin the next, as far as any effect of it."""
     found, calls = Findings(), await calls_of_a_rotation(kind)
@@ -214,7 +217,7 @@ async def _sleep_through(scene: Scene, sleeper: Actor, stop: int | None) -> None
         await last.end()
 
 
-@kinds(PLAIN, DISABLING, also=(TWO_STORES, SEASONED, SLOTS, SEASONED_SLOTS))
+@kinds(PLAIN, DISABLING, also=(POOL, SEASONED_POOL, BY_HAND, TWO_STORES, SEASONED, SLOTS, SEASONED_SLOTS))
 async def test_a_retirement_that_sleeps_anywhere_touches_no_later_key(kind: Kind) -> None:
     found = Findings()
     for number in count():
@@ -248,7 +251,7 @@ async def test_a_retirement_that_sleeps_anywhere_touches_no_later_key(kind: Kind
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, TWO_STORES, also=(NO_OVERLAP, SEASONED, SLOTS, DISABLING))
+@kinds(PLAIN, TWO_STORES, also=(POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING))
 async def test_retire_now_at_any_moment_of_a_rotation_breaks_nothing(kind: Kind) -> None:
     found, calls = Findings(), await calls_of_a_rotation(kind)
     for number, call in enumerate([*calls, "the end"]):
@@ -263,7 +266,7 @@ async def test_retire_now_at_any_moment_of_a_rotation_breaks_nothing(kind: Kind)
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, TWO_STORES, SLOTS, also=(NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING))
+@kinds(PLAIN, POOL, TWO_STORES, SLOTS, also=(SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING))
 async def test_an_incident_at_any_moment_of_a_rotation_ends_with_a_key_made_after_the_call(kind: Kind) -> None:
     found, calls = Findings(), await calls_of_a_rotation(kind)
     for number, call in enumerate([*calls, "the end"]):
@@ -276,6 +279,7 @@ async def test_an_incident_at_any_moment_of_a_rotation_ends_with_a_key_made_afte
                 called = scene.world.clock.now()
                 leaked = (await scene.world.store.current(scene.world.secret)).material
                 outcome = await b.run(scene.rotate(b, called, Reason.INCIDENT))
+                await scene.a_person_deletes()
                 if isinstance(outcome, KeyturnError) or scene.world.provider.accepts(leaked):
                     scene.complain(f"the leaked key outlives the call: {str(outcome)[:90]}")
                 a.dead = dies
@@ -285,7 +289,7 @@ async def test_an_incident_at_any_moment_of_a_rotation_ends_with_a_key_made_afte
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, SLOTS, also=(TWO_STORES, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING))
+@kinds(PLAIN, POOL, SLOTS, also=(SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING))
 async def test_two_workers_whose_notes_are_merged_blindly_still_make_one_rotation(kind: Kind) -> None:
     """In some stores a note that is written while another worker writes is lost. The truth is rebuilt from what is seen."""
     found, effects = Findings(), effects_of(await calls_of_a_rotation(kind))
@@ -377,7 +381,7 @@ def people(kind: Kind) -> tuple[Meddle, ...]:
     return (*ANYWHERE, *IN_A_SECOND_STORE) if THOROUGH else IN_A_SECOND_STORE
 
 
-@kinds(PLAIN, TWO_STORES, also=(SEASONED, DISABLING))
+@kinds(PLAIN, TWO_STORES, also=(POOL, SEASONED_POOL, BY_HAND, SEASONED, DISABLING))
 async def test_whatever_a_person_does_meanwhile_the_next_rotation_puts_in_order(kind: Kind) -> None:
     """Where the key in service itself was deleted, that rotation is one for an incident."""
     found, calls = Findings(), await calls_of_a_rotation(kind)
@@ -406,7 +410,17 @@ LAST_LOOKS: dict[Meddle, str] = {
 }
 
 
-@kinds(PLAIN, TWO_STORES, DISABLING, also=(SEASONED,))
+@kinds(
+    PLAIN,
+    TWO_STORES,
+    DISABLING,
+    also=(
+        POOL,
+        SEASONED_POOL,
+        BY_HAND,
+        SEASONED,
+    ),
+)
 async def test_whatever_a_person_does_during_a_retirement_no_key_in_service_is_revoked(kind: Kind) -> None:
     found = Findings()
     for meddle in people(kind):
