@@ -73,6 +73,7 @@ def test_notes_of_bad_times_fit_into_what_preflight_counts_on() -> None:
         **dict.fromkeys(times, datetime(2026, 1, 1, tzinfo=UTC)),
         **dict.fromkeys(("attempt", "failures"), 10),
         **dict.fromkeys(("failure", "parked"), words("x" * 200)),
+        by_hand=frozenset(str(number) * 16 for number in range(7)),
         keys={str(number) * 16: "key_" + "z" * 40 for number in range(3)},
     )
     assert {name for name in written if not name.startswith("key_")} == {each.name for each in fields(Journal)} - {"keys"}
