@@ -553,15 +553,15 @@ async def test_preflight_finds_too_few_tags_for_the_notes(
     async def wrong() -> list[tuple[str, str]]:
         return [(found.detail, found.remedy) for found in await store.preflight(place.secret) if found.ok is False]
 
-    theirs(0, 44)
+    theirs(0, 43)
     assert await wrong() == []
-    theirs(44, 45)
+    theirs(43, 44)
     ((detail, remedy),) = await wrong()
-    assert detail == "it has 5 tags for keyturn's notes of this value, which may grow to 6"
+    assert detail == "it has 6 tags for keyturn's notes of this value, which may grow to 7"
     assert "50" in remedy
     await store.annotate(place.secret, {"a" * 24: "x" * 120, "b" * 24: "x" * 120})  # two tags, which it has already
     assert len(await wrong()) == 1
-    operator.api.untag_resource(SecretId=path, TagKeys=["theirs-44"])
+    operator.api.untag_resource(SecretId=path, TagKeys=["theirs-43"])
     assert await wrong() == []
 
 
