@@ -1,7 +1,7 @@
 """retire: after the overlap, revoke the old key on evidence and see it refused."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import httpx
 from prefect import flow
@@ -21,6 +21,7 @@ from tasks.observe import observe
 from tasks.revoke import revoke
 
 DEPLOYMENT = "retire/keyturn"
+A_MOMENT = timedelta(seconds=5)  # a run that is scheduled for the end of an overlap may be started somewhat before
 HALF_WAY = (Step.STOP, Step.PROMOTE, Step.VALIDATE, Step.ADOPT, Step.ROLL, Step.PROVE)
 
 
@@ -42,7 +43,9 @@ async def retire(credential: CredentialName, now: bool = False) -> Outcome:
                 remedy=f"run `keyturn rotate {credential}`, or with --now let the evidence alone decide",
             )
         if after is not None and c.now() < after and not now:
-            return Outcome(credential, Result.NOTHING, f"the overlap lasts until {after:%Y-%m-%d %H:%M:%S} UTC", after)
+            if after - c.now() > A_MOMENT:
+                return Outcome(credential, Result.NOTHING, f"the overlap lasts until {after:%Y-%m-%d %H:%M:%S} UTC", after)
+            await c.pause((after - c.now()).total_seconds())
         return await _revoke(c, turn.seen.old_keys)
 
 

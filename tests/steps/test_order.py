@@ -396,3 +396,22 @@ async def test_whoever_looks_takes_a_slot_for_free_that_nobody_has_touched_for_a
     limits.taken_at = datetime.now(UTC) - timedelta(minutes=minutes)
     assert await flows.turnstile.is_taken("openai-prod") is taken
     assert limits.freed == ([] if taken else ["keyturn-openai-prod"])
+
+
+async def test_a_retirement_that_is_started_a_moment_early_waits_for_the_end_of_the_overlap() -> None:
+    """Prefect starts a run that is scheduled for that very second some milliseconds before."""
+    world = await World.make()
+    done = await rotated(world)
+    assert done.retire_after is not None
+    world.clock.moment = done.retire_after - timedelta(milliseconds=3)
+    assert (await retire(world.worker(), world.clock.now())).result is Result.RETIRED
+    assert world.clock.now() >= done.retire_after
+
+
+async def test_a_retirement_that_is_asked_for_long_before_does_nothing() -> None:
+    world = await World.make()
+    done = await rotated(world)
+    assert done.retire_after is not None
+    world.clock.moment = done.retire_after - timedelta(minutes=1)
+    assert (await retire(world.worker(), world.clock.now())).result is Result.NOTHING
+    assert live(world) == 2
