@@ -66,7 +66,7 @@ sweep: {{stray_age: {stray_age}}}
     )
 
 
-_operator = cache(Operator)
+_operator = cache(Operator.of)
 
 
 @dataclass
