@@ -24,7 +24,7 @@ from keyturn.errors import (
 from keyturn.journal import NO_FAILURE, UNKNOWN, Journal, notes
 from keyturn.lifecycle import old_keys
 from keyturn.material import KeyMaterial
-from keyturn.model import Evidence, KeyRef, Stage, Verdict, VersionRef
+from keyturn.model import Evidence, Judgement, KeyRef, Stage, Verdict, VersionRef
 from keyturn.ports import Disabling, Pooled
 from keyturn.steps.delete import delete, needs_no_id
 from keyturn.steps.identify import ref_of
@@ -307,39 +307,42 @@ async def _refuse_what_is_served(c: Assembly, fingerprint: str) -> None:
                 )
 
 
+async def _judged(c: Assembly, material: KeyMaterial, *enough: Verdict) -> Judgement:
+    """The first judgement that is one of these, or the one at the end of the propagation budget."""
+    begun, pause = c.now(), FIRST_PAUSE
+    while True:
+        found = await c.judge(material)
+        if found.verdict in enough or c.now() - begun >= c.propagation:
+            return found
+        await c.pause(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
 async def _until_not_accepted(c: Assembly, material: KeyMaterial) -> None:
     """What a disabled key is answered is known of few providers, so any word but yes will do: what follows asks members.
 
     IndeterminateError where it is accepted still, after the propagation budget.
     """
-    begun, pause = c.now(), FIRST_PAUSE
-    while (found := await c.judge(material)).verdict is Verdict.ACCEPTED:
-        if c.now() - begun >= c.propagation:
-            raise IndeterminateError(
-                "the old key was disabled, and is still accepted", remedy="run `keyturn retire` again; look at the console"
-            )
-        await c.pause(pause)
-        pause = min(2 * pause, LONGEST_PAUSE)
+    found = await _judged(c, material, Verdict.REJECTED, Verdict.INDETERMINATE)
+    if found.verdict is Verdict.ACCEPTED:
+        raise IndeterminateError(
+            "the old key was disabled, and is still accepted", remedy="run `keyturn retire` again; look at the console"
+        )
     c.say("revoke", f"the old key is not accepted while it is disabled: {found.reason}")
 
 
 async def _until_refused(c: Assembly, material: KeyMaterial) -> datetime | None:
     """None: the provider has no check of its own, and LiteLLM cannot tell either. It has confirmed the revoke, though."""
-    begun, pause = c.now(), FIRST_PAUSE
-    while True:
-        found = await c.judge(material)
-        if found.verdict is Verdict.REJECTED:
-            c.say("revoke", f"the old key is refused: {found.reason}")
-            return c.now()
-        if c.now() - begun >= c.propagation:
-            if found.verdict is Verdict.INDETERMINATE and not c.provider.capabilities.can_check:
-                return None
-            raise IndeterminateError(
-                f"the old key was deleted and is not seen to be refused: {found.reason}",
-                remedy="run `keyturn retire` again; if it stays so, look at the provider's console",
-            )
-        await c.pause(pause)
-        pause = min(2 * pause, LONGEST_PAUSE)
+    found = await _judged(c, material, Verdict.REJECTED)
+    if found.verdict is Verdict.REJECTED:
+        c.say("revoke", f"the old key is refused: {found.reason}")
+        return c.now()
+    if found.verdict is Verdict.INDETERMINATE and not c.provider.capabilities.can_check:
+        return None
+    raise IndeterminateError(
+        f"the old key was deleted and is not seen to be refused: {found.reason}",
+        remedy="run `keyturn retire` again; if it stays so, look at the provider's console",
+    )
 
 
 async def _leave_to_a_person(c: Assembly, fingerprint: str, material: KeyMaterial | None) -> Revoked:
