@@ -14,8 +14,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from keyturn.material import KeyMaterial
+from keyturn.testing.faults import Fault
 from keyturn.testing.loopback import reset_connection
-from keyturn.testing.openai_organization import Behaviour, Call, Fault, Key, Organization, Project, ServiceAccount
+from keyturn.testing.openai_organization import Behaviour, Call, Key, Organization, Project, ServiceAccount
 
 _PROJECT = "/organization/projects/{project}"
 _WIDTHS = {"1m": (60, 60), "1h": (3600, 24), "1d": (86400, 7)}  # bucket_width -> seconds, buckets by default

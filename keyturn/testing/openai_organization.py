@@ -14,11 +14,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Literal, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from keyturn.material import KeyMaterial
+from keyturn.testing.faults import Fault, due
 from keyturn.testing.openai_keys import LONGEST_LITERAL, openai_key
 
 _CALLS_KEPT = 200_000
@@ -41,29 +42,6 @@ class Behaviour(BaseModel):
     key_literal: str = Field(default="", max_length=LONGEST_LITERAL)
     stream_chunks: int = Field(default=5, ge=1)
     stream_gap: float = Field(default=0.05, ge=0)
-
-
-class Fault(BaseModel):
-    """What goes wrong, for which requests, and how often."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    operation: str  # its name, or "admin", "inference", "*"
-    kind: Literal["lose_answer", "reset", "slow", "throttle", "quota", "status", "html"]
-    skip: int = Field(default=0, ge=0)  # so many matching requests pass first
-    times: int | None = Field(default=1, ge=1)  # None: until the faults are cleared
-    key_id: str | None = None  # only requests made with this key
-    commit: bool = False  # the effect happens first, then the fault
-    seconds: float = Field(default=0, ge=0)  # slow: how long
-    retry_after: float | None = None  # throttle: the header, where given
-    status: int = Field(default=500, ge=200, le=599)  # status and html: the status
-    code: str | None = None  # status: error.code
-
-    @model_validator(mode="after")
-    def _lost_answer(self) -> Self:
-        if self.kind == "lose_answer":
-            self.kind, self.commit = "reset", True
-        return self
 
 
 @dataclass(slots=True)
@@ -247,19 +225,8 @@ class Organization:
         return bisect_left(key.completions, end) - bisect_left(key.completions, start)
 
     def fault_for(self, operation: str, group: str, key_id: str) -> Fault | None:
-        """The first fault that matches, counted down."""
-        for fault in self.faults:
-            if fault.operation not in (operation, group, "*") or fault.key_id not in (None, key_id):
-                continue
-            if fault.skip:
-                fault.skip -= 1
-                continue
-            if fault.times is not None:
-                fault.times -= 1
-                if not fault.times:
-                    self.faults.remove(fault)
-            return fault
-        return None
+        """As `due`."""
+        return due(self.faults, operation, group, key_id)
 
     def reset(self) -> None:
         """Forget calls and faults and restore the first behaviour. Projects, accounts and keys stay."""

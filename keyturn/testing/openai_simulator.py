@@ -35,7 +35,7 @@ Control, without authentication, since only loopback can reach it (JSON in and o
                                  deleted), accepted, created_at, ...; ?project=P and ?fingerprint=F (repeated) choose
     POST /_sim/age               {"project", "seconds"}: its keys were created so much earlier
     GET  /_sim/behaviour         POST changes the named fields: see openai_organization.Behaviour
-    GET  /_sim/faults            POST adds one: see openai_organization.Fault; DELETE clears all
+    GET  /_sim/faults            POST adds one: see faults.Fault; DELETE clears all
     GET  /_sim/log               {"calls": [...], "keys": {fingerprint: {served, rejected, failed, lost, first_served_at,
                                  last_served_at, ...}}}; ?operation=NAME and ?fingerprint=F choose
     POST /_sim/reset             forgets calls and faults and restores the first behaviour; keys stay
@@ -61,9 +61,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from keyturn.material import KeyMaterial
+from keyturn.testing.faults import Fault
 from keyturn.testing.loopback import LoopbackServer
 from keyturn.testing.openai_endpoints import OPERATIONS, Endpoints
-from keyturn.testing.openai_organization import Behaviour, Fault, Key, Organization
+from keyturn.testing.openai_organization import Behaviour, Key, Organization
 
 
 class _Seed(BaseModel):

@@ -40,7 +40,7 @@ from keyturn.providers.admin_api import Answer
 from keyturn.providers.vendor import Vendor
 from keyturn.providers.verdicts import Row
 from keyturn.references import resolver
-from keyturn.testing.openai_organization import Fault
+from keyturn.testing.faults import Fault
 from keyturn.testing.provider_scene import ADMIN, MARK, ProviderScene, Scene, new_label
 
 Act = Callable[[Scene], Awaitable[Any]]

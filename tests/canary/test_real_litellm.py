@@ -19,7 +19,8 @@ from keyturn.errors import DeniedError, MisconfiguredError
 from keyturn.material import KeyMaterial
 from keyturn.model import Judgement, Member, Verdict
 from keyturn.testing import litellm
-from keyturn.testing.openai_organization import Call, Fault, Key, Organization
+from keyturn.testing.faults import Fault
+from keyturn.testing.openai_organization import Call, Key, Organization
 from keyturn.testing.openai_simulator import OpenAISimulator
 from keyturn.testing.processes import Processes, free_port
 

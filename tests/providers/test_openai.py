@@ -29,7 +29,8 @@ from keyturn.material import KeyMaterial
 from keyturn.model import KeyRef, Mark, Verdict
 from keyturn.providers.openai import OpenAI
 from keyturn.references import resolver
-from keyturn.testing.openai_organization import Fault, Organization
+from keyturn.testing.faults import Fault
+from keyturn.testing.openai_organization import Organization
 from keyturn.testing.processes import free_port
 from tests.providers.conftest import ACCOUNT, PROJECT, Clock, Provider, Server
 

@@ -15,7 +15,8 @@ import pytest
 from openai import OpenAI
 
 from keyturn.material import KeyMaterial
-from keyturn.testing.openai_organization import Behaviour, Fault, Organization
+from keyturn.testing.faults import Fault
+from keyturn.testing.openai_organization import Behaviour, Organization
 from keyturn.testing.openai_simulator import OpenAISimulator, main
 from keyturn.testing.processes import Processes, free_port, wait_for_http
 

@@ -38,8 +38,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route as HttpRoute
 
 from keyturn.material import KeyMaterial
+from keyturn.testing.faults import Fault, due
 from keyturn.testing.loopback import reset_connection
-from keyturn.testing.openai_organization import Fault
 from keyturn.testing.vendors.held_by import HeldBy
 
 
@@ -248,7 +248,7 @@ class Simulator:
                 return answer
             if route.group == "key" and key is not None:
                 key.uses.append(self.clock())
-            fault = self._fault(route)
+            fault = due(self.faults, route.operation, route.group, key.id if key else "")
             if fault is not None and not fault.commit and (failure := await self._suffer(request, fault, record)):
                 return failure
             try:
@@ -292,20 +292,6 @@ class Simulator:
         if unknown:
             raise RefusedError(400, f"unknown parameter {sorted(unknown)[0]}", "invalid_request")
         return query, body
-
-    def _fault(self, route: Route) -> Fault | None:
-        for fault in self.faults:
-            if fault.operation not in (route.operation, route.group, "*"):
-                continue
-            if fault.skip:
-                fault.skip -= 1
-                continue
-            if fault.times is not None:
-                fault.times -= 1
-                if not fault.times:
-                    self.faults.remove(fault)
-            return fault
-        return None
 
     async def _suffer(self, request: Request, fault: Fault, record: Callable[[int, str], None]) -> Response | None:
         if fault.kind == "slow":
