@@ -11,10 +11,9 @@ import secrets
 import typing
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 import httpx
 import pytest
@@ -29,7 +28,6 @@ from openai.types.admin.organization.projects import (
 from openai.types.admin.organization.projects.service_accounts import APIKeyCreateResponse, api_key_create_params
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keyturn.errors import KeyturnError
 from keyturn.material import KeyMaterial
@@ -40,6 +38,7 @@ from keyturn.testing.loopback import LoopbackServer
 from keyturn.testing.openai_endpoints import OPERATIONS
 from keyturn.testing.openai_organization import Organization
 from keyturn.testing.openai_simulator import simulator
+from tests.providers.description import Exchange, Recorder
 
 SPEC = Path(__file__).parents[3] / "shared" / "specs" / "openai-admin.yaml"
 PROJECT, ACCOUNT = "proj_test", "svc_acct_test"
@@ -62,46 +61,15 @@ NEWER_IN_REQUESTS = {
 NEWER_PATHS = {PATH}
 
 
-@dataclass(frozen=True)
-class Exchange:
-    """What went over the wire once, the values of the request left out."""
-
-    method: str
-    path: str
-    names: frozenset[str]
-    status: int
-    answer: Any
+def of_the_admin_api(recorder: Recorder) -> list[Exchange]:
+    """What went over the wire there, with paths as the description has them."""
+    found = [each for each in recorder.exchanges if each.path.startswith("/v1/organization")]
+    return [replace(each, path=each.path.removeprefix("/v1")) for each in found]
 
 
-class Recorder:
-    """Passes everything on to the application, and keeps what it saw of the Admin API."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-        self.exchanges: list[Exchange] = []
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request, answer, status = bytearray(), bytearray(), 0
-
-        async def receiving() -> Message:
-            message = await receive()
-            request.extend(message.get("body", b""))
-            return message
-
-        async def sending(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            answer.extend(message.get("body", b""))
-            await send(message)
-
-        await self.app(scope, receiving, sending)
-        path = scope["path"].removeprefix("/v1")
-        if path.startswith("/organization"):
-            names = {
-                name.removesuffix("[]") for name, _ in parse_qsl(scope["query_string"].decode(), keep_blank_values=True)
-            }
-            names |= set(json.loads(bytes(request) or b"{}"))
-            self.exchanges.append(Exchange(scope["method"], path, frozenset(names), status, json.loads(bytes(answer))))
+def names_of(exchange: Exchange) -> set[str]:
+    """The names of all that was sent, in the query and in the body."""
+    return {name.removesuffix("[]") for name in exchange.query} | set(exchange.body or {})
 
 
 class Description:
@@ -230,11 +198,11 @@ async def test_what_the_adapter_sends_and_the_simulator_answers_is_as_openai_des
             )
             organization.add_key(PROJECT, "one", account=ACCOUNT)
             await client.get(f"/projects/{PROJECT}/api_keys?limit=1")
-    faults = [fault for exchange in recorder.exchanges for fault in faults_of(description, exchange)]
+    faults = [fault for exchange in of_the_admin_api(recorder) for fault in faults_of(description, exchange)]
     assert faults == []
-    seen = {(exchange.method, description.template(exchange.path)) for exchange in recorder.exchanges}
+    seen = {(exchange.method, description.template(exchange.path)) for exchange in of_the_admin_api(recorder)}
     assert len(seen) == sum(operation.group == "admin" for operation in OPERATIONS.values())
-    assert {200, 400, 404} <= {exchange.status for exchange in recorder.exchanges}
+    assert {200, 400, 404} <= {exchange.status for exchange in of_the_admin_api(recorder)}
 
 
 def faults_of(description: Description, exchange: Exchange) -> Iterator[str]:
@@ -244,7 +212,7 @@ def faults_of(description: Description, exchange: Exchange) -> Iterator[str]:
         if re.sub("proj_[a-z]+", "{project_id}", exchange.path) not in NEWER_PATHS:
             yield f"{where}: no such path"
         return
-    for name in exchange.names - description.parameters(template, exchange.method):
+    for name in names_of(exchange) - description.parameters(template, exchange.method):
         if name not in NEWER_IN_REQUESTS.get(template, set()):
             yield f"{where}: no parameter {name}"
     schema = description.answer(template, exchange.method, exchange.status)
