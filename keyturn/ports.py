@@ -181,7 +181,7 @@ class InPlace(Protocol):
         """Give the key a new text. Its old one ends by itself, after `old_text_lives`, and by nothing else.
 
         Not idempotent: what a second turn does to the text before the last is known of no provider. LostAnswerError when
-        it may have been done. NotFoundError where there is no such key.
+        it may have been done. ConflictError, and nothing is done, where this key cannot be turned.
         """
         ...
 

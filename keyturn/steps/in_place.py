@@ -62,7 +62,11 @@ async def turn_in_place(c: Assembly, provider: InPlace, turn: Turn) -> CreatedKe
     ends = c.now() + (provider.old_text_lives or timedelta(0))
     await store.annotate(secret, notes(turned=Turned(ends, current.fingerprint, key.id)))
     c.say("create", f"turning {key.id}: its old text ends at {ends:%Y-%m-%d %H:%M:%S} UTC")
-    return await provider.turn(key, c.settings.fuse)
+    try:
+        return await provider.turn(key, c.settings.fuse)
+    except ConflictError as error:
+        c.say("create", f"{error.message}: a key of its own is made instead")
+        return None
 
 
 def has_turned(journal: Journal, version: VersionRef) -> bool:

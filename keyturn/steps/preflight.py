@@ -71,7 +71,7 @@ async def _others(c: Assembly) -> list[_Answer]:
     asked = [_ask(f"provider {c.settings.provider}", c.provider.preflight())]
     asked += [_ask(f"secret {secret}", store.preflight(secret)) for secret, store in c.secrets]
     asked += [_ask(f"canary {name}", canary.preflight()) for name, canary in c.canaries.items()]
-    return list(await asyncio.gather(*asked))
+    return [_Answer("in place", told_of(c)), *await asyncio.gather(*asked)]
 
 
 async def _room(c: Assembly) -> Sequence[Finding]:
@@ -82,7 +82,7 @@ async def _room(c: Assembly) -> Sequence[Finding]:
     if in_place(c) is not None:
         stages, journal = await observe_decider(c)
         if Stage.CURRENT in stages and not has_turned(journal, stages[Stage.CURRENT]):
-            return told_of(c)
+            return []
     if can.max_live_keys is None or not can.can_list or isinstance(c.provider, TwoSlots):
         return []
     keys = await c.provider.list()

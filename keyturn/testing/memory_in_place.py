@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from keyturn.errors import LostAnswerError, NotFoundError
+from keyturn.errors import ConflictError, LostAnswerError
 from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, Judgement, KeyRef, Verdict
 from keyturn.testing.world import MemoryProvider
@@ -25,7 +25,7 @@ class MemoryInPlace(MemoryProvider):
     async def turn(self, key: KeyRef, expires_in: timedelta | None = None) -> CreatedKey:
         self._maybe_fail("turn")
         if key.id not in self.keys:
-            raise NotFoundError("no such key")
+            raise ConflictError("there is no such key")
         ref, old = self.keys[key.id]
         self.turns += 1
         self.fading[key.id] = (old, self.clock.now() + (self.old_text_lives or timedelta(0)))

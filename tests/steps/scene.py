@@ -156,7 +156,7 @@ class Scene:
         asked = asked or self.asked
         taken = await self._run_until_done(asked, reason)
         if isinstance(self.world.provider, MemoryInPlace):
-            # What ends by itself waits for no run that is asked for. (Elsewhere sweeps change nothing that these runs do not.)
+            # What ends by itself waits for no run that is asked for. (Elsewhere sweeps do no more than these runs.)
             await self.actor("sweep").run(self.sweep(self.actors[-1]))
         self.world.clock.forward(hours=3)
         retired = await self.actor("retire").run(self.retire(self.actors[-1]))

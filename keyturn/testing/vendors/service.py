@@ -213,7 +213,19 @@ class Simulator:
 
     def delete(self, key: Key) -> None:
         key.deletions += 1
-        key.refused_from = min(key.refused_from, self.clock() + self.behaviour.refuse_delay)
+        for text in self.keys.values():  # a key that was turned has two
+            if text.id == key.id:
+                text.refused_from = min(text.refused_from, self.clock() + self.behaviour.refuse_delay)
+
+    def turn_key(self, key: Key, old_lives: float) -> tuple[Key, KeyMaterial]:
+        """The same key with a new text. The old one is accepted for `old_lives` seconds more, while the key is there."""
+        turned, material = self.add_key(
+            key.name, owner=key.owner, expires_at=key.expires_at, id=key.id, at_once=True, **key.more
+        )
+        turned.created_at, turned.uses = key.created_at, list(key.uses)
+        key.deletions += 1
+        key.refused_from = self.clock() + old_lives
+        return turned, material
 
     def last_use(self, key: Key) -> float | None:
         seen = [use for use in key.uses if use <= self.clock() - self.behaviour.usage_lag]
