@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from flows.outcome import Outcome, Result
 from keyturn.errors import KeyturnError, LostAnswerError, PermanentError, RejectedError
 from keyturn.journal import Journal
-from keyturn.lifecycle import Asked, Reason
+from keyturn.lifecycle import Asked, Decision, Reason, Step
 from keyturn.model import Stage
 from keyturn.settings import SweepSettings
 from keyturn.steps.create import create
@@ -73,6 +74,15 @@ async def test_a_turn_whose_answer_was_lost_is_not_tried_again_and_a_key_of_its_
     world.clock.forward(hours=3)
     assert (await plain_flows.retire(world.worker(), world.clock.now())).result is Result.RETIRED
     assert provider.revoked == [world.first_key.ref.id]
+
+
+async def test_while_an_old_text_lives_that_members_may_serve_its_key_is_not_turned_again() -> None:
+    """A worker that slept since before a rotation began takes the new value for one that is due."""
+    world, provider = await in_place()
+    await rotate(world)
+    turn = await begin(world.worker(), Asked(world.clock.now()))
+    await create(world.worker(), replace(turn, decision=Decision(Step.CREATE, "due", "as if")))
+    assert provider.turns == 1 and provider.accepts(world.first_key.material)
 
 
 async def test_a_sweep_goes_on_at_once_from_a_turn_that_nothing_came_of() -> None:
