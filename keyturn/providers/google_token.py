@@ -15,9 +15,8 @@ from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from keyturn.json_object import UnreadableError, json_object, plain_id, text
+from keyturn.json_object import json_object, plain_id, text
 from keyturn.material import KeyMaterial
-from keyturn.model import Judgement, Verdict
 from keyturn.providers.admin_api import AdminApi
 from keyturn.providers.probe import Probe
 from keyturn.providers.signed_token import rsa_key, signed_token
@@ -80,10 +79,5 @@ class TokenProbe(Probe):
         def sent(material: KeyMaterial) -> Mapping[str, Any]:
             return {"data": dict(grant(KeyFile.of(material), _NO_RIGHTS, now()))}
 
-        super().__init__(api, "POST", path, lambda _: {}, verdicts, stranger, sent)
-
-    async def _judge(self, material: KeyMaterial) -> Judgement:
-        try:
-            return await super()._judge(material)
-        except UnreadableError:
-            return Judgement(Verdict.INDETERMINATE, "what was to be tried is not a key file of a service account")
+        words = "what was to be tried is not a key file of a service account"
+        super().__init__(api, "POST", path, lambda _: {}, verdicts, stranger, sent, words)

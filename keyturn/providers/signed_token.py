@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +13,12 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
 from keyturn.json_object import UnreadableError
+from keyturn.material import KeyMaterial
+
+_ARMOUR = re.compile(r"-----(?:BEGIN|END) [A-Z ]{0,30}-----|\\n|\s")  # what PEM has around its base64
 
 
 def rsa_key(pem: str) -> RSAPrivateKey:
@@ -21,6 +26,17 @@ def rsa_key(pem: str) -> RSAPrivateKey:
     try:
         key = load_pem_private_key(pem.encode(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # its text is not ours to hand on
+        key = None
+    if not isinstance(key, RSAPrivateKey):
+        raise UnreadableError
+    return key
+
+
+def rsa_key_of(material: KeyMaterial) -> RSAPrivateKey:
+    """The same of a secret, which is one line: the base64 of PKCS#8 in DER, or a PEM that was put on one line."""
+    try:
+        key = load_der_private_key(base64.b64decode(_ARMOUR.sub("", material.reveal()), validate=True), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm, binascii.Error):
         key = None
     if not isinstance(key, RSAPrivateKey):
         raise UnreadableError
