@@ -38,7 +38,7 @@ class Snowflake(Vendor):
         shape=Shape.CREATE_DELETE,
         variables=("SNOWFLAKE_JWT",),
         models="snowflake/",
-        login=f"a user with a key pair, whose role has {_RIGHT} that the tokens are of",
+        login="a user with a key pair, whose role has MODIFY PROGRAMMATIC AUTHENTICATION METHODS on the user of the tokens",
         disables=True,
         expiry="whole days, at most 365; none is asked for: most_days",
         most_keys=15,
@@ -69,7 +69,6 @@ class Snowflake(Vendor):
         "Snowflake",
         (
             dead(401, "Snowflake", code="394400", known="S"),
-            dead(401, "Snowflake", says="PAT_INVALID"),
             Row(401, "the user is under no network policy (390432)", code="390432", known="S"),
             Row(422, "the token is accepted, and check_statement is not"),
         ),
@@ -78,8 +77,8 @@ class Snowflake(Vendor):
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "list": (f"{_POST}: SHOW USER PROGRAMMATIC ACCESS TOKENS FOR USER", _RIGHT),
         "create": (f"{_POST}: ALTER USER ... ADD PROGRAMMATIC ACCESS TOKEN", _RIGHT),
-        "check": (f"{_POST}: SELECT CURRENT_USER(), with the token under test, and once with a garbage one", "none"),
-        "last_used": ("none: Snowflake tells it hours late", "none"),
+        "check": (f"{_POST}: check_statement, with the token under test, and once with a garbage one", "none"),
+        "last_used": ("none", "none"),
         "disable": (f"{_POST}: ALTER USER ... MODIFY PROGRAMMATIC ACCESS TOKEN ... SET DISABLED", _RIGHT),
         "revoke": (f"{_POST}: ALTER USER ... REMOVE PROGRAMMATIC ACCESS TOKEN, then SHOW", _RIGHT),
     }

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -43,17 +44,22 @@ def token_type(kind: str, material: KeyMaterial) -> Headers:
 def key_pair(account: str, user: str, reference: str, resolve: Resolver, now: Callable[[], datetime]) -> Login:
     """The login of `user` with the private key that the reference leads to: see `rsa_key_of`."""
 
+    read: dict[str, RSAPrivateKey] = {}  # the last one, by its fingerprint: to read a key takes longer than to sign with it
+
     async def login() -> Headers:
         material = await resolve(reference)
-        try:
-            key = rsa_key_of(material)
-        except UnreadableError:
-            key = None
-        if key is None:  # not inside `except`: what could not be read is a key
+        if material.fingerprint() not in read:
+            read.clear()
+            with suppress(
+                UnreadableError
+            ):  # it is said below, where no exception is at hand: what could not be read is a key
+                read[material.fingerprint()] = rsa_key_of(material)
+        if not read:
             raise MisconfiguredError(
                 f"{reference} is not an RSA private key on one line",
                 remedy="put there what `openssl pkey -in rsa_key.p8 -outform DER | base64 -w0` prints",
             )
+        (key,) = read.values()
         begun, name = int(now().timestamp()), f"{account.partition('.')[0]}.{user}".upper()
         times = {"iat": begun, "exp": begun + int(_LIFETIME.total_seconds())}
         claims = {"iss": f"{name}.{fingerprint(key)}", "sub": name, **times}

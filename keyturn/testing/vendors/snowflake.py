@@ -32,7 +32,7 @@ MOST = 15
 _PATH = "/api/v2/statements"
 _DAY = 86400
 _TAKEN = ("statement", "timeout", "role", "database", "schema", "warehouse", "bindings", "parameters")
-_NAME, _TEXT = r'"((?:[^"]|"")+)"', r"'((?:[^'\\]|''|\\.)*)'"
+_NAME, _TEXT = r'("(?:[^"]|"")+")', r"('(?:[^'\\]|''|\\.)*')"
 _STATEMENTS: Mapping[str, str] = {
     "list_keys": rf"SHOW USER PROGRAMMATIC ACCESS TOKENS FOR USER {_NAME}",
     "create_key": rf"ALTER USER {_NAME} ADD PROGRAMMATIC ACCESS TOKEN {_NAME}"
@@ -47,7 +47,7 @@ _TIMES = ("expires_at", "created_on")
 
 
 class SnowflakeSimulator(Simulator):
-    """`unfinished`: so many answers are a 202 before a statement is done. `network_policy`: of the user."""
+    """`unfinished`: so many answers are a 202 before a statement is done. `roles`, `network_policy`: of the user."""
 
     HELD_BY: ClassVar[HeldBy] = HeldBy(
         By.PAGE,
@@ -64,7 +64,10 @@ class SnowflakeSimulator(Simulator):
     def __init__(self, admin: KeyMaterial, clock: Callable[[], float] = time.time) -> None:
         super().__init__(admin, clock)
         self._admin = admin
+        der = base64.b64decode(admin.reveal())
+        self._key: Any = load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
         self.unfinished = 0
+        self.roles = {RESTRICTION}
         self.network_policy = "PROXIES_ONLY"
         self._results: dict[str, Mapping[str, Any]] = {}
         self._waiting: dict[str, int] = {}
@@ -88,11 +91,10 @@ class SnowflakeSimulator(Simulator):
         """The private key, for a token that is signed with it and says who asks; "" otherwise."""
         if request.headers.get("x-snowflake-authorization-token-type") != "KEYPAIR_JWT":
             return ""
-        key = load_der_private_key(base64.b64decode(self._admin.reveal()), None)
-        told = _claims(bearer_of(request), key) if isinstance(key, RSAPrivateKey) else {}
+        told = _claims(bearer_of(request), self._key)
         name, now = f"{ACCOUNT}.{LOGIN}", self.clock()
         begun, ends = told.get("iat", 0), told.get("exp", 0)
-        right = told.get("sub") == name and told.get("iss") == f"{name}.{_fingerprint(key)}"
+        right = told.get("sub") == name and told.get("iss") == f"{name}.{_fingerprint(self._key)}"
         return self._admin.reveal() if right and begun <= now < ends <= begun + 3600 else ""
 
     def key_of(self, request: Request) -> str:
@@ -127,8 +129,8 @@ class SnowflakeSimulator(Simulator):
 
     async def create_key(self, call: Call) -> Response:
         _, name, role, days = self._parts(call, "create_key")
-        if role is None or role not in (RESTRICTION,):
-            raise RefusedError(422, "a role restriction is required", "099205")
+        if role not in self.roles:
+            raise RefusedError(422, "a role of the user is required", "099205")
         if any(key.name == name for key in self.live()):
             raise RefusedError(422, "a token of that name is there", "002002")
         if sum(key.expires_at is None or key.expires_at > self.clock() for key in self.live()) >= MOST:
@@ -172,7 +174,7 @@ class SnowflakeSimulator(Simulator):
         if call.body.get("role") not in (None, ROLE):
             raise RefusedError(422, "insufficient privileges", "003001")
         found = re.fullmatch(_STATEMENTS[operation], call.body["statement"])
-        parts = [_unquoted(each) for each in found.groups()] if found else [None]
+        parts = [_meant(each) for each in found.groups()] if found else [None]
         if parts[0] != USER:
             raise RefusedError(422, "the user does not exist or not authorized", "002003")
         return parts
@@ -223,9 +225,13 @@ def _statement(request: Request) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _unquoted(part: str | None) -> str | None:
-    """What a quoted name or text means."""
-    return None if part is None else re.sub(r'""|\'\'|\\(.)', lambda found: found[1] or found[0][0], part)
+def _meant(part: str | None) -> str | None:
+    """What a quoted name or a text stands for; anything else stands for itself."""
+    if part and part[0] == '"':
+        return part[1:-1].replace('""', '"')
+    if part and part[0] == "'":
+        return re.sub(r"''|\\(.)", lambda found: found[1] or "'", part[1:-1])
+    return part
 
 
 def _claims(token: str, key: RSAPrivateKey) -> dict[str, Any]:
