@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from keyturn.errors import KeyturnError, PermanentError
+from keyturn.errors import DeniedError, KeyturnError, PermanentError
 from keyturn.json_object import UnreadableError
 from keyturn.model import CreatedKey, Finding, KeyRef
 from keyturn.providers import snowflake_statements as sql
@@ -155,9 +155,12 @@ class Snowflake(Vendor):
         return [_key(row) for row in found]
 
     async def _delete(self, key: KeyRef) -> bool:
-        """Snowflake refuses to remove what is not there, with a code that is not documented: the list says which it was."""
+        """Snowflake refuses to remove what is not there, with a code that is not documented: the list says whether it is.
+        Who may not remove is not asked: a list that one may not see might be empty."""
         try:
             await self._sql.run(sql.remove(self.settings.user, key.id), executed)
+        except DeniedError:
+            raise
         except PermanentError:
             if any(other.id == key.id for other in await self._keys()):
                 raise

@@ -18,7 +18,15 @@ from typing import Any, TypeVar
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from keyturn.errors import DeniedError, KeyturnError, LostAnswerError, MisconfiguredError, PermanentError, UnavailableError
+from keyturn.errors import (
+    DeniedError,
+    KeyturnError,
+    LostAnswerError,
+    MisconfiguredError,
+    NotFoundError,
+    PermanentError,
+    UnavailableError,
+)
 from keyturn.json_object import UnreadableError
 from keyturn.material import KeyMaterial
 from keyturn.providers.admin_api import AdminApi, Answer, Headers, Login, segment
@@ -30,7 +38,8 @@ from keyturn.references import Resolver
 STATEMENTS = "/api/v2/statements"
 _LIFETIME = timedelta(minutes=10)  # of a login; Snowflake allows an hour. Each call has its own
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds; doubled each time
-_NO_RIGHT = ("003001", "002003")  # insufficient privileges; does not exist, or not authorized
+_NO_RIGHT = "003001"  # insufficient privileges
+_NOT_THERE = "002003"  # does not exist, or not authorized
 _CODE = re.compile(r"[0-9]{6}")
 _MOMENT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(?: [0-9]{1,4})?")
 _T = TypeVar("_T")
@@ -118,8 +127,10 @@ class SqlApi:
         code = answer.document.get("code")
         code = code if isinstance(code, str) and _CODE.fullmatch(code) else "none"
         words = f"Snowflake refuses the statement (422, code {code})"
-        if code in _NO_RIGHT:
-            return DeniedError(words, remedy=f"{self._api.remedy}; see that the user of the tokens is there")
+        if code == _NO_RIGHT:
+            return DeniedError(words, remedy=self._api.remedy)
+        if code == _NOT_THERE:
+            return NotFoundError(words, remedy=f"see that the user of the tokens is there; {self._api.remedy}")
         if creating:
             remedy = (
                 "see whether the settings, and key_lifetime, are what Snowflake takes, and the user has a network policy"

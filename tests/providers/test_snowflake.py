@@ -14,7 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from keyturn.errors import DeniedError, LostAnswerError, MisconfiguredError, PermanentError, UnavailableError
+from keyturn.errors import DeniedError, LostAnswerError, MisconfiguredError, NotFoundError, PermanentError, UnavailableError
 from keyturn.material import KeyMaterial
 from keyturn.model import KeyRef, Verdict
 from keyturn.providers import snowflake_statements as sql
@@ -157,9 +157,9 @@ class TestSnowflake(ProviderSuite):
         vendor.roles.add(name)
         created = await self.having(scene, role_restriction=name).create(new_label())
         assert vendor.keys[created.material.fingerprint()].more["role_restriction"] == name
-        with pytest.raises(DeniedError, match="002003"):  # and no syntax error: it is a user that is not there
+        with pytest.raises(NotFoundError, match="002003"):  # and no syntax error: it is a user that is not there
             await self.having(scene, user=name).create(new_label())
-        with pytest.raises(DeniedError, match="002003"):
+        with pytest.raises(NotFoundError, match="002003"):
             await scene.provider.list()
         assert len(vendor.live()) == 1
 
@@ -233,7 +233,13 @@ class TestSnowflake(ProviderSuite):
         with pytest.raises(PermanentError):
             await scene.provider.revoke(created.ref)
         assert len(scene.live()) == 1
+        scene.vendor.faults.clear()
         await scene.provider.revoke(KeyRef("SOMEBODYS", ""))  # it is refused as well, and the list does not have it
+
+    async def test_who_may_not_remove_is_not_told_that_a_token_is_gone(self, scene: Scene) -> None:
+        scene.vendor.faults.append(fault("delete_key", "status", status=422, code="003001", times=None))
+        with pytest.raises(DeniedError):
+            await scene.provider.revoke(KeyRef("SOMEBODYS", ""))
 
     # The list -----------------------------------------------------------------------------------------------------------
 
