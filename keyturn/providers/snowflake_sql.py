@@ -59,11 +59,9 @@ def key_pair(account: str, user: str, reference: str, resolve: Resolver, now: Ca
         material = await resolve(reference)
         if material.fingerprint() not in read:
             read.clear()
-            with suppress(
-                UnreadableError
-            ):  # it is said below, where no exception is at hand: what could not be read is a key
+            with suppress(UnreadableError):
                 read[material.fingerprint()] = rsa_key_of(material)
-        if not read:
+        if not read:  # said where no exception is at hand: what could not be read is a key
             raise MisconfiguredError(
                 f"{reference} is not an RSA private key on one line",
                 remedy="put there what `openssl pkey -in rsa_key.p8 -outform DER | base64 -w0` prints",
@@ -106,7 +104,7 @@ class SqlApi:
         except KeyturnError:
             if not creating:
                 raise
-        if answer.status == 422:
+        if answer.status == 422 and (answer.is_json or not creating):  # a web page does not say that nothing was made
             raise self._refusal(answer, creating)
         raise LostAnswerError("Snowflake did not tell what became of a create")
 

@@ -187,7 +187,7 @@ class TestSnowflake(ProviderSuite):
         assert scene.counts("create_key") == 1
 
     @pytest.mark.parametrize(
-        ("kind", "status"), [("status", 500), ("status", 401), ("status", 404), ("html", 200), ("reset", 0)]
+        ("kind", "status"), [("status", 500), ("status", 401), ("status", 404), ("html", 200), ("html", 422), ("reset", 0)]
     )
     async def test_a_create_that_is_lost_while_we_wait_is_a_lost_answer(self, scene: Scene, kind: str, status: int) -> None:
         scene.vendor.unfinished = 1  # type: ignore[attr-defined]
