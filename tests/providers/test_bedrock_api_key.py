@@ -53,7 +53,7 @@ class TestBedrockApiKey(IamUserSuite):
 
 
 class TestBedrockApiKeyInPlace(IamUserScene, InPlaceSuite):
-    PROVIDER, SIMULATOR, TURN, ENDS_STAY = BedrockApiKey, BedrockSimulator, "reset_key", True
+    PROVIDER, SIMULATOR, TURN, ENDS = BedrockApiKey, BedrockSimulator, "reset_key", "never"
 
     def settings(self, url: str) -> Mapping[str, Any]:
         return {**super().settings(url), "bedrock_endpoint_url": url, "in_place": "without_overlap"}
