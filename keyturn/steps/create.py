@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import uuid4
 
 from keyturn.assembly import Assembly
@@ -14,6 +15,7 @@ from keyturn.steps.identify import key_of
 from keyturn.steps.in_place import in_place, turn_in_place, turned_into
 from keyturn.steps.in_service import in_service
 from keyturn.steps.observe import Turn, observe_decider, observe_serving
+from keyturn.steps.strays import strays
 from keyturn.steps.write import claim
 
 
@@ -49,10 +51,28 @@ async def create(c: Assembly, turn: Turn) -> CreatedKey | None:
     return created
 
 
+async def _make_room(c: Assembly) -> None:
+    """Where the provider takes no more keys, one of ours that a run made and never wrote goes at once, as strays do later.
+
+    ConflictError then: this rotation's token may be spent, so that whoever made the key cannot come with it.
+    """
+    can = c.provider.capabilities
+    if can.max_live_keys is None or not can.can_list or len(await c.provider.list()) < can.max_live_keys:
+        return
+    if gone := (await strays(c, timedelta(0))).revoked:
+        raise ConflictError(
+            f"there was no room for a new key: {', '.join(gone)}, which a run had made and not written, is revoked",
+            remedy="run the rotation again",
+        )
+
+
 async def _turned_or_made(c: Assembly, turn: Turn) -> CreatedKey:
     provider = in_place(c)
     turned = await turn_in_place(c, provider, turn) if provider is not None else None
-    return turned or await c.provider.create(turn.label, c.settings.fuse)
+    if turned is not None:
+        return turned
+    await _make_room(c)
+    return await c.provider.create(turn.label, c.settings.fuse)
 
 
 async def _idle_slot(c: Assembly, provider: TwoSlots, turn: Turn) -> CreatedKey:

@@ -75,7 +75,8 @@ async def _others(c: Assembly) -> list[_Answer]:
 
 
 async def _room(c: Assembly) -> Sequence[Finding]:
-    """Whether the provider takes one more key. (Where it has two slots, one of them is made anew.)"""
+    """Whether the provider takes one more key. (Where it has two slots, one of them is made anew.) A rotation that has its
+    key already needs none; and one that a run died with is revoked before the next is made (`create`)."""
     can = c.provider.capabilities
     if isinstance(c.provider, Pooled):
         return await _pool(c, c.provider)
@@ -89,6 +90,12 @@ async def _room(c: Assembly) -> Sequence[Finding]:
     what = f"there is room for another key: at most {can.max_live_keys}"
     if len(keys) < can.max_live_keys:
         return [Finding(what, True)]
+    stages, journal = await observe_decider(c)
+    previous = stages.get(Stage.PREVIOUS)
+    if Stage.PENDING in stages or (previous is not None and previous.fingerprint == journal.back_from):
+        return [Finding(what, None, "the rotation that is under way has its key")]
+    if lost := [key.id for key in keys if c.mark.is_ours(key.name) and key.id not in journal.keys.values()]:
+        return [Finding(what, None, f"a run made {', '.join(lost)} and did not write it: it is revoked first")]
     told = ", ".join(f"{key.id} ({key.name})" if key.name else key.id for key in keys)
     return [Finding(what, False, f"there are {told}", "delete the one that nothing uses, or retire the last rotation's")]
 

@@ -11,7 +11,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from keyturn.assembly import Assembly
-from keyturn.errors import ConflictError, KeyturnError, LostAnswerError, MisconfiguredError, NotFoundError, RollFailedError
+from keyturn.errors import (
+    ConflictError,
+    KeyturnError,
+    LostAnswerError,
+    MisconfiguredError,
+    NotFoundError,
+    PermanentError,
+    RollFailedError,
+)
 from keyturn.material import KeyMaterial
 from keyturn.model import (
     Capabilities,
@@ -86,6 +94,8 @@ class MemoryProvider:
 
     async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:
         self._maybe_fail("create")
+        if (most := self.capabilities.max_live_keys) is not None and len(self.keys) >= most:
+            raise PermanentError("there are as many keys as there may be")
         key = self.add(self.new_key(), label, expires_in)
         if self.lose_answers:
             self.lose_answers -= 1

@@ -39,6 +39,7 @@ class Kind:
     seasoned: bool = False
     one_look: bool = False  # its stores give one, as AWS does
     disables: bool = False  # its provider can disable a key before it is deleted
+    most: int | None = None  # so many keys its provider takes
     by_hand: bool = False  # only a person can delete keys there, and does so when asked to
     provider_of: type[MemoryProvider] = MemoryProvider
 
@@ -52,6 +53,7 @@ ONE_LOOK = Kind("one-look", one_look=True)
 LOOKS_TWICE = Kind("looks-twice", stores=2, seasoned=True, one_look=True)
 BLIND = Kind("blind", can_list=False, seasoned=True)  # its provider cannot list keys
 DISABLING = Kind("disabling", disables=True)
+CAPPED = Kind("capped", seasoned=True, disables=True, most=2)
 POOL = Kind("pool", provider_of=MemoryPool)
 SEASONED_POOL = Kind("seasoned-pool", stores=2, seasoned=True, provider_of=MemoryPool)
 BY_HAND = Kind("by-hand", provider_of=MemoryPool, by_hand=True)
@@ -85,7 +87,10 @@ class Scene:
         world = await World.make(stores=kind.stores, overlap=kind.overlap, made_of=made_of, provider_of=kind.provider_of)
         if kind.seasoned:
             await _season(world)
-        world.provider.capabilities = replace(world.provider.capabilities, can_list=kind.can_list, can_disable=kind.disables)
+        can = replace(
+            world.provider.capabilities, can_list=kind.can_list, can_disable=kind.disables, max_live_keys=kind.most
+        )
+        world.provider.capabilities = can
         if isinstance(world.provider, MemoryPool):
             world.provider.can_end = not kind.by_hand
         world.clock.forward(hours=1)
