@@ -48,6 +48,8 @@ class AzureOpenAI(Vendor):
         "api_key; then disableLocalAuth refuses every key",
         risks=(
             "whoever else uses the idle key is cut off when it is made anew: owns_both_keys says that nobody does",
+            "Azure makes a slot anew whatever is in it: a call of ours that arrives only when another run has finished the "
+            "rotation ends the key in service. The sweep tells it, and the next rotation brings another",
             "Azure does not tell when a key was last used: the proof is LiteLLM's alone",
             "an old key is refused the moment it is made anew; there is no way to disable it first",
         ),

@@ -9,7 +9,7 @@ from keyturn.assembly import Assembly
 from keyturn.errors import ConflictError, LostAnswerError, MisconfiguredError
 from keyturn.journal import UNKNOWN
 from keyturn.lifecycle import Step
-from keyturn.model import CreatedKey, Stage, VersionRef
+from keyturn.model import CreatedKey, Stage, Verdict, VersionRef
 from keyturn.ports import Pooled, TwoSlots
 from keyturn.steps.identify import key_of
 from keyturn.steps.in_place import in_place, turn_in_place, turned_into
@@ -81,14 +81,15 @@ async def _idle_slot(c: Assembly, provider: TwoSlots, turn: Turn) -> CreatedKey:
     To a second worker the first one's new key looks idle, too, until it is staged. So the text that is about to die is
     barred first: from then on nobody promotes it; and where somebody has, that is a ConflictError, and nothing is done.
     ConflictError also where both are held: the last rotation's old key is still to go. MisconfiguredError where none is: the
-    value in service is a key of another place.
+    value in service is a key of another place. But one of ours that is refused was made anew by somebody else, and neither
+    slot is used by anybody.
     """
     held = await _held(c)
     slots = turn.seen.keys if turn.seen.keys is not None else await c.provider.list()
     idle = [slot for slot in slots if slot.fingerprint not in held]
     if not idle:
         raise ConflictError("both keys of the provider are held", remedy=f"`keyturn retire {c.name}` the old one first")
-    if len(idle) > 1:
+    if len(idle) > 1 and not await _was_made_anew(c, turn):
         raise MisconfiguredError(
             "the value in service is neither of the provider's two keys: which one is idle cannot be told",
             remedy="put the key that is in use into the secret, or check the provider's settings",
@@ -99,6 +100,14 @@ async def _idle_slot(c: Assembly, provider: TwoSlots, turn: Turn) -> CreatedKey:
     created = await provider.renew(idle[0], held)
     await store.discard(secret, doomed)
     return created
+
+
+async def _was_made_anew(c: Assembly, turn: Turn) -> bool:
+    secret, store = c.decider
+    current, journal = await store.current(secret), turn.seen.journal
+    if current.version.fingerprint not in (journal.current_fingerprint, *journal.keys):
+        return False
+    return (await c.judge(current.material)).verdict is Verdict.REJECTED
 
 
 async def _held(c: Assembly) -> set[str]:

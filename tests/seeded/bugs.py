@@ -309,4 +309,11 @@ SLIPS = (
         "    if False:\n",
         "tests/stores/test_dotenv_text.py::test_what_readers_take_differently_is_refused",
     ),
+    Bug(
+        "a slot of another account is made anew",
+        "keyturn/steps/create.py",
+        "    return (await c.judge(current.material)).verdict is Verdict.REJECTED\n",
+        "    return True\n",
+        "tests/steps/test_slots.py::test_a_key_of_ours_that_is_in_no_slot_and_is_accepted_all_the_same_stops_the_rotation",
+    ),
 )

@@ -10,7 +10,7 @@ from flows.outcome import Result
 from keyturn.errors import ConflictError, MisconfiguredError
 from keyturn.lifecycle import Asked, Decision, Reason, Step
 from keyturn.material import KeyMaterial
-from keyturn.model import Stage
+from keyturn.model import Judgement, Stage, Verdict
 from keyturn.steps.create import create
 from keyturn.steps.observe import Turn, begin
 from keyturn.testing.world import MemorySlots, World
@@ -68,6 +68,35 @@ async def test_a_value_that_is_neither_of_the_two_stops_the_rotation_before_anyt
     with pytest.raises(MisconfiguredError, match="neither of the provider's two keys"):
         await rotate(world)
     assert texts(world) == both
+
+
+async def test_where_the_key_in_service_was_made_anew_by_somebody_the_next_rotation_brings_another() -> None:
+    """By a person in the vendor's console, or by a call of a worker's that arrived late: no slot holds what is served."""
+    world = await slots()
+    await rotate(world)
+    await retire(world)
+    in_service = (await world.store.current(world.secret)).material
+    [(ref, _)] = [each for each in world.provider.keys.values() if each[1] == in_service]
+    await world.provider.revoke(ref)
+    assert not world.provider.accepts(in_service)
+    await rotate(world)
+    current = (await world.store.current(world.secret)).material
+    assert world.provider.accepts(current) and current in texts(world).values()
+
+
+async def test_a_key_of_ours_that_is_in_no_slot_and_is_accepted_all_the_same_stops_the_rotation() -> None:
+    """Then the settings lead to another account than they did."""
+    world = await slots()
+    await rotate(world)
+    await retire(world)
+    for ref, _ in list(world.provider.keys.values()):
+        await world.provider.revoke(ref)
+    other = texts(world)
+    for verdict in (Verdict.ACCEPTED, Verdict.INDETERMINATE):
+        world.provider.verdict = Judgement(verdict, "what the other account says")
+        with pytest.raises(MisconfiguredError, match="neither of the provider's two keys"):
+            await rotate(world)
+    assert texts(world) == other
 
 
 async def test_an_incident_in_the_overlap_replaces_both() -> None:
