@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 from keyturn.testing.wire_faults import Blackhole, Fault, Half, Instead, Reset, Slow, Truncated
 from keyturn.testing.wire_messages import NO_ANSWER, Client, Request, Upstream
 
-_READS = ("GET", "HEAD", "OPTIONS")
-_READING_OPERATIONS = re.compile(r"(Get|Describe|List|BatchGet)[A-Z]")
+# By the method, by the name of AWS's operation, or as Azure lists what is secret: by POST.
+_READS = re.compile(r"(GET|HEAD|OPTIONS)\b|(Get|Describe|List|BatchGet)[A-Z]|POST \S*/list[A-Z]\w*$")
 _HANDLE = re.compile(
     r"\d+|[0-9a-f]{8,}|[0-9a-f]{8}-[0-9a-f-]{27}"  # a number, long hex, a UUID
-    r"|(?P<kind>(?:[a-z]+_)+)(?=[a-zA-Z0-9]*\d)[a-zA-Z0-9]{6,}"  # key_000005a229d4
+    r"|(?P<kind>(?:[a-z]+_)+)(?=[a-zA-Z0-9]*\d)[a-zA-Z0-9]{6,}(?P<verb>:[a-z]+)?"  # key_000005a229d4, key_000005a229d4:stop
 )
 
 
@@ -48,7 +48,7 @@ class Exchange:
     @property
     def reads(self) -> bool:
         """Whether it changes nothing, by its method or its operation's name."""
-        return self.call.startswith(_READS) or _READING_OPERATIONS.match(self.call) is not None
+        return _READS.match(self.call) is not None
 
     def __str__(self) -> str:
         return f"{self.name} #{self.nth}"
@@ -231,4 +231,4 @@ def shape(path: str) -> str:
 
 def _shape(segment: str) -> str:
     match = _HANDLE.fullmatch(segment)
-    return f"{match['kind'] or ''}*" if match else segment
+    return f"{match['kind'] or ''}*{match['verb'] or ''}" if match else segment

@@ -146,6 +146,7 @@ async def test_a_chunked_answer_arrives_whole(gate: Opened, client: httpx.AsyncC
             "/v1/organization/projects/proj_demo/api_keys/key_*",
         ),
         ("/v1/p/x/service_accounts/svc_acct_000031ab12cd", "/v1/p/x/service_accounts/svc_acct_*"),
+        ("/v2/orgs/org_1/tokens/key_000005a229d4:suspend", "/v2/orgs/org_1/tokens/key_*:suspend"),
         ("/api/flow_runs/0c9dbb0e-4ad9-4b84-9d1e-1f2c3b4a5d6e/set_state", "/api/flow_runs/*/set_state"),
         (
             "/v1/secret/data/keyturn/litellm/providers/OPENAI_API_KEY",
@@ -157,6 +158,21 @@ async def test_a_chunked_answer_arrives_whole(gate: Opened, client: httpx.AsyncC
 )
 def test_the_shape_of_a_path_is_the_same_in_each_run(path: str, shaped: str) -> None:
     assert shape(path) == shaped
+
+
+@pytest.mark.parametrize(
+    ("call", "reads"),
+    [
+        ("POST /subscriptions/*/accounts/a/listKeys", True),
+        ("POST /subscriptions/*/accounts/a/regenerateKey", False),
+        ("POST /v1/listing", False),
+        ("GETTER", False),
+        ("ListUserTags", True),
+        ("TagUser", False),
+    ],
+)
+def test_what_changes_nothing_is_told_from_what_does(call: str, reads: bool) -> None:
+    assert Exchange("part", call, 1, 1).reads is reads
 
 
 async def test_both_sides_of_an_exchange_can_be_held(gate: Opened, client: httpx.AsyncClient) -> None:
