@@ -57,7 +57,7 @@ up: setup
 test: setup $(LEAKS)/.ready $(PROXY_FILE)/.ready $(VENDORS)/.ready lint types contracts unit model seeded
 	$(RUN)/pytest -m real
 
-# Rotations under every fault: an hour and more. docs/testing.md tells what its table means.
+# Rotations under every fault: hours. docs/testing.md tells what its table means.
 chaos: setup
 	$(RUN)/python -m tests.chaos --size full
 

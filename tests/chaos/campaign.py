@@ -13,9 +13,9 @@ from keyturn.testing.leaks import Leak, Needles, descendants, in_folder, in_proc
 from tests.chaos import hosts
 from tests.chaos.births import Nursery
 from tests.chaos.histories import played
-from tests.chaos.judge import Left
+from tests.chaos.left import Left
 from tests.chaos.outside import Outside
-from tests.chaos.plan import Plan
+from tests.chaos.plan import Plan, effects_of
 from tests.chaos.report import Report
 from tests.chaos.scene import Case, Result, Scene, play
 from tests.chaos.shapes import Shape
@@ -37,6 +37,7 @@ class Campaign:
         self.nursery = Nursery(self.outside)
         self.report = Report(plan.seed, plan.size.name)
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._worlds: list[World] = []
         self._begun = time.monotonic()
 
     async def run(self) -> Report:
@@ -47,6 +48,8 @@ class Campaign:
             await asyncio.to_thread(self._look_for_leaks)
         finally:
             await self.nursery.stop()
+            for world in self._worlds:
+                world.account.stop()
             await self.outside.stop()
         self.report.seconds = round(time.monotonic() - self._begun)
         return self.report
@@ -54,13 +57,15 @@ class Campaign:
     async def _play_all(self) -> None:
         worlds = [World(shape, self.outside) for shape in self.plan.shapes() if self._wanted(shape)]
         bundles = [(World(shape, self.outside), cases) for shape, cases in self.plan.bundles() if self._wanted(shape)]
-        await asyncio.gather(*(self._start(world) for world in (*worlds, *(world for world, _ in bundles))))
+        self._worlds = [*worlds, *(world for world, _ in bundles)]
+        await asyncio.gather(*map(self._start, self._worlds))
         found = dict(zip(worlds, await asyncio.gather(*(self._discover(world) for world in worlds)), strict=True))
         self._say(f"{sum(map(len, found.values()))} points in {len(found)} worlds")
+        self.report.points = {world.name: [str(point) for point in effects_of(points)] for world, points in found.items()}
         # Also where one world alone is played again, it has the cases that it had among all.
         names = [shape.name for shape in self.plan.shapes()]
         every = [
-            (world, self.plan.cases(world.name, names.index(world.name), len(names), points))
+            (world, self.plan.cases(world.shape, names.index(world.name), len(names), points))
             for world, points in found.items()
         ]
         chosen = [(world, self._chosen(world, cases)) for world, cases in (*bundles, *every)]
@@ -88,18 +93,22 @@ class Campaign:
         self._say(f"{world.name} is up")
 
     async def _discover(self, world: World) -> list[Point]:
-        """The points of a run that nobody disturbs, which has to end as it should."""
+        """The points of a run that nobody disturbs, which has to end as it should.
+
+        Where the first key, which a person put there, goes by a way of its own, they are those of a second run.
+        """
         points: list[Point] = []
 
         async def undisturbed(scene: Scene) -> bool:
             worker = scene.worker()
             await scene.run(worker)
-            points.extend(map(Point.of, worker.seen))
+            points[:] = map(Point.of, worker.seen)
             return False
 
-        result = await self._play(Case("undisturbed", "none", undisturbed), world, Watch(world))
-        if result.left.facts:
-            raise RuntimeError(f"{world.name}: a run that nobody disturbed: {result.left.facts}, {result.told}")
+        for _ in range(2 if world.account.first_differs else 1):
+            result = await self._play(Case("undisturbed", "none", undisturbed), world, Watch(world))
+            if result.left.facts:
+                raise RuntimeError(f"{world.name}: a run that nobody disturbed: {result.left.facts}, {result.told}")
         return points
 
     async def _play_in(self, world: World, cases: Sequence[Case]) -> None:

@@ -14,7 +14,7 @@ def killed(point: Point, side: Side, then: Where | None = None) -> Case:
         await scene.finish(then)
         return strike.reached
 
-    return Case(f"kill {side} {point}{_then(then)}", "crash", play, waits=then is Where.BESIDE)
+    return Case(f"kill {side} {point}{_then(then)}", "crash", play, waits=then is Where.BESIDE, point=point)
 
 
 def stalled(point: Point, side: Side, then: Where = Where.ELSEWHERE) -> Case:
@@ -24,11 +24,12 @@ def stalled(point: Point, side: Side, then: Where = Where.ELSEWHERE) -> Case:
         async def meanwhile() -> None:
             await scene.finish(then)
 
+        scene.delivers_late(point, side)
         strike = Stall(point, side, meanwhile)
         await scene.run(scene.worker(trouble=strike))
         return strike.reached
 
-    return Case(f"stall {side} {point}{_then(then)}", "stall", play, waits=then is Where.BESIDE)
+    return Case(f"stall {side} {point}{_then(then)}", "stall", play, waits=then is Where.BESIDE, point=point)
 
 
 def overslept(point: Point, side: Side) -> Case:
@@ -39,11 +40,12 @@ def overslept(point: Point, side: Side) -> Case:
             await scene.world.grow_old(STRAY_AGE)
             await scene.run(scene.worker(Where.ELSEWHERE), sweep=True)
 
+        scene.delivers_late(point, side)
         strike = Stall(point, side, meanwhile)
         await scene.run(scene.worker(trouble=strike))
         return strike.reached
 
-    return Case(f"oversleep {side} {point}", "stall", play)
+    return Case(f"oversleep {side} {point}", "stall", play, point=point)
 
 
 def _then(where: Where | None) -> str:

@@ -1,9 +1,11 @@
-"""What must be left in the end, whatever was done to the workers: one CURRENT that works, and nothing else."""
+"""What must be left in the end, whatever was done to the workers: one CURRENT that works, and nothing else.
+
+What of a vendor's keys is "nothing else" hangs on what its API can do: tests.chaos.vendors.rules.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from keyturn.lifecycle import Asked, Step, decide
@@ -11,34 +13,23 @@ from keyturn.model import Stage
 from keyturn.steps.observe import observe_leniently
 from tests.chaos.fleet import Member
 from tests.chaos.inside import assembled
-from tests.chaos.watch import Watch
+from tests.chaos.left import Left
+from tests.chaos.watch import REFUSED, Watch
 from tests.chaos.world import World
-
-
-@dataclass
-class Left:
-    """What is wrong, in sentences. `unfinished`: why it has not converged."""
-
-    orphans: list[str] = field(default_factory=list)
-    outages: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    double_rolls: list[str] = field(default_factory=list)
-    unfinished: list[str] = field(default_factory=list)
-
-    @property
-    def facts(self) -> list[str]:
-        return [*self.unfinished, *self.orphans, *self.outages, *self.lost, *self.double_rolls]
 
 
 async def judge(world: World, watch: Watch, rolls_before: Mapping[Member, int]) -> Left:
     """As things stand now."""
     await watch.look("the last run")
     left = Left(outages=list(watch.outages), lost=list(watch.lost))
+    if watch.excused:
+        left.for_a_person = [f"{fact}: {watch.excused}" for fact in left.outages if REFUSED in fact]
+        left.outages = [fact for fact in left.outages if REFUSED not in fact]
     current = await world.current()
     await _secrets_and_members(world, current, left)
     for each in world.credentials:
         await _next_step(world, each.name, left)
-    await _keys(world, current, left)
+    await world.account.judge(world, watch, current, left)
     promotions = sum(len(promoted) - 1 for promoted in watch.promoted.values())
     for member, after in (await world.fleet.rolls()).items():
         rolled = after - rolls_before.get(member, 0)
@@ -72,21 +63,3 @@ async def _next_step(world: World, name: str, left: Left) -> None:
     decision = decide(seen, Asked(datetime.now(UTC) + timedelta(seconds=2), overlap=c.settings.overlap))
     if decision.step is not Step.CREATE:
         left.unfinished.append(f"{name}: the next step is {decision.step} ({decision.check})")
-
-
-async def _keys(world: World, current: dict[str, str], left: Left) -> None:
-    for key in await world.outside.provider_keys(project=world.project):
-        known = f"{key['id']} ({key['name']})"
-        if key["fingerprint"] in world.bystanders:
-            if key["deleted"]:
-                left.unfinished.append(f"{known}, which is another's, was deleted")
-        elif key["fingerprint"] in current.values():
-            if not key["accepted"]:
-                left.unfinished.append(f"{known}, which is current, is refused")
-        elif key["deleted"]:
-            if key["deletions"] != 1:
-                left.unfinished.append(f"{known} was deleted {key['deletions']} times")
-        elif key["fingerprint"] in world.by_hand:
-            left.unfinished.append(f"{known}, which was replaced, still lives")
-        else:
-            left.orphans.append(f"{known} lives, and nothing holds it")

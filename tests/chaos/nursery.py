@@ -27,6 +27,12 @@ from tests.chaos import disk, hosts, run
 # Imported on use by the product; here once for all children.
 PRELOADED = (
     "keyturn.providers.openai",
+    "keyturn.providers.azure_openai",
+    "keyturn.providers.anthropic",
+    "keyturn.providers.console_pool",
+    "keyturn.providers.bedrock_api_key",
+    "keyturn.providers.perplexity",
+    "keyturn.providers.http_declared",
     "keyturn.stores.vault_kv2",
     "keyturn.stores.aws_secrets_manager",
     "keyturn.stores.kubernetes_secret",

@@ -9,9 +9,10 @@ from typing import get_args
 
 from tests.chaos.crashes import killed, overslept, stalled
 from tests.chaos.disk import DISK
+from tests.chaos.person import PERSON
 from tests.chaos.races import all_at_once, one_of_two_killed, two_at_once
 from tests.chaos.scene import Case
-from tests.chaos.shapes import BUNDLES, OVERLAPPING, SHAPES, Kind, Shape
+from tests.chaos.shapes import BUNDLES, OTHERS, OVERLAPPING, SHAPES, Kind, Shape
 from tests.chaos.troubles import Point, Side
 from tests.chaos.wires import faults_of, on_the_wire
 from tests.chaos.worker import Where
@@ -50,6 +51,11 @@ SIZES = {
 }
 
 
+def effects_of(points: Sequence[Point]) -> list[Point]:
+    """Those at which a run is killed: what changes a key, a secret or a member."""
+    return [point for point in points if not point.reads and point.kind not in _ASIDE]
+
+
 def _either(chance: Random) -> Side:
     return chance.choice(list(Side))
 
@@ -65,13 +71,15 @@ class Plan:
         return Random(f"{self.seed}/{what}")
 
     def shapes(self) -> list[Shape]:
-        """Full: all. Else each kind of store once, two stores at once, and an overlap."""
+        """Full: all. Else each kind of store once, two stores at once, an overlap, and each other shape of provider once."""
         if self.size.whole:
-            return [*SHAPES, *OVERLAPPING]
+            return [*SHAPES, *OVERLAPPING, *OTHERS]
         chance = self.chance("shapes")
         alone = [[shape for shape in SHAPES if [place.store for place in shape.places] == [kind]] for kind in get_args(Kind)]
         together = [shape for shape in SHAPES if len(shape.places) > 1]
-        return [chance.choice(shapes) for shapes in (*alone, together, OVERLAPPING)]
+        vendors = dict.fromkeys(shape.vendor for shape in OTHERS)
+        others = [[shape for shape in OTHERS if shape.vendor == vendor] for vendor in vendors]
+        return [chance.choice(shapes) for shapes in (*alone, together, OVERLAPPING, *others)]
 
     def bundles(self) -> list[tuple[Shape, list[Case]]]:
         if not self.size.bundles:
@@ -80,11 +88,13 @@ class Plan:
         shapes = BUNDLES if self.size.whole else (chance.choice(BUNDLES),)
         return [(shape, [all_at_once(n + 1) for n in range(self.size.bundles)]) for shape in shapes]
 
-    def cases(self, world: str, number: int, worlds: int, points: Sequence[Point]) -> list[Case]:
+    def cases(self, shape: Shape, number: int, worlds: int, points: Sequence[Point]) -> list[Case]:
         """`number`: of this one among all the `worlds`. `points`: as they were met in an undisturbed run of it."""
-        chance = self.chance(world)
+        if shape in OTHERS and not self.size.whole:
+            return self._few(shape, points)
+        chance = self.chance(shape.name)
         effects = [point for point in points if not point.reads]
-        core = [point for point in effects if point.kind not in _ASIDE]
+        core = effects_of(points)
         aside = [point for point in effects if point.kind in _ASIDE]
         # At a change of the disk the file's lock is held: who sleeps there holds up everybody, and is told so.
         held = [point for point in core if point.kind != DISK]
@@ -109,6 +119,15 @@ class Plan:
             cases.append(one_of_two_killed(chance.choice(effects), _either(chance)))
         chance.shuffle(cases)
         return cases
+
+    def _few(self, shape: Shape, points: Sequence[Point]) -> list[Case]:
+        """Of a shape that differs in its provider alone: a kill and a stall at what its vendor, its pool or its person is
+        asked to do."""
+        chance = self.chance(shape.name)
+        core = effects_of(points)
+        own = [point for point in core if point.kind in ("provider", PERSON) or "-ahead" in point.name]
+        stallable = [point for point in own if point.kind != DISK]
+        return [killed(chance.choice(own), _either(chance)), stalled(chance.choice(stallable), _either(chance))]
 
     def held(self, world: str, points: Sequence[Point]) -> tuple[Point, Side]:
         """Where a run of this world is held when a shared part goes down."""

@@ -24,6 +24,7 @@ _COLUMNS: tuple[tuple[str, Callable[[list[Result]], int]], ...] = (
     ("outages", lambda all_: sum(len(result.left.outages) for result in all_)),
     ("lost fields", lambda all_: sum(len(result.left.lost) for result in all_)),
     ("double rolls", lambda all_: sum(len(result.left.double_rolls) for result in all_)),
+    ("for a person", lambda all_: sum(len(result.left.for_a_person) for result in all_)),
     ("unexpected errors", lambda all_: sum(len(result.unexpected) for result in all_)),
 )
 _NEVER = ("orphans", "outages", "lost_fields", "double_rolls", "leaked_bytes", "unexpected_errors")
@@ -32,12 +33,13 @@ _NEVER = ("orphans", "outages", "lost_fields", "double_rolls", "leaked_bytes", "
 @dataclass
 class Report:
     """`leaks`: place -> bytes of key text that were found there. `model_examples`: None where none were played to the end;
-    `model_fault`: what one of them found wrong."""
+    `model_fault`: what one of them found wrong. `points`: world -> the points at which its runs can be killed."""
 
     seed: int
     size: str
     results: list[Result] = field(default_factory=list)
     leaks: dict[str, int] = field(default_factory=dict)
+    points: dict[str, list[str]] = field(default_factory=dict)
     model_examples: int | None = None
     model_fault: str = ""
     seconds: int = 0
@@ -64,6 +66,15 @@ class Report:
         )
         return not bad and figures["faulted_rotations"] > 0
 
+    @property
+    def cells(self) -> dict[str, dict[str, int]]:
+        """World -> point -> in how many cases a run was killed there or put to sleep; 0 too."""
+        counted = {world: dict.fromkeys(points, 0) for world, points in self.points.items()}
+        for each in self.results:
+            if each.met and each.point in counted.get(each.world, {}):
+                counted[each.world][each.point] += 1
+        return counted
+
     def write(self, folder: Path) -> Path:
         path = folder / "report.json"
         path.write_text(json.dumps(self._whole(), indent=2) + "\n")
@@ -75,6 +86,10 @@ class Report:
             "size": self.size,
             "families": {name: {column: count(all_) for column, count in _COLUMNS} for name, all_ in self._families()},
             "violations": [self._violation(each) for each in self.results if each.left.facts or each.unexpected],
+            "for_a_person": [
+                f"{each.case} @ {each.world}: {fact}" for each in self.results for fact in each.left.for_a_person
+            ],
+            "cells": self.cells,
             "leaks": self.leaks,
             "model_fault": self.model_fault,
             "not_reached_cases": [f"{each.case} @ {each.world}" for each in self.results if not each.met],
@@ -98,6 +113,9 @@ class Report:
         for name, all_ in (*self._families(), ("all", self.results)):
             table.add_row(name, *(str(count(all_)) for _, count in _COLUMNS), end_section=name != "all")
         console.print(table)
+        for world, cells in self.cells.items():
+            missed = sum(not count for count in cells.values())
+            console.print(f"{world}: {len(cells)} points, {sum(cells.values())} cells, {missed} points without one")
         for each in map(self._violation, (each for each in self.results if each.left.facts or each.unexpected)):
             console.print(f"{each['case']}\n  " + "\n  ".join(each["facts"]) + f"\n  {each['replay']}", markup=False)
         for place, count in self.leaks.items():

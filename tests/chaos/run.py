@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,16 @@ from flows import turnstile
 from flows.retire import retire
 from flows.rotate import rotate
 from flows.sweep import sweep
-from keyturn import progress
+from flows.swept import State
+from keyturn import progress, settings
 from keyturn.assembly import Line
 from keyturn.commands import flows
+from tests.chaos import person
 
 # For a slot that a killed Prefect server has forgotten: an hour is too long for a test. (A lease lasts one minute.)
 turnstile.WAIT_SECONDS = 100
+# For a sweep that comes hours later (World.grow_old).
+settings._LEAST_AGE = timedelta(0)
 
 
 def preload(modules: Iterable[str]) -> None:
@@ -51,9 +55,15 @@ def _rotate(credential: str, wait: bool) -> dict[str, str]:
     if wait and found.retire_after is not None:
         time.sleep(max(0.0, (found.retire_after - datetime.now(UTC)).total_seconds()) + 1)
         found = flows.run(retire, credential=credential, now=False)
+    if found.by_hand:
+        person.ask(found.sentence)
+        found = flows.run(retire, credential=credential, now=False)
     return {"result": str(found.result), "sentence": found.sentence}
 
 
 def _sweep(credential: str) -> dict[str, str]:
-    row = next(row for row in flows.run(sweep) if row.credential == credential)
+    [row] = (row for row in flows.run(sweep) if row.credential == credential)
+    if row.state is State.BY_HAND:
+        person.ask(row.sentence)
+        [row] = (row for row in flows.run(sweep) if row.credential == credential)
     return {"result": str(row.state), "sentence": "; ".join((row.sentence, *row.drift))}

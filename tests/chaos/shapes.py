@@ -9,6 +9,7 @@ from typing import Literal
 FIELD = "OPENAI_API_KEY"
 
 Kind = Literal["vault", "aws", "kube", "files"]
+Vendor = Literal["account", "minted", "slots", "pool", "console", "capped", "unlisted", "declared"]  # of ACCOUNTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +22,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`places`: the first decides. `account`: keys are added to one service account; else each key has its own.
+    """`places`: the first decides. `vendor`: the shape of provider, with `account` OpenAI whose keys are all of one service
+    account, and with `minted` OpenAI where each has its own.
 
     `overlap`: how long an old key lives on; 0: a rotation goes through revoke.
     """
 
     name: str
     places: tuple[Place, ...]
-    account: bool
+    vendor: Vendor
     members: int = 1
     overlap: str = "0s"
     credentials: int = 1
@@ -53,21 +55,36 @@ STORES: dict[str, tuple[Place, ...]] = {
     "kube-then-files": (_KUBE_FIELD, _FILES_WHOLE),
     "files-then-kube": (_FILES_FIELD, _KUBE_WHOLE),
 }
-PROVIDERS: dict[str, bool] = {"account": True, "minted": False}
+PROVIDERS: tuple[Vendor, ...] = ("account", "minted")
 
 _TWO_MEMBERS = ("vault-field-account", "aws-then-vault-minted", "kube-field-minted")
 
 SHAPES = tuple(
-    Shape(f"{store}-{provider}", STORES[store], PROVIDERS[provider], 2 if f"{store}-{provider}" in _TWO_MEMBERS else 1)
+    Shape(f"{store}-{provider}", STORES[store], provider, 2 if f"{store}-{provider}" in _TWO_MEMBERS else 1)
     for store, provider in product(STORES, PROVIDERS)
 )
 OVERLAPPING = (
-    Shape("vault-field-overlap", STORES["vault-field"], account=True, overlap="2s"),
-    Shape("aws-whole-overlap", STORES["aws-whole"], account=False, overlap="2s"),
+    Shape("vault-field-overlap", STORES["vault-field"], "account", overlap="2s"),
+    Shape("aws-whole-overlap", STORES["aws-whole"], "minted", overlap="2s"),
+)
+# The other shapes, each twice, with different kinds of store. Worlds with files are dear: they change the disk fifty times.
+OTHERS = (
+    Shape("vault-field-slots", STORES["vault-field"], "slots", members=2),
+    Shape("aws-then-vault-slots", STORES["aws-then-vault"], "slots", overlap="2s"),
+    Shape("vault-then-aws-pool", STORES["vault-then-aws"], "pool"),
+    Shape("files-field-pool", STORES["files-field"], "pool", members=2),
+    Shape("aws-field-console", STORES["aws-field"], "console"),
+    Shape("kube-field-console", STORES["kube-field"], "console", overlap="2s"),
+    Shape("vault-whole-capped", STORES["vault-whole"], "capped", members=2),
+    Shape("kube-field-capped", STORES["kube-field"], "capped"),
+    Shape("vault-field-unlisted", STORES["vault-field"], "unlisted"),
+    Shape("aws-whole-unlisted", STORES["aws-whole"], "unlisted", overlap="2s"),
+    Shape("aws-field-declared", STORES["aws-field"], "declared"),
+    Shape("kube-whole-declared", STORES["kube-whole"], "declared"),
 )
 BUNDLES = (
-    Shape("vault-ten", STORES["vault-field"], account=True, credentials=10),
-    Shape("aws-ten", STORES["aws-field"], account=True, credentials=10),
-    Shape("kube-ten", STORES["kube-field"], account=True, credentials=10),
-    Shape("files-ten", STORES["files-field"], account=True, credentials=10),
+    Shape("vault-ten", STORES["vault-field"], "account", credentials=10),
+    Shape("aws-ten", STORES["aws-field"], "account", credentials=10),
+    Shape("kube-ten", STORES["kube-field"], "account", credentials=10),
+    Shape("files-ten", STORES["files-field"], "account", credentials=10),
 )

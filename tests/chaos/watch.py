@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from itertools import chain
 
 import httpx
 
-from tests.chaos.inside import journal
+from keyturn.errors import KeyturnError
+from tests.chaos.inside import held, journal
+from tests.chaos.vendors.rules import Seen
 from tests.chaos.world import Spot, World
+
+REFUSED = "which the provider refuses"
 
 
 class Watch:
@@ -16,7 +22,8 @@ class Watch:
 
     `outages`: moments at which what a secret or a member held was refused by the provider, or a member had no supervisor.
     `lost`: what stood beside a key was changed, or a promoted key was overwritten by one that it had replaced, without a
-    rollback. `promoted`: credential -> its keys, as they became CURRENT one after the other.
+    rollback. `promoted`: credential -> its keys, as they became CURRENT one after the other. `held`: what any stage was seen
+    to hold, where the shape of provider has that watched. `excused`: why a refusal in this case is the vendor's.
     """
 
     def __init__(self, world: World) -> None:
@@ -25,17 +32,24 @@ class Watch:
         self.outages: list[str] = []
         self.lost: list[str] = []
         self.promoted: dict[str, list[str]] = {}
+        self.held: set[str] = set()
+        self.excused = ""
         self._taken_back: set[str] = set()
         self._beside: dict[Spot, str] = {}
         self._looking = asyncio.Lock()  # two looks at once would tell an older state after a newer one
 
     async def begin(self) -> None:
         """From here on: what is there now is how it should be."""
-        self.looks = 0
-        self.outages, self.lost, self._taken_back = [], [], set()
-        held = await self.world.held()
-        self._beside = {spot: each.beside for spot, each in held.items()}
-        self.promoted = {each.name: [held[each.spots[0]].fingerprint] for each in self.world.credentials}
+        self.looks, self.excused = 0, ""
+        self.outages, self.lost, self._taken_back, self.held = [], [], set(), set()
+        told = await self.world.held()
+        self._beside = {spot: each.beside for spot, each in told.items()}
+        self.promoted = {each.name: [told[each.spots[0]].fingerprint] for each in self.world.credentials}
+
+    def seen(self, current: Mapping[str, str]) -> Seen:
+        """For the rules about a vendor's keys. `current`: credential -> the fingerprint of its key in service."""
+        served = set(chain.from_iterable(self.promoted.values()))
+        return Seen(set(current.values()), self.world.by_hand, self.world.bystanders, served, self.held)
 
     async def look(self, after: str) -> None:
         """Now. A store that cannot be asked (sealed, say) tells nothing, and is no outage."""
@@ -48,19 +62,22 @@ class Watch:
                 again = await self._served(after) if refused else {}
             except httpx.HTTPStatusError:
                 return
+            if self.world.account.watches_stages:
+                with suppress(KeyturnError):  # a store that cannot be asked
+                    self.held |= set(chain(*[await held(self.world, each.name) for each in self.world.credentials]))
         for place, fingerprint in served.items():
             if fingerprint in refused and again.get(place) == fingerprint:
-                _complain(self.outages, f"{place} holds {fingerprint}, which the provider refuses, after {after}")
+                _complain(self.outages, f"{place} holds {fingerprint}, {REFUSED}, after {after}")
 
     async def _served(self, after: str) -> dict[str, str]:
         """Place -> the fingerprint there: every secret, and every member that has loaded a key."""
-        held, members = await asyncio.gather(self.world.held(), self.world.fleet.statuses())
+        told, members = await asyncio.gather(self.world.held(), self.world.fleet.statuses())
         for each in self.world.credentials:
-            await self._follow(each.name, held[each.spots[0]].fingerprint, after)
-        for spot, found in held.items():
+            await self._follow(each.name, told[each.spots[0]].fingerprint, after)
+        for spot, found in told.items():
             if found.beside != self._beside[spot]:
                 _complain(self.lost, f"what stands beside {spot.field or 'the key'} in {spot.store} was changed")
-        served = {f"{spot.store}:{spot.path}#{spot.field or ''}": found.fingerprint for spot, found in held.items()}
+        served = {f"{spot.store}:{spot.path}#{spot.field or ''}": found.fingerprint for spot, found in told.items()}
         for member, status in members.items():
             if status is None:
                 _complain(self.outages, f"the supervisor of {member.name} has ended, after {after}")
@@ -86,9 +103,7 @@ class Watch:
         promoted.append(fingerprint)
 
     async def _refused(self, fingerprints: Iterable[str]) -> set[str]:
-        wanted = set(fingerprints)
-        found = await self.world.outside.provider_keys(fingerprint=sorted(wanted))
-        return wanted - {key["fingerprint"] for key in found if key["accepted"]}
+        return await self.world.account.refused(set(fingerprints))
 
 
 def _complain(list_: list[str], fact: str) -> None:

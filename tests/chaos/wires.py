@@ -9,6 +9,7 @@ from typing import Any
 
 from keyturn.testing.wire_faults import Blackhole, Fault, Half, Hostile, Instead, Reset, Slow, Truncated, hostile, refused
 from tests.chaos.disk import DISK
+from tests.chaos.person import PERSON
 from tests.chaos.scene import Case, Scene
 from tests.chaos.troubles import Do, Point, Refuse, Side, Strike, Wire
 
@@ -80,9 +81,9 @@ _DOWN, _EXPIRED = "down for a while", "token expired"
 
 
 def faults_of(point: Point) -> list[str]:
-    """What can happen to this call, by name. Nothing to a change of the disk: no wire leads there."""
+    """What can happen to this call, by name. Nothing to a change of the disk, nor to a person: no wire leads there."""
     kind = point.kind
-    if kind == DISK:
+    if kind in (DISK, PERSON):
         return []
     refusals = [name for name in _REFUSALS[kind] if name != "admin key refused" or "/organization/" in point.name]
     return [*_ON_ANY_PART, "too late", *refusals, _DOWN, *([_EXPIRED] if kind == "vault" else [])]

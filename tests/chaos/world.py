@@ -1,4 +1,4 @@
-"""One world: its secrets, its project at the provider, its proxies with real supervisors, and its keyturn.yaml."""
+"""One world: its secrets, its account at the provider, its proxies with real supervisors, and its keyturn.yaml."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import re
-import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,9 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.hosts import DIRECT, SUFFIX, outside
 from tests.chaos.outside import MODEL, NAMESPACE, Outside
 from tests.chaos.shapes import FIELD, Kind, Shape
+from tests.chaos.vendors import ACCOUNTS
 
 WHOLE = "key"  # the field of a whole secret at Vault
-ACCOUNT = "svc_acct_litellm"
 MARKER = "=the key="
 
 
@@ -62,15 +61,17 @@ class World:
         self.shape, self.outside = shape, outside
         self.name = shape.name if not number else f"{shape.name}-{number}"
         self.folder = outside.folder / "worlds" / self.name
-        self.project = f"proj_{self.name}"
         self.config = self.folder / "keyturn.yaml"
+        self.late = self.folder / "keyturn-late.yaml"  # of a sweep that comes hours later
         self.credentials = [self._credential(n) for n in range(shape.credentials)]
+        self.account = ACCOUNTS[shape.vendor](outside, self.name)
         self.environ = {"KEYTURN_CONFIG": str(self.config)}
         if self.uses("files"):
             self.environ[DISK_VARIABLE] = f"http://{DISK}{SUFFIX}:{self.outside.disk.port}"
         self.fleet = Fleet(self.name, shape.members, outside)
         self.bystanders: set[str] = set()  # fingerprints of keys that are nobody's of this world
         self.by_hand: set[str] = set()  # of those that a person put into service
+        self._key_ids: dict[str, str] = {}  # credential -> the vendor's id of that one, now
 
     def _credential(self, n: int) -> Credential:
         single = self.shape.credentials == 1
@@ -86,7 +87,7 @@ class World:
     @property
     def parts(self) -> dict[str, int]:
         """Every part of the outside that a worker of this world talks to, and its port."""
-        ports = {"provider": self.outside.provider_port}
+        ports = {"provider": self.account.port, **self.account.parts}
         if self.uses("vault"):
             ports["vault"] = self.outside.vault_port
         if self.uses("aws"):
@@ -102,27 +103,29 @@ class World:
     def uses(self, store: Kind) -> bool:
         return any(place.store == store for place in self.shape.places)
 
+    @property
+    def pool(self) -> Spot:
+        """Where the pool of its provider is, if that has one: a bundle of its own, beside the deciding secret's."""
+        first = self.credentials[0].spots[0]
+        return Spot(first.store, f"{first.path}-ahead", None)
+
     async def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        await self.outside.tell_provider("projects", id=self.project)
-        await self.outside.tell_provider("service_accounts", project=self.project, name="litellm", id=self._account)
+        await self.account.start(self)
+        self.environ |= self.account.environ
         if self.uses("vault"):
             await self._open_vault()
-        self.config.write_text(json.dumps(self._configuration(), indent=2))  # JSON is YAML
-        for name in ("another team", f"keyturn-{self.credentials[0].name}-ffffff-{secrets.token_hex(6)}"):
-            self.bystanders.add(KeyMaterial(await self._new_key(name)).fingerprint())
+        for name in self.account.bystanders:
+            self.bystanders.add(KeyMaterial((await self.account.new_key(name)).text).fingerprint())
         await self.write_by_hand()
         await asyncio.to_thread(self._start_members)
-
-    @property
-    def _account(self) -> str:
-        return f"{ACCOUNT}_{self.name.replace('-', '_')}"
 
     async def _open_vault(self) -> None:
         """An AppRole mount of this world's own: revoking what was issued by it touches no other world."""
         mount, vault = self.vault_login, self.outside.vault
         await vault("POST", f"sys/auth/{mount}", type="approle")
-        await vault("POST", f"sys/policies/acl/{self.name}", policy=policy(f"chaos/{self.name}"))
+        rules = policy(f"chaos/{self.name}") + policy(self.pool.path, creates=True)
+        await vault("POST", f"sys/policies/acl/{self.name}", policy=rules)
         await vault("POST", f"auth/{mount}/role/keyturn", token_policies=[self.name], token_ttl="2h", token_max_ttl="2h")
         role = await vault("GET", f"auth/{mount}/role/keyturn/role-id")
         made = await vault("POST", f"auth/{mount}/role/keyturn/secret-id")
@@ -153,17 +156,8 @@ class World:
             stores["kube"] = {"kind": "kubernetes_secret", "namespace": NAMESPACE, **way, "timeout": "5s"}
         if DISK in ports:
             stores["files"] = {"kind": "dotenv", "folder": str(self.outside.keys)}
-        provider = {
-            "kind": "openai",
-            "admin_key": "env:OPENAI_ADMIN_KEY",
-            "project": self.project,
-            "base_url": outside("provider", ports["provider"]) + "/v1",
-            "usage_lag": "0s",
-            "propagation": "5s",
-            "timeout": "5s",
-        }
-        if self.shape.account:
-            provider["service_account"] = self._account
+        own = self.account.settings(outside("provider", ports["provider"]), self)
+        provider = {"kind": self.account.KIND, "propagation": "5s", "timeout": "5s", **own}
         fleet = {
             "kind": "process",
             "members": [
@@ -178,17 +172,18 @@ class World:
             "roll_timeout": "2m",
         }
         return {
-            "providers": {"openai": provider},
+            "providers": {"vendor": provider},
             "stores": stores,
             "proxies": {self.name: fleet},
             "credentials": {
                 each.name: {
-                    "provider": "openai",
+                    "provider": "vendor",
                     "secrets": [_address(spot) for spot in each.spots],
                     "env": each.variable,
                     "canary": {"proxy": self.name, "model": each.name, "timeout": "5s"},
                     "proxies": [self.name],
                     "overlap": self.shape.overlap,
+                    **({} if self.account.shows_hints else {"key_id": self._key_ids[each.name]}),
                 }
                 for each in self.credentials
             },
@@ -200,7 +195,7 @@ class World:
         config = self.folder / "members.yaml"
         config.write_text(re.sub(rf"http://[a-z0-9-]+\{SUFFIX}", f"http://{DIRECT}", self.config.read_text()))
         deployments = [
-            Deployment(f"{each.name}-1", f"{self.outside.provider_url}/v1", each.name, each.variable, f"openai/{MODEL}")
+            Deployment(f"{each.name}-1", self.account.inference, each.name, each.variable, f"openai/{MODEL}")
             for each in self.credentials
         ]
         models = write_config(self.folder / "litellm.json", deployments)
@@ -210,8 +205,11 @@ class World:
 
     async def write_by_hand(self) -> None:
         """Every credential has a key made by hand, and no trace of keyturn."""
-        keys = {each.variable: await self._new_key(f"{each.name} by hand") for each in self.credentials}
+        fresh = {each.variable: await self.account.new_key(f"{each.name} by hand") for each in self.credentials}
+        keys = {variable: each.text for variable, each in fresh.items()}
         self.by_hand |= {KeyMaterial(key).fingerprint() for key in keys.values()}
+        self._key_ids = {each.name: fresh[each.variable].id for each in self.credentials}
+        self._configure()
         for spot in {Spot(spot.store, spot.path, None) for each in self.credentials for spot in each.spots}:
             first = self.credentials[0]
             whole = any(each.field is None for each in first.spots if each.store == spot.store)
@@ -259,27 +257,32 @@ class World:
         file.write_text(text)
         file.chmod(0o600)
 
-    async def _new_key(self, name: str) -> str:
-        made = await self.outside.tell_provider("keys", project=self.project, name=name, account=self._account)
-        return str(made["value"])
+    def _configure(self) -> None:
+        told = self._configuration()
+        self.config.write_text(json.dumps(told, indent=2))  # JSON is YAML
+        self.late.write_text(json.dumps({**told, "sweep": {**told["sweep"], "stray_age": "1s"}}, indent=2))
+
+    async def prepare(self) -> None:
+        """Before each case."""
+        self.environ["KEYTURN_CONFIG"] = str(self.config)
+        await self.account.prepare(self)
 
     async def grow_old(self, seconds: float) -> None:
-        """Every key of this world was made so much earlier."""
-        await self.outside.tell_provider("age", project=self.project, seconds=seconds)
+        """Every key of this world was made so much earlier. Where the vendor tells no age, whoever sweeps from here on takes
+        every key for old instead."""
+        await self.account.grow_old(seconds)
+        if not self.account.ages:
+            self.environ["KEYTURN_CONFIG"] = str(self.late)
 
     async def renew(self) -> None:
         """Whatever happened before: keys made by hand are current and served, and every other key of ours is gone."""
         await self.write_by_hand()
         wanted = await self.current()
         await self.fleet.renew(wanted)
-        for key in await self.outside.provider_keys(project=self.project):
-            if not key["deleted"] and key["fingerprint"] not in {*wanted.values(), *self.bystanders}:
-                await self._delete(key["id"])
-
-    async def _delete(self, key: str) -> None:
-        url = f"{self.outside.provider_url}/v1/organization/projects/{self.project}/api_keys/{key}"
-        headers = {"Authorization": f"Bearer {self.outside.environ['OPENAI_ADMIN_KEY']}"}
-        (await self.outside.ask.delete(url, headers=headers)).raise_for_status()
+        for key in await self.account.keys():
+            if not key.deleted and key.fingerprint not in {*wanted.values(), *self.bystanders}:
+                await self.account.delete(key)
+        await self.account.clear(self)
 
     # As the driver sees it ----------------------------------------------------------------------------------------------
 

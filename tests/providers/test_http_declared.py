@@ -6,11 +6,9 @@ import json
 import re
 from collections.abc import Mapping
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from pydantic import ValidationError
 
 from keyturn.errors import LostAnswerError, NotFoundError, UnavailableError
@@ -23,22 +21,15 @@ from keyturn.testing.provider_scene import ADMIN, Scene, new_label
 from keyturn.testing.provider_suite import ProviderSuite, fault
 from keyturn.testing.vendors.openrouter import OpenRouterSimulator
 from tests.hostile import PLANTED, tells
+from tests.providers import on_the_page
 from tests.providers.invented import AcmeSimulator
+from tests.providers.on_the_page import PAGE
 from tests.test_docs import default_of, rows, section, settings_of
-
-PAGE = Path(__file__).parents[2] / "docs" / "provider-http.md"
 
 
 def declared(name: str, url: str = "http://127.0.0.1:1") -> dict[str, Any]:
-    """What the page declares, at another address and with another reference."""
-    blocks = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    found: dict[str, Any] = next(
-        data for block in blocks for key, data in yaml.safe_load(block)["providers"].items() if key == name
-    )
-    assert found.pop("kind") == "http"
-    found["base_url"] = url + re.sub(r"^https://[^/]+", "", found["base_url"])
-    found["login"]["secret"] = f"env:{ADMIN}"
-    return found
+    """With the suite's reference."""
+    return on_the_page.declared(name, url, ADMIN)
 
 
 def changed(data: Mapping[str, Any], where: str, value: Any) -> dict[str, Any]:
