@@ -48,9 +48,9 @@ class Campaign:
             await asyncio.to_thread(self._look_for_leaks)
         finally:
             await self.nursery.stop()
+            await self.outside.stop()
             for world in self._worlds:
                 world.account.stop()
-            await self.outside.stop()
         self.report.seconds = round(time.monotonic() - self._begun)
         return self.report
 

@@ -37,6 +37,7 @@ class SimulatedAccount(Account):
         self.vendor = self.SIMULATOR(self._admin, time.time)
         self.vendor.behaviour.key_literal = outside.literal
         self._server = LoopbackServer(_with_inference(self.vendor))
+        self._serves = False
 
     @property
     def port(self) -> int:
@@ -52,9 +53,11 @@ class SimulatedAccount(Account):
 
     async def start(self, world: World) -> None:
         self._server.__enter__()
+        self._serves = True
 
     def stop(self) -> None:
-        self._server.__exit__(None, None, None)
+        if self._serves:
+            self._server.__exit__(None, None, None)
 
     async def new_key(self, name: str) -> Made:
         key, material = self.vendor.add_key(name, text=self.new_text(), at_once=True)
@@ -78,6 +81,7 @@ class SimulatedAccount(Account):
         self.vendor.delete(self.vendor.keys[key.fingerprint])
 
     async def grow_old(self, seconds: float) -> None:
+        """As the vendor's API tells it."""
         for key in self._all():
             key.created_at -= seconds
 
