@@ -11,6 +11,7 @@ from typing import Any
 
 from keyturn.canary import LiteLLMCanary
 from keyturn.config import Config, Part
+from keyturn.delivery.variable_names import PARTS_BY_PROVIDER_KIND
 from keyturn.errors import MisconfiguredError
 from keyturn.material import KeyMaterial
 from keyturn.model import Judgement, Mark, SecretRef
@@ -117,6 +118,7 @@ class Adapters:
             deployment=credential.canary.deployment,
             check=provider.check if provider.capabilities.can_check else None,
             timeout=credential.canary.timeout,
+            parts=PARTS_BY_PROVIDER_KIND.get(self.config.providers[credential.provider].kind, ()),
         )
 
     async def aclose(self) -> None:

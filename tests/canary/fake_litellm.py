@@ -92,7 +92,7 @@ class FakeLiteLLM:
         return _error(400, "No connected db.")
 
     def _complete(self, member: str, body: dict[str, Any]) -> httpx.Response:
-        candidate = KeyMaterial(body["api_key"]) if "api_key" in body else None
+        candidate = KeyMaterial(body["api_key"]) if body.get("api_key") else None
         self.seen.append(Seen(member, body, candidate.fingerprint() if candidate else None))
         if candidate and self.bans_body_key:
             return _error(401, "Authentication Error, Rejected Request: api_key is not allowed in request body.")

@@ -94,7 +94,7 @@ def same(plan: Plan, config: Config, proxy: str = "local") -> None:
     """Nothing is read, named, or taken away otherwise than by the full path."""
     asked: list[str] = []
     found = variables(config, proxy, lambda name: asked.append(name))  # type: ignore[arg-type,return-value]
-    assert [(read.credential, read.variable) for read in plan.reads] == [(each.credential, each.name) for each in found]
+    assert [(read.credential, read.names) for read in plan.reads] == [(each.credential, each.names) for each in found]
     secrets = [config.credentials[each.credential].secrets[0] for each in found]
     assert [tuple(read.secret) for read in plan.reads] == [(each.store, each.path, each.field) for each in secrets]
     environment = dict.fromkeys([*plan.own, *own_secrets(config, proxy), "KEYTURN_CONFIG", "PATH", "OPENAI_API_KEY"], "x")

@@ -82,7 +82,7 @@ def test_both_read_the_same(
     scene = SCENES[name](bao, double[1], tmp_path)
     given_to(monkeypatch, scene)
     keys, environment = lean()
-    assert {key.variable: key.material.reveal() for key in keys} == scene.keys
+    assert {key.names.key: key.material.reveal() for key in keys} == scene.keys
     assert (keys, environment) == full()
     used = {variable for variable in scene.variables if f"env:{variable}" in scene.config.read_text()}
     assert "LITELLM_MASTER_KEY" in environment and not {"OPENAI_ADMIN_KEY", *used} & set(environment)
