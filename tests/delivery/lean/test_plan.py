@@ -35,6 +35,9 @@ providers:
   openai-org:
     {kind: openai, admin_key: env:OPENAI_ADMIN_KEY, project: proj_abc, base_url: "https://api.example.com:8443/v1/",
      usage_lag: 5m, propagation: 1m, timeout: 20s}
+  bedrock: {kind: aws_access_key, region: us-east-1, user_name: litellm@prod, access_key_id: env:I, secret_access_key: env:S,
+            session_token: env:T, endpoint_url: "http://127.0.0.1:5001", sts_endpoint_url: "http://127.0.0.1:5002",
+            usage_lag: 4h, propagation: 1m, timeout: 20s}
 stores:
   vault:
     kind: vault_kv2
@@ -80,6 +83,17 @@ credentials:
     canary: {proxy: other, model: batch}
     proxies: [other]
     env: PLAIN
+  bedrock-prod:
+    provider: bedrock
+    secrets: [{store: aws, name: prod/bedrock}]
+    canary: {proxy: local, model: nova}
+    proxies: [local]
+  bedrock-batch:
+    provider: bedrock
+    secrets: [{store: vault, path: litellm/batch, field: BEDROCK}]
+    canary: {proxy: other, model: nova}
+    proxies: [local, other]
+    env: {aws_access_key_id: BATCH_ID, aws_secret_access_key: BATCH_SECRET}
 """
 
 
@@ -169,6 +183,8 @@ def test_what_is_not_plain_is_left_though_it_is_good(what: str) -> None:
 
 
 FAULTY = {
+    "parts of a key that has none": ("    overlap: 24h", "    overlap: 24h\n    env: {aws_access_key_id: ID}"),
+    "no name at all": ("    overlap: 24h", "    overlap: 24h\n    env: {}"),
     "a setting that is unknown": ("project: proj_abc", "project: proj_abc, projekt: x"),
     "a setting that is missing": ("project: proj_abc, ", ""),
     "a name that stands twice": ("    overlap: 24h", "    overlap: 24h\n    overlap: 23h"),
