@@ -233,6 +233,17 @@ def test_two_keys_of_one_variable_are_left() -> None:
     assert lean(source) is None
 
 
+def test_names_that_do_not_fit_the_parts_of_a_key_are_left() -> None:
+    for wrong in ("NAME", "{id: A}", "{aws_access_key_id: A, aws_secret_access_key: A}", "{aws_access_key_id: 'a b'}"):
+        source = FULL.replace("{aws_access_key_id: BATCH_ID, aws_secret_access_key: BATCH_SECRET}", wrong)
+        with pytest.raises(ConfigError):
+            parse(source)
+        assert lean(source) is lean(source, "other") is None
+    source = FULL.replace("{aws_access_key_id: BATCH_ID, aws_secret_access_key: BATCH_SECRET}", "{aws_access_key_id: A}")
+    parse(source)
+    assert lean(source) is None and lean(source, "other") is not None
+
+
 LOGINS = {
     "token": "token: env:TOKEN",
     "approle": "role_id: env:ROLE_ID, secret_id: env:SECRET_ID, mount: roles",
