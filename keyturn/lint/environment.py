@@ -55,6 +55,7 @@ def unwritten_hits(variables: Sequence[Variable], written: Written | None) -> It
     delivered = written.variables if written is not None else {}
     for each in variables:
         for name in (name for name, first in BEFORE.items() if name in delivered and each.name in first and each.is_set):
-            yield hit(SHADOWED, each.spot, f"LiteLLM reads {each.name} before {name}, which {delivered[name]} is delivered as")
+            told = f"LiteLLM reads {each.name} before {name}, which {delivered[name]} is delivered as"
+            yield hit(SHADOWED, each.spot, told)
         if written is not None and each.name in KEY_VARIABLES and each.is_set and each.name not in written.variables:
             yield hit(NOBODY_WRITES, each.spot, f"no credential of keyturn.yaml delivers {each.name}")

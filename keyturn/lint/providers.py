@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from keyturn.delivery.aliases import FAMILIES, family_of
 from keyturn.key_parts import AWS_ACCESS_KEY, Part
 
@@ -34,7 +36,7 @@ _DEFAULT = {
     "xai": "XAI_API_KEY",
 }
 # Providers whose key has several parts. Without any LiteLLM takes what the machine has, and that is well.
-PARTS: dict[str, tuple[Part, ...]] = {"bedrock": AWS_ACCESS_KEY, "sagemaker": AWS_ACCESS_KEY, "sagemaker_chat": AWS_ACCESS_KEY}
+PARTS: Mapping[str, tuple[Part, ...]] = dict.fromkeys(("bedrock", "sagemaker", "sagemaker_chat"), AWS_ACCESS_KEY)
 _BARE_NAMES = ("gpt-", "o1", "o3", "o4", "text-embedding-", "chatgpt-")  # OpenAI's, which need no prefix
 LISTED_BY_LITELLM = ("openai", "hosted_vllm", "openai_like", "text-completion-openai")  # it asks these for their models
 
