@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,8 +31,7 @@ from keyturn.errors import KeyturnError
 from keyturn.testing.aws_double import AWSDouble
 from keyturn.testing.openbao import OpenBao
 from keyturn.testing.wire_faults import Hostile, hostile
-from tests.delivery.lean.conftest import Scene, aws_scene, vault_scene
-from tests.delivery.pairs import BOTH, new_pair
+from tests.delivery.lean.conftest import Scene, aws_scene, vault_scene, with_a_pair
 from tests.hostile import changed, fuzz
 from tests.wire import Request, Wire
 
@@ -51,21 +49,6 @@ SCENES: dict[str, Callable[[OpenBao, str, Path], Scene]] = {
     "aws with a pair": lambda bao, url, folder: with_a_pair(aws_scene(url, folder), url),
     "aws with a session": lambda bao, url, folder: aws_scene(url, folder, session=True),
 }
-
-
-def with_a_pair(scene: Scene, url: str) -> Scene:
-    pair, text = new_pair().reveal(), scene.config.read_text()
-    more = text[text.index("  openai-whole:") :].replace("openai-whole", "bedrock").replace("litellm/whole", "litellm/pair")
-    provider = "providers:\n  iam: {kind: aws_access_key, region: us-east-1, user_name: litellm}\n"
-    named = more.replace("provider: org", "provider: iam").replace("    env: WHOLE_KEY\n", "")
-    scene.config.write_text(text.replace("providers:\n", provider, 1) + named)
-    scene.keys[BOTH] = pair
-    client = boto3.client(
-        "secretsmanager", region_name="us-east-1", endpoint_url=url, aws_access_key_id="x", aws_secret_access_key="x"
-    )
-    client.create_secret(Name="litellm/pair", SecretString=pair)
-    client.close()
-    return scene
 
 
 def in_a_file(scene: Scene) -> Scene:
