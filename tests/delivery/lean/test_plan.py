@@ -239,6 +239,10 @@ def test_names_that_do_not_fit_the_parts_of_a_key_are_left() -> None:
         with pytest.raises(ConfigError):
             parse(source)
         assert lean(source) is lean(source, "other") is None
+    elsewhere = FULL.replace("env: PLAIN", "env: {aws_access_key_id: A}")  # of a credential that `local` is not given
+    with pytest.raises(ConfigError):
+        parse(elsewhere)
+    assert lean(elsewhere) is None
     source = FULL.replace("{aws_access_key_id: BATCH_ID, aws_secret_access_key: BATCH_SECRET}", "{aws_access_key_id: A}")
     parse(source)
     assert lean(source) is None and lean(source, "other") is not None
