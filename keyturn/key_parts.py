@@ -8,9 +8,8 @@ Imports little, for the lean start (keyturn.delivery.lean) uses it too.
 
 from __future__ import annotations
 
-import base64
 import json
-import secrets
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -66,4 +65,6 @@ def stranger(parts: Sequence[Part]) -> KeyMaterial:
 
 
 def _random(length: int) -> str:
-    return base64.b32encode(secrets.token_bytes(length)).decode()[:length]
+    import base64  # which no start needs
+
+    return base64.b32encode(os.urandom(length)).decode()[:length]

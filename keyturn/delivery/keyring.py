@@ -290,7 +290,7 @@ class KeyRing:
 
     def __repr__(self) -> str:
         now = self._clock()
-        keys = [(name, self._entries[name]) for name in self.names]
+        keys = [(name, entry) for name, entry in self._entries.items() if name in self._board.names]
         told = [f"{name} {entry.version.fingerprint} {now - entry.confirmed:.0f} s" for name, entry in keys]
         return f"<KeyRing {self._engine.state}: {', '.join(told) or 'no keys'}>"
 
