@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 
 _PROJECT = "/organization/projects/{project}"
 _READ, _WRITE = "admin key: read project API keys", "admin key: write project API keys and service accounts"
@@ -23,6 +23,8 @@ FACTS = Facts(
         "how late OpenAI reports a use, accepts a new key and refuses a deleted one is published nowhere: settings",
         "the check may count as a use of the key",
     ),
+    # The Admin API lists admin keys with the role of who owns them, and not what each of them may do.
+    permissions=(Permission(May.CREATE, (_WRITE,)), Permission(May.LIST, (_READ,)), Permission(May.DELETE, (_WRITE,))),
     sources=(
         Source("PyPI openai 3.54.0, resources/admin/organization"),
         Source("OpenAI's OpenAPI description of 2026-08"),

@@ -36,7 +36,8 @@ class TestGoogleGemini(ProviderSuite):
 
     def settings(self, url: str) -> Mapping[str, Any]:
         login = {"access_token": "env:KEYTURN_SUITE_ADMIN", "project": PROJECT}
-        return {**login, "base_url": f"{url}/v2", "inference_url": f"{url}/v1beta"}
+        addresses = {"base_url": f"{url}/v2", "inference_url": f"{url}/v1beta", "resource_manager_url": f"{url}/v3"}
+        return {**login, **addresses}
 
     def having(self, scene: Scene, **settings: Any) -> Any:
         """The scene's adapter, with settings changed."""

@@ -28,7 +28,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict
@@ -44,7 +44,7 @@ from keyturn.testing.vendors.held_by import HeldBy
 
 
 class Behaviour(BaseModel):
-    """How the vendor acts. Times are seconds."""
+    """How the vendor acts. Times are seconds. `lacks`: what the management credential may not do: see Simulator.GIVES."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,6 +52,7 @@ class Behaviour(BaseModel):
     refuse_delay: float = 0  # a deleted key is accepted for so long
     usage_lag: float = 0
     key_literal: str = ""  # inside every generated key, so that a search for leaks finds any
+    lacks: frozenset[Literal["create", "list", "delete", "disable"]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -84,7 +85,7 @@ class Key:
 class Route:
     """`operation`: the method of the simulator that answers. `group`: admin, key (a call with the key under test), open.
 
-    `query`, `body`: the names that it takes; `body` None: not looked at.
+    `query`, `body`: the names that it takes; `body` None: not looked at. `reads`: a POST that changes nothing.
     """
 
     operation: str
@@ -93,6 +94,12 @@ class Route:
     path: str
     query: tuple[str, ...] = ()
     body: tuple[str, ...] | None = ()
+    reads: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether the management credential changes something by it."""
+        return self.group == "admin" and self.method != "GET" and not self.reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +139,14 @@ class Simulator:
 
     HELD_BY: ClassVar[HeldBy]
     ROUTES: ClassVar[Sequence[Route]]
+    # What the management credential may do -> the operations that this is needed for.
+    GIVES: ClassVar[Mapping[str, frozenset[str]]] = {
+        "create": frozenset({"create_key"}),
+        "list": frozenset({"list_keys"}),
+        "delete": frozenset({"delete_key"}),
+        "disable": frozenset({"disable_key", "enable_key", "update_key"}),
+    }
+    TOGETHER: ClassVar[Sequence[frozenset[str]]] = ()  # what the vendor gives, and takes away, as one
 
     def __init__(self, admin: KeyMaterial, clock: Callable[[], float] = time.time) -> None:
         self.admin_fingerprint = admin.fingerprint()
@@ -165,6 +180,22 @@ class Simulator:
     def refused(self, group: str, key: Key | None) -> Response:
         """The same, where the vendor tells why: `key` is there, and expired, disabled or deleted. None: nobody has it."""
         return self.rejected(group)
+
+    def denied(self) -> Response:
+        """The answer to what the management credential lacks the permission for."""
+        return self.error(403, "The credential may not do this")
+
+    def lacks(self, verb: str) -> bool:
+        """Whether the management credential may not do this with keys."""
+        told = self.behaviour.lacks
+        return verb in told or any(verb in group and told & group for group in self.TOGETHER)
+
+    def is_admin(self, request: Request) -> bool:
+        """Whether the call is made with the management credential."""
+        try:
+            return KeyMaterial(self.admin_of(request)).fingerprint() == self.admin_fingerprint
+        except ValueError:
+            return False
 
     def new_id(self) -> str:
         return f"key_{next(self._numbers):06d}{secrets.token_hex(6)}"
@@ -246,6 +277,10 @@ class Simulator:
                 answer = self.refused(route.group, key)
                 record(answer.status_code, "rejected")
                 return answer
+            if route.group == "admin" and self._is_lacking(route):
+                answer = self.denied()
+                record(answer.status_code, "rejected")
+                return answer
             if route.group == "key" and key is not None:
                 key.uses.append(self.clock())
             fault = due(self.faults, route.operation, route.group, key.id if key else "")
@@ -277,6 +312,9 @@ class Simulator:
         if route.group == "admin":
             return caller is not None and caller.fingerprint() == self.admin_fingerprint
         return self.anyone or (key is not None and key.accepted(self.clock()))
+
+    def _is_lacking(self, route: Route) -> bool:
+        return any(route.operation in operations and self.lacks(verb) for verb, operations in self.GIVES.items())
 
     async def _parameters(self, request: Request, route: Route) -> tuple[Mapping[str, str], Mapping[str, Any]]:
         query = dict(request.query_params)

@@ -1,0 +1,48 @@
+"""What Azure grants a caller on an account, by Microsoft.Authorization: all of its roles, as patterns of actions.
+
+Each role allows its `actions` less its `notActions`, and a caller may do what any one of its roles allows. Sources: the
+REST reference of Microsoft.Authorization 2022-04-01 (Permissions, List For Resource: "all permissions the caller has for a
+resource"), and Microsoft's page on role definitions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keyturn.json_object import UnreadableError
+from keyturn.providers.facts import Facts
+from keyturn.providers.fields import items, text
+from keyturn.providers.permissions import Rights, rights_of
+
+VERSION = "2022-04-01"
+TOLD_BY = f"GET .../providers/Microsoft.Authorization/permissions?api-version={VERSION}"
+LIST_KEYS = "Microsoft.CognitiveServices/accounts/listKeys/action"
+REGENERATE = "Microsoft.CognitiveServices/accounts/regenerateKey/action"
+
+
+def rights(facts: Facts, document: Mapping[str, Any]) -> Rights:
+    """UnreadableError. A condition of a role is about what this answer does not have: then it is not told."""
+    roles = items(document.get("value"))
+    names = {name for permission in facts.permissions for name in permission.needs}
+    granted = {name for name in names if any(_allows(role, name) for role in roles if not role.get("condition"))}
+    partly = {name for name in names - granted if document.get("nextLink") or any(_allows(role, name) for role in roles)}
+    all_of_it = any("*" in _patterns(role, "actions") for role in roles)
+    return rights_of(facts, granted, partly, "it may do everything there (*), and less would do" if all_of_it else "")
+
+
+def _allows(role: Mapping[str, Any], action: str) -> bool:
+    return _any(_patterns(role, "actions"), action) and not _any(_patterns(role, "notActions"), action)
+
+
+def _any(patterns: Sequence[str], action: str) -> bool:
+    """A star is for any text, slashes too; case does not count."""
+    return any(re.fullmatch(".*".join(map(re.escape, each.split("*"))), action, re.IGNORECASE) for each in patterns)
+
+
+def _patterns(role: Mapping[str, Any], field: str) -> Sequence[str]:
+    found = role.get(field) or []
+    if not isinstance(found, list):
+        raise UnreadableError
+    return [text(each) for each in found]
