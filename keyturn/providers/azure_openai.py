@@ -62,7 +62,7 @@ class AzureOpenAI(Vendor):
         sources=(
             Source("PyPI azure-mgmt-cognitiveservices 14.1.0, API version 2025-09-01"),
             Source("Microsoft's page on keys of Azure AI services", what="the old key stops working immediately; 401"),
-            Source("Microsoft.Authorization 2022-04-01: Permissions, List For Resource", what="what a caller may do"),
+            Source("Microsoft's pages and types of Microsoft.Authorization 2022-04-01", what="what a caller may do"),
             Source("the check: GET {endpoint}/openai/models", Known.RECALLED, "a setting"),
         ),
     )

@@ -1,8 +1,8 @@
 """What Azure grants a caller on an account, by Microsoft.Authorization: all of its roles, as patterns of actions.
 
-Each role allows its `actions` less its `notActions`, and a caller may do what any one of its roles allows. Sources: the
-REST reference of Microsoft.Authorization 2022-04-01 (Permissions, List For Resource: "all permissions the caller has for a
-resource"), and Microsoft's page on role definitions.
+Each role allows its `actions` less its `notActions`, and a caller may do what any one of its roles allows. Sources:
+Microsoft's pages on GetAzurePermissionsForResources (path and version) and on role definitions, and the types of
+Microsoft.Authorization 2022-04-01 in Azure/bicep-types-az.
 """
 
 from __future__ import annotations

@@ -56,9 +56,10 @@ class Databricks(Vendor):
             "With m2m_secret LiteLLM needs DATABRICKS_CLIENT_ID, the application id, beside the secret; both need "
             "DATABRICKS_API_BASE.",
         ),
-        # Nothing tells a service principal's login at the account what it may do there: see _facts.
+        # Nothing tells a login at the account what it may do there.
         permissions=tuple(
-            Permission(verb, (_ADMIN,), _TOLD_BY, only_yes=True) for verb in (May.CREATE, May.LIST, May.DELETE)
+            Permission(verb, (f"pat: {_ADMIN}; m2m_secret: {_ACCOUNT_ADMIN}",), _TOLD_BY, only_yes=True)
+            for verb in (May.CREATE, May.LIST, May.DELETE)
         ),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(
@@ -150,10 +151,11 @@ class Databricks(Vendor):
         return f"/api/2.0/{owner}/credentials/secrets"
 
     def _facts(self) -> Facts:
+        needs, told_by = ((_ACCOUNT_ADMIN,), "") if self._of_secrets else ((_ADMIN,), _TOLD_BY)
+        may = tuple(replace(each, needs=needs, told_by=told_by) for each in self.FACTS.permissions)
         if self._of_secrets:
-            untold = tuple(Permission(each.may, (_ACCOUNT_ADMIN,)) for each in self.FACTS.permissions)
-            return replace(self.FACTS, last_use="", most_keys=self.settings.most_secrets, permissions=untold)
-        return replace(self.FACTS, most_keys=None)
+            return replace(self.FACTS, last_use="", most_keys=self.settings.most_secrets, permissions=may)
+        return replace(self.FACTS, most_keys=None, permissions=may)
 
     async def _granted(self) -> Rights:
         """Of a workspace: whether who logs in is one of its group `admins`. By way of another group it may be one unseen."""

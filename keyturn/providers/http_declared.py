@@ -45,6 +45,10 @@ class HttpDeclared(Vendor):
         login="what `login` refers to: it may create, list and delete keys",
         sources=(Source("keyturn.yaml", Known.RECALLED, "what whoever wrote it knows of the vendor"),),
         risks=("nothing but the declaration says what the vendor's answers mean",),
+        permissions=tuple(
+            Permission(verb, ("what the vendor asks for the declared call",), known=Known.RECALLED)
+            for verb in (May.CREATE, May.LIST, May.DELETE)
+        ),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(_ANY, (dead(401, _ANY, known="configured"),), lambda _: False)
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {

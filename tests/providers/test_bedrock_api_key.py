@@ -31,6 +31,7 @@ class TestBedrockApiKey(IamUserSuite):
         told = await drive(scene, "bedrock_api_key", python=Path(sys.executable), ADMIN_ID=own)
         key, *_ = scene.vendor.keys.values()
         assert (told["id"], KeyMaterial(told["text"]).fingerprint()) == (key.id, key.fingerprint)
+        assert told["may"] == ["allowed", [True]]
         assert told["first"] == [1, [[key.id, "Active"]]]
         assert told["second"] == [403, [[key.id, "Inactive"]]]
         assert told["refusals"] == ["NoSuchEntity", "LimitExceeded"]

@@ -251,6 +251,7 @@ class TestGoogleGemini(ProviderSuite):
         told = await drive(scene, "google_gemini", PROJECT)
         (key,) = scene.vendor.keys.values()
         assert (told["id"], KeyMaterial(told["text"]).fingerprint()) == (key.id, key.fingerprint)
+        assert told["granted"] is True
         assert told["names"] == ["projects/123456867718/locations/global/keys/from-the-sdk"]
         assert (told["listed"], told["deleted"], told["after"], told["with_deleted"]) == (["from the SDK"], True, [], 1)
         assert (told["again"], told["unused"], key.deletions, key.more["restrictions"]) == (409, 400, 1, GEMINI)

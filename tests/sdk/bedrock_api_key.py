@@ -43,6 +43,15 @@ def listed():
     return [[each["ServiceSpecificCredentialId"], each["Status"]] for each in found["ServiceSpecificCredentials"]]
 
 
+def permissions():
+    """As IAM's policy simulator has it."""
+    principal = call(session.client("sts", endpoint_url=url), "GetCallerIdentity")["Arn"]
+    user = call(iam, "GetUser", UserName="litellm")["User"]["Arn"]
+    asked = {"PolicySourceArn": principal, "ActionNames": ["iam:CreateServiceSpecificCredential"], "ResourceArns": [user]}
+    (found,) = call(iam, "SimulatePrincipalPolicy", **asked)["EvaluationResults"]
+    return [found["EvalDecision"], [each["EvalResourceName"] == user for each in found["ResourceSpecificResults"]]]
+
+
 made = call(iam, "CreateServiceSpecificCredential", UserName="litellm", ServiceName=SERVICE, CredentialAgeDays=30)
 key = made["ServiceSpecificCredential"]
 id, text = key["ServiceSpecificCredentialId"], key["ServiceCredentialSecret"]
@@ -64,5 +73,5 @@ try:
 except iam.exceptions.LimitExceededException as error:
     refusals.append(error.response["Error"]["Code"])
 
-told = {"id": id, "text": text, "tags": tags, "first": first, "second": second, "refusals": refusals}
+told = {"id": id, "may": permissions(), "text": text, "tags": tags, "first": first, "second": second, "refusals": refusals}
 json.dump({**told, "left": call(iam, "ListUserTags", UserName="litellm")["Tags"]}, sys.stdout)
