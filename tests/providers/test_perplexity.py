@@ -93,7 +93,7 @@ class TestPerplexity(ProviderSuite):
         findings = await scene.provider.preflight()
         assert [finding.ok for finding in findings] == [True, None, None]
         assert findings[1].what == "may create and delete keys at Perplexity"
-        assert "console" in findings[1].detail
+        assert "console" in findings[2].detail
 
     async def test_no_text_is_in_an_error_of_a_deletion(self, scene: Scene) -> None:
         created = await scene.provider.create(new_label())

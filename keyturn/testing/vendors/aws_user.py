@@ -176,12 +176,12 @@ class AWSUserSimulator(Simulator):
         return self.admin_of(request) if self.speaks_xml() else super().key_of(request)
 
     async def caller(self, call: Call) -> Response:
-        arn, user = (USER_ARN, "AIDAEXAMPLE") if call.key else (OWN_ARN, "AIDAKEYTURN")
+        arn, user = (USER_ARN, "AIDALITELLMEXAMPLE") if call.key else (OWN_ARN, "AIDAKEYTURNEXAMPLE")
         return self.answer("GetCallerIdentity", {"Arn": arn, "UserId": user, "Account": "123456789012"})
 
     async def get_user(self, call: Call) -> Response:
         made = "2026-01-01T00:00:00Z"
-        user = {"Path": "/apps/", "UserName": USER, "UserId": "AIDAEXAMPLE", "Arn": USER_ARN, "CreateDate": made}
+        user = {"Path": "/apps/", "UserName": USER, "UserId": "AIDALITELLMEXAMPLE", "Arn": USER_ARN, "CreateDate": made}
         return self.answer("GetUser", {"User": user})
 
     async def simulate(self, call: Call) -> Response:
