@@ -39,7 +39,7 @@ async def simulated(iam: IamApi, role_arn: str | None, facts: Facts) -> Rights:
     if principal is None:
         return Rights(note="the credentials are neither a user's nor a role's")
     user = _read(await iam.call("GetUser"), lambda answer: text(mapping(answer.get("User")).get("Arn")))
-    actions = sorted({name for each in facts.permissions if each.may is not May.LIST for name in each.needs})
+    actions = sorted({name for each in facts.permissions for name in each.needs})
     asked = {"PolicySourceArn": principal, "ActionNames": actions, "ResourceArns": [user]}
     answer = await iam.call("SimulatePrincipalPolicy", asked, about_user=False)
     if answer is None:

@@ -50,10 +50,10 @@ class ElevenLabs(Vendor):
             "A workspace may forbid keys that never expire: then key_lifetime has to be 90 days or less.",
         ),
         permissions=(
-            Permission(May.CREATE, (_WRITE,)),
-            Permission(May.LIST, ("an API key of a workspace admin",)),
-            Permission(May.DELETE, (_WRITE,)),
-            Permission(May.DISABLE, (_WRITE,)),
+            Permission(May.CREATE, (_WRITE,), known=Known.RECALLED),
+            Permission(May.LIST, ("an API key of a workspace admin",), known=Known.RECALLED),
+            Permission(May.DELETE, (_WRITE,), known=Known.RECALLED),
+            Permission(May.DISABLE, (_WRITE,), known=Known.RECALLED),
         ),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(

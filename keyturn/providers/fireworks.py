@@ -50,7 +50,7 @@ class Fireworks(Vendor):
             'By the SDK "pagination support" for keys is "to be added": a list that may be short is an error.',
         ),
         # GET .../users tells the role of each user, but nothing tells whose key the management key is.
-        permissions=tuple(Permission(verb, (_ADMIN,)) for verb in (May.CREATE, May.LIST, May.DELETE)),
+        permissions=tuple(Permission(verb, (_ADMIN,), known=Known.RECALLED) for verb in (May.CREATE, May.LIST, May.DELETE)),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(
         "Fireworks",

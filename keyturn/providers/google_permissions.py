@@ -11,14 +11,14 @@ from typing import Any
 
 from keyturn.json_object import UnreadableError
 from keyturn.providers.admin_api import AdminApi
-from keyturn.providers.facts import Facts, May
+from keyturn.providers.facts import Facts
 from keyturn.providers.fields import text
 from keyturn.providers.permissions import Rights, rights_of
 
 
 async def tested(api: AdminApi, resource: str, facts: Facts) -> Rights:
     """`resource`: its path below the API's address."""
-    wanted = sorted({name for each in facts.permissions if each.may is not May.LIST for name in each.needs})
+    wanted = sorted({name for each in facts.permissions for name in each.needs})
     path = f"{resource}:testIamPermissions"
     answer = await api.call("POST", path, json={"permissions": wanted})
     return rights_of(facts, api.parsed(answer, f"POST {path}", _granted))

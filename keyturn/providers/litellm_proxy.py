@@ -28,6 +28,8 @@ _LOOKS = 3  # at a list that changes while its pages are read
 _OURS = re.compile(r"(keyturn-.+-[0-9a-f]{12})-[0-9a-f]{8}")
 
 _ADMIN = "the role proxy_admin, or the master key"
+_VIEW = "the role proxy_admin_viewer, proxy_admin, or the master key"
+_TOLD_BY = "GET /v2/user/info (user_role)"
 _VIEWER = "proxy_admin_viewer"  # changes no key: litellm/proxy/auth/route_checks.py
 _MASTER = "default_user_id"  # the user of the master key, which may do everything whatever that user's role is
 
@@ -53,7 +55,7 @@ class LiteLLMProxy(Vendor):
             "A call that costs nothing, such as GET /v1/models, is no use that last_active tells.",
         ),
         permissions=tuple(
-            Permission(verb, (_ADMIN,), "GET /v2/user/info (user_role)")
+            Permission(verb, (_VIEW if verb is May.LIST else _ADMIN,), _TOLD_BY)
             for verb in (May.CREATE, May.LIST, May.DELETE, May.DISABLE)
         ),
     )

@@ -24,7 +24,10 @@ FACTS = Facts(
         "the check may count as a use of the key",
     ),
     # The Admin API lists admin keys with the role of who owns them, and not what each of them may do.
-    permissions=(Permission(May.CREATE, (_WRITE,)), Permission(May.LIST, (_READ,)), Permission(May.DELETE, (_WRITE,))),
+    permissions=tuple(
+        Permission(verb, (needs,), known=Known.RECALLED)
+        for verb, needs in ((May.CREATE, _WRITE), (May.LIST, _READ), (May.DELETE, _WRITE))
+    ),
     sources=(
         Source("PyPI openai 3.54.0, resources/admin/organization"),
         Source("OpenAI's OpenAPI description of 2026-08"),

@@ -22,8 +22,9 @@ suites run against simulators that the vendors' own SDKs and descriptions hold t
 For each kind there is the least permission that the management credential needs, and whether `keyturn doctor`, and each
 rotation before it makes anything, can learn without any effect that the credential has it. What is **denied** stops a
 rotation then; nothing was made. What **cannot be told** stops nothing: the finding says which permission to look for.
-Listing is its own proof. Nobody tries a create that is meant to fail: which of the two a vendor looks at first, the
-permission or the request, no vendor has written down.
+Listing is its own proof; a vendor that denies it to a credential that has just listed is not believed in the rest.
+Nothing tries a create that is meant to fail: which a vendor looks at first, the permission or the request, was found
+written nowhere.
 
 ## Shapes
 

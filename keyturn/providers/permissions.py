@@ -50,8 +50,14 @@ async def list_finding(facts: Facts, look: Callable[[], Awaitable[object]]) -> t
     return Finding(what, True), None
 
 
-async def findings(facts: Facts, ask: Callable[[], Awaitable[Rights]] | None = None, remedy: str = "") -> Sequence[Finding]:
-    """Of all but listing. `ask`: called once at most, where there is a call for it. `remedy`: where the credential is."""
+async def findings(
+    facts: Facts, ask: Callable[[], Awaitable[Rights]] | None = None, remedy: str = "", listed: bool = False
+) -> Sequence[Finding]:
+    """Of all but listing. `ask`: called once at most, where there is a call for it. `remedy`: where the credential is.
+
+    `listed`: keys were listed just now. A vendor that denies that is not believed in the rest: what it was asked is then not
+    what it goes by.
+    """
     rights, why = Rights(), ""
     asked = [permission for permission in facts.permissions if permission.may is not May.LIST]
     if ask is not None and any(permission.told_by for permission in asked):
@@ -59,11 +65,18 @@ async def findings(facts: Facts, ask: Callable[[], Awaitable[Rights]] | None = N
             rights = await ask()
         except KeyturnError as error:
             why = _joined(error.message, error.remedy)
+        if listed and _denies_listing(facts, rights):
+            rights, why = Rights(), "it denies that keys may be listed, and they were"
     judged = [(permission.may, _judged(permission, facts.vendor, rights, why, remedy)) for permission in asked]
     return [
         Finding(may([verb for verb, _ in alike], facts.vendor), *told)
         for told, alike in groupby(judged, lambda each: each[1])
     ]
+
+
+def _denies_listing(facts: Facts, rights: Rights) -> bool:
+    permission = facts.permission(May.LIST)
+    return permission is not None and rights.has.get(permission.needs[0]) is False
 
 
 def _judged(permission: Permission, vendor: str, rights: Rights, why: str, remedy: str) -> tuple[bool | None, str, str]:

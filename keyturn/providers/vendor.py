@@ -130,7 +130,7 @@ class Vendor:
         listed, error = await list_finding(self.facts, self._try_to_list)
         if error is not None and not isinstance(error, DeniedError):
             return [listed]
-        others = await findings(self.facts, self._granted, self.api.remedy)
+        others = await findings(self.facts, self._granted, self.api.remedy, error is None and self.facts.lists)
         return [listed, *(other for other in others if error is None or other.ok is not None)]
 
     async def list(self) -> Sequence[KeyRef]:

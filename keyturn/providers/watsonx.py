@@ -54,7 +54,7 @@ class Watsonx(Vendor):
         ),
         # IAM's policies can be read, but they come by access groups as well, and to read them takes more than the rest.
         permissions=tuple(
-            Permission(verb, (f"iam-identity.apikey.{action} on the service ID",))
+            Permission(verb, (f"iam-identity.apikey.{action} on the service ID",), known=Known.RECALLED)
             for verb, action in (
                 (May.CREATE, "create"),
                 (May.LIST, "list"),

@@ -11,6 +11,7 @@ import pytest
 from keyturn.errors import PermanentError
 from keyturn.model import Finding
 from keyturn.providers.facts import Known, May
+from keyturn.providers.permissions import Rights, rights_of
 from keyturn.testing.faults import Fault
 from keyturn.testing.provider_scene import ProviderScene, Scene, new_label
 
@@ -92,6 +93,19 @@ class PermissionSuite(ProviderScene):
             assert found[permission.may].ok is None
             assert all(need in found[permission.may].remedy for need in permission.needs)
         assert found[May.LIST].ok is True
+
+    async def test_a_vendor_that_denies_what_was_just_done_is_not_believed(self, scene: Scene) -> None:
+        facts = scene.provider.facts
+        asked = [each for each in facts.permissions if each.told_by and each.may is not May.LIST]
+        if not asked:
+            return
+
+        async def nothing() -> Rights:
+            return rights_of(facts, ())
+
+        scene.provider._granted = nothing
+        found = told(await scene.provider.preflight())
+        assert [found[each.may].ok for each in asked] == [None] * len(asked)
 
     async def asking(self, scene: Scene) -> Sequence[str]:
         await scene.provider._try_to_list()
