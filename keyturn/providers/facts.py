@@ -46,9 +46,10 @@ class May(StrEnum):
 class Permission:
     """The least that the management credential needs for this.
 
-    `needs`: each by the vendor's name for it; to list, the first is what every list takes. `told_by`: the call without any effect that tells whether the credential has
-    them; "" says that there is none. To list is its own proof. `only_yes`: such a call that never shows that one is missing.
-    `known`: of the needs and of the call; what is only recalled is never asked, for it decides whether a rotation begins.
+    `needs`: each by the vendor's name for it; to list, the first is what every list takes. `told_by`: the call without any
+    effect that tells whether the credential has them; "" says that there is none. To list is its own proof. `only_yes`: such
+    a call that never shows that one is missing. `known`: of the needs and of the call; what is only recalled is never asked,
+    for it decides whether a rotation begins.
     """
 
     may: May
