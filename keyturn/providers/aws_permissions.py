@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keyturn.errors import NotFoundError, UnavailableError
+from keyturn.errors import DeniedError, NotFoundError, UnavailableError
 from keyturn.json_object import UnreadableError
 from keyturn.providers.aws_iam import Answer, IamApi
 from keyturn.providers.facts import Facts, May, Permission
@@ -41,7 +41,10 @@ async def simulated(iam: IamApi, role_arn: str | None, facts: Facts) -> Rights:
     user = _read(await iam.call("GetUser"), lambda answer: text(mapping(answer.get("User")).get("Arn")))
     actions = sorted({name for each in facts.permissions for name in each.needs})
     asked = {"PolicySourceArn": principal, "ActionNames": actions, "ResourceArns": [user]}
-    answer = await iam.call("SimulatePrincipalPolicy", asked, about_user=False)
+    try:
+        answer = await iam.call("SimulatePrincipalPolicy", asked, about_user=False)
+    except DeniedError as error:
+        raise DeniedError(error.message, remedy=f"allow iam:SimulatePrincipalPolicy on {principal}") from None
     if answer is None:
         return Rights(note=f"IAM finds no {principal}: its path is not known")
     decided = _read(answer, lambda given: dict(_decision(each, user) for each in items(given.get("EvaluationResults"))))

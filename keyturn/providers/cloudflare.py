@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 from keyturn.errors import MisconfiguredError, NotFoundError
@@ -119,10 +120,9 @@ class Cloudflare(Vendor):
     async def _granted(self) -> Rights:
         """Of the token's own policies. Newer groups of permissions may allow it, too: that none is seen is no denial."""
         id = await self.api.read(f"{self._tokens}/verify", lambda document: plain_id(_result(document).get("id")))
-        policies = await self.api.read(f"{self._tokens}/{segment(id)}", _policies)
         account = f"com.cloudflare.api.account.{self.settings.account}"
-        seen = [policy for policy in policies if _is_about(policy, account, _WRITE)]
-        has = bool(seen) and all(policy.get("effect") == "allow" for policy in seen)
+        effects = await self.api.read(f"{self._tokens}/{segment(id)}", partial(_effects, account))
+        has = bool(effects) and set(effects) == {"allow"}
         return Rights({_WRITE: has or None}, "" if has else "no policy of the token says so")
 
     async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:
@@ -173,14 +173,15 @@ def _result(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return mapping(document.get("result"))
 
 
-def _policies(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    return items(_result(document).get("policies"))
-
-
-def _is_about(policy: Mapping[str, Any], resource: str, group: str) -> bool:
-    """Whether the policy allows, or denies, what this group of permissions does to this resource."""
-    names = {each.get("name") for each in items(policy.get("permission_groups"))}
-    return group in names and bool({resource, "com.cloudflare.api.account.*"} & mapping(policy.get("resources")).keys())
+def _effects(account: str, document: Mapping[str, Any]) -> Sequence[str]:
+    """Of each policy about writing the account's tokens: allow, or deny."""
+    found = []
+    for policy in items(_result(document).get("policies")):
+        names = [each.get("name") for each in items(policy.get("permission_groups"))]
+        resources = mapping(policy.get("resources"))
+        if _WRITE in names and (account in resources or "com.cloudflare.api.account.*" in resources):
+            found.append(text(policy.get("effect")))
+    return found
 
 
 def _written(document: Mapping[str, Any]) -> Mapping[str, Any]:

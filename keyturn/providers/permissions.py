@@ -58,16 +58,16 @@ async def findings(
     `listed`: keys were listed just now. A vendor that denies that is not believed in the rest: what it was asked is then not
     what it goes by.
     """
-    rights, why = Rights(), ""
+    rights, why, how = Rights(), "", ""
     asked = [permission for permission in facts.permissions if permission.may is not May.LIST]
     if ask is not None and any(permission.told_by for permission in asked):
         try:
             rights = await ask()
         except KeyturnError as error:
-            why = _joined(error.message, error.remedy)
+            why, how = error.message, error.remedy
         if listed and _denies_listing(facts, rights):
             rights, why = Rights(), "it denies that keys may be listed, and they were"
-    judged = [(permission.may, _judged(permission, facts.vendor, rights, why, remedy)) for permission in asked]
+    judged = [(each.may, _judged(each, facts.vendor, rights, remedy, why, how)) for each in asked]
     return [
         Finding(may([verb for verb, _ in alike], facts.vendor), *told)
         for told, alike in groupby(judged, lambda each: each[1])
@@ -79,8 +79,10 @@ def _denies_listing(facts: Facts, rights: Rights) -> bool:
     return permission is not None and rights.has.get(permission.needs[0]) is False
 
 
-def _judged(permission: Permission, vendor: str, rights: Rights, why: str, remedy: str) -> tuple[bool | None, str, str]:
-    """Whether it is so, the detail, and the remedy."""
+def _judged(
+    permission: Permission, vendor: str, rights: Rights, remedy: str, why: str, how: str
+) -> tuple[bool | None, str, str]:
+    """Whether it is so, the detail, and the remedy. `why`: it could not be asked; `how`: what to do about that."""
     unknown = f"see that the management credential has {_named(permission.needs)}"
     if not permission.told_by:
         return None, f"{vendor} has no call that would tell and change nothing", unknown
@@ -90,7 +92,7 @@ def _judged(permission: Permission, vendor: str, rights: Rights, why: str, remed
         return False, _joined(f"not granted: {_named(missing)}", rights.note), _joined(f"grant {_named(missing)}", remedy)
     if all(told.values()):
         return True, rights.note, ""
-    return None, why or rights.note or f"{vendor} does not say", unknown
+    return None, why or rights.note or f"{vendor} does not say", _joined(unknown, how)
 
 
 def _named(names: Sequence[str]) -> str:

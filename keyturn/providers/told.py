@@ -127,7 +127,7 @@ def _tells_of(permission: Permission, facts: Facts) -> bool:
 def _checked_by(permission: Permission, facts: Facts) -> str:
     if not _tells_of(permission, facts):
         return "no: the vendor has no call that tells and changes nothing"
-    if permission.may is May.LIST and not permission.told_by:
+    if permission.may is May.LIST and facts.lists:
         return "the list itself"
     return permission.told_by + (
         ", which can show that it is there, and not that it is missing" if permission.only_yes else ""

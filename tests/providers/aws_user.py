@@ -136,6 +136,13 @@ class IamUserSuite(ProviderSuite):
         (finding,) = [each for each in await scene.provider.preflight() if "delete" in each.what]
         assert finding.ok is None
 
+    async def test_without_leave_to_ask_the_remedy_says_what_to_allow_and_what_to_look_for(self, scene: Scene) -> None:
+        scene.vendor.faults.append(fault("simulate", "status", status=403, code="AccessDenied"))
+        findings = [each for each in await scene.provider.preflight() if each.ok is None]
+        assert len(findings) == 3
+        for finding in findings:
+            assert "allow iam:SimulatePrincipalPolicy on arn:aws:iam::123456789012:user/keyturn" in finding.remedy
+
     async def test_a_role_is_asked_about_by_its_own_arn(self, scene: Scene) -> None:
         """Of an assumed role the path is not told: where IAM finds no such role, that is no denial."""
         role = "arn:aws:iam::123456789012:role/apps/keyturn"

@@ -58,6 +58,12 @@ class TestAzureOpenAI(SlotsSuite):
             ([{"actions": ["*/read"]}, {"actions": ["*"], "notActions": ["*/regenerateKey/action"]}], False, ""),
             ([{"actions": ["Microsoft.CognitiveServices/accounts/read"]}], False, ""),
             ([], False, ""),
+            ([{"actions": ["*Cognitive*/*/*Key*/action"]}], True, ""),
+            (
+                [{"actions": ["*listKeys/action*regenerateKey/action", "Microsoft.CognitiveServices/accounts/*/regen"]}],
+                False,
+                "",
+            ),
             ([{"actions": ["*"], "condition": "@Resource[a] StringEquals 'b'"}], None, ""),
         ],
     )
