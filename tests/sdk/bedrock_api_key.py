@@ -54,7 +54,10 @@ def permissions():
 
 made = call(iam, "CreateServiceSpecificCredential", UserName="litellm", ServiceName=SERVICE, CredentialAgeDays=30)
 key = made["ServiceSpecificCredential"]
-id, text = key["ServiceSpecificCredentialId"], key["ServiceCredentialSecret"]
+id, before = key["ServiceSpecificCredentialId"], key["ServiceCredentialSecret"]
+again = call(iam, "ResetServiceSpecificCredential", UserName="litellm", ServiceSpecificCredentialId=id)
+text = again["ServiceSpecificCredential"]["ServiceCredentialSecret"]
+reset = [models(before), again["ServiceSpecificCredential"]["ServiceSpecificCredentialId"]]
 call(iam, "TagUser", UserName="litellm", Tags=[{"Key": id, "Value": "from the SDK"}])
 tags = call(iam, "ListUserTags", UserName="litellm")["Tags"]
 first = [models(text), listed()]
@@ -73,5 +76,15 @@ try:
 except iam.exceptions.LimitExceededException as error:
     refusals.append(error.response["Error"]["Code"])
 
-told = {"id": id, "may": permissions(), "text": text, "tags": tags, "first": first, "second": second, "refusals": refusals}
+told = {
+    "id": id,
+    "may": permissions(),
+    "text": text,
+    "before": before,
+    "reset": reset,
+    "tags": tags,
+    "first": first,
+    "second": second,
+    "refusals": refusals,
+}
 json.dump({**told, "left": call(iam, "ListUserTags", UserName="litellm")["Tags"]}, sys.stdout)
