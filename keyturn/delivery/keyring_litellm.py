@@ -23,12 +23,16 @@ log = logging.getLogger("keyturn.keyring")
 # Not left empty: LiteLLM would look for another key, in its own settings and in the environment.
 STALE = "keyturn-gives-no-stale-key"
 
+# Which setting of a call takes it, where that is not api_key: Entra's token is a bearer token, and an api_key is not.
+_FIELDS = {"AZURE_AD_TOKEN": "azure_ad_token"}
+
 
 class LiteLLMCredentials:
     """One stored credential for each key. `names`: variable -> credential, where it is not to have the variable's name.
 
     `environ`: set the variables of this process too, which LiteLLM reads at each call (and every child process inherits).
     A key that has gone stale is refused by the credential, and taken out of the environment as long as the refresher lives.
+    `fields`: variable -> the setting of a call that takes it, where it is neither `api_key` nor AZURE_AD_TOKEN's.
     """
 
     def __init__(
@@ -36,11 +40,13 @@ class LiteLLMCredentials:
         ring: KeyRing,
         names: Mapping[str, str] | None = None,
         *,
+        fields: Mapping[str, str] | None = None,
         environ: bool = False,
         environment: MutableMapping[str, str] = os.environ,
     ) -> None:
         self._ring = ring
         self._names = names or {}
+        self._fields = {**_FIELDS, **(fields or {})}
         self._environment = environment if environ else None
         self._values: dict[str, _Values] = {}
 
@@ -70,7 +76,7 @@ class LiteLLMCredentials:
 
     def _stale(self, name: str) -> None:
         if name in self._values:
-            self._values[name]["api_key"] = STALE
+            self._values[name][self._fields.get(name, "api_key")] = STALE
             if self._environment is not None:
                 self._environment.pop(name, None)
 
@@ -81,7 +87,7 @@ class LiteLLMCredentials:
         while written != self._ring.version(name):
             held = self._ring.held(name)
             text, written = held.material.reveal(), held.version
-            self._values[name]["api_key"] = text
+            self._values[name][self._fields.get(name, "api_key")] = text
             if self._environment is not None:
                 self._environment[name] = text
 

@@ -30,7 +30,9 @@ from keyturn.delivery.key_files import KeyFiles
 from keyturn.delivery.keys import KeyReader, Keys, NotRenderedError, Variable
 from keyturn.delivery.readiness import NotReadyError, Readiness
 from keyturn.delivery.renders import Renders
+from keyturn.delivery.token_keeper import Renewal, TokenKeeper
 from keyturn.errors import MisconfiguredError, NotFoundError, RollFailedError, UnavailableError
+from keyturn.model import HeldToken
 
 if TYPE_CHECKING:
     from keyturn.delivery.cache import KeyCache
@@ -72,6 +74,7 @@ class Supervisor:
     program when it is ready, before anybody is sent to it; what it raises ends `run`.
     `inherited`: the environment the program starts from, without what is keyturn's own (KEYTURN_*) and `strip`.
     `cache`: the last known keys, for a first start while a store is unavailable. A roll never uses it.
+    `renewal`: how tokens of leases are renewed before they end (keyturn.delivery.token_keeper).
     `pause` is asyncio.sleep; a test turns the clock itself.
     """
 
@@ -90,6 +93,7 @@ class Supervisor:
         inherited: Mapping[str, str] | None = None,
         strip: Collection[str] = (),
         cache: KeyCache | None = None,
+        renewal: Renewal | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._inherited = without_own(os.environ if inherited is None else inherited, strip)
@@ -109,6 +113,9 @@ class Supervisor:
         self._starts = self._rolls = 0
         self._shadowed: list[str] = []
         self._last_error = ""
+        self._renewal = renewal or Renewal()
+        restart = None if files is not None else drain + grace + 2 * start_timeout
+        self._keeper = TokenKeeper([each for each in variables if each.leased], self, restart, self._renewal)
         self._admitting = asyncio.Lock()
         self._wanted: asyncio.Queue[Keys] = asyncio.Queue()
         self._stop_asked = asyncio.Event()
@@ -148,7 +155,8 @@ class Supervisor:
         `restarts`: whether a roll starts the program anew. `cached`: the credentials that are served from the cache, and
         when their store told the key. With key files `versions` is what stands in them, for the program was ready and reads
         them at each request: a call that was under way when one was replaced may still end with the key before. `waiting`:
-        orders whose render is not there yet.
+        orders whose render is not there yet. `leases`: of each, when its token ends, when a new one is fetched, and what
+        went wrong. `member` names this process; `turn`: it wants to restart for a token.
         """
         return {
             "state": str(self.state),
@@ -158,6 +166,9 @@ class Supervisor:
             "starts": self._starts,
             "rolls": self._rolls,
             "restarts": self._files is None,
+            "leases": self._keeper.told(),
+            "member": self._renewal.turn.member,
+            "turn": self._renewal.turn.wants,
             "waiting": dict(self._renders.waiting),
             "pid": self._child.pid if self._child is not None and self._child.running else None,
             "shadowed": self._shadowed,
@@ -201,6 +212,38 @@ class Supervisor:
             self._wanted.put_nowait(keys)
             return Admission.BEGUN
 
+    @property
+    def tokens(self) -> Mapping[str, HeldToken]:
+        """The tokens that the program has; none while it does not serve."""
+        held = self._loaded if self.serving else {}
+        return {name: each for name, each in held.items() if isinstance(each, HeldToken)}
+
+    async def renew(self, tokens: Keys) -> bool:
+        """Move the program onto these tokens, and return when it is ready again. False: not now, nothing was done.
+
+        UnavailableError: a file could not be written. RollFailedError: it did not come up with them, and has the old ones.
+        """
+        async with self._admitting:
+            if not self.serving:
+                return False
+            keys = {**self._loaded, **tokens}
+            if self._files is not None:
+                self._replace(self._files, keys)
+                return True
+            self.state, self._intended = State.DRAINING, keys
+            self._wanted.put_nowait(keys)
+        while self.state in (State.DRAINING, State.STARTING):  # noqa: ASYNC110  # the program's life is another task's
+            await asyncio.sleep(0.05)
+        if any(self._loaded.get(name) != held for name, held in tokens.items()):
+            raise RollFailedError(self._last_error or "it was stopped meanwhile", remedy="look at what the program printed")
+        return True
+
+    def withdraw(self, name: str) -> bool:
+        """Take the file of a token away, so that it is not sent any more. False: it stands in an environment."""
+        if self._files is not None:
+            self._files.withdraw(self._variables[name].name)
+        return self._files is not None
+
     def stop(self) -> None:
         """End the program gently, and `run` with it."""
         self._stop_asked.set()
@@ -216,13 +259,14 @@ class Supervisor:
         """
         life = asyncio.create_task(self._live())
         stop_asked = asyncio.create_task(self._stop_asked.wait())
+        keeping = asyncio.create_task(self._keeper.run())
         try:
             await asyncio.wait({life, stop_asked}, return_when=asyncio.FIRST_COMPLETED)
             return life.result() if life.done() else await self._leave(life)
         finally:
-            for task in (life, stop_asked):
+            for task in (life, stop_asked, keeping):
                 task.cancel()
-            await asyncio.gather(life, stop_asked, return_exceptions=True)
+            await asyncio.gather(life, stop_asked, keeping, return_exceptions=True)
             if self._child is not None and self._child.running:
                 await self._child.stop(timedelta(0))
             if self._files is not None:

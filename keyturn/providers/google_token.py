@@ -6,7 +6,6 @@ messages for a refused key are from its users: the issues that a row of docs/pro
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from keyturn.material import KeyMaterial
 from keyturn.model import Judgement, Verdict
 from keyturn.providers.admin_api import AdminApi
 from keyturn.providers.probe import Probe
+from keyturn.providers.signed_jwt import signed_jwt
 from keyturn.providers.token_login import no_login
 from keyturn.providers.verdicts import Verdicts
 
@@ -55,8 +55,8 @@ class KeyFile:
         begun = int(now.timestamp())
         times = {"iat": begun, "exp": begun + int(_LIFETIME.total_seconds())}
         claims = {"iss": self.account, "scope": scope, "aud": ENDPOINT, **times}
-        signed = _packed({"typ": "JWT", "alg": "RS256", "kid": self.id}) + b"." + _packed(claims)
-        return b".".join((signed, _base64(self._key.sign(signed, PKCS1v15(), hashes.SHA256())))).decode()
+        header = {"typ": "JWT", "alg": "RS256", "kid": self.id}
+        return signed_jwt(header, claims, lambda text: self._key.sign(text, PKCS1v15(), hashes.SHA256()))
 
 
 def key_file(project: str, id: str, **more: str) -> str:
@@ -71,14 +71,6 @@ def _private_key(pem: str) -> object:
         return load_pem_private_key(pem.encode(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # its text is not ours to hand on
         return None
-
-
-def _packed(value: dict[str, Any]) -> bytes:
-    return _base64(json.dumps(value, separators=(",", ":")).encode())
-
-
-def _base64(value: bytes) -> bytes:
-    return base64.urlsafe_b64encode(value).rstrip(b"=")
 
 
 def endpoint(address: str, timeout: timedelta, remedy: str) -> tuple[AdminApi, str]:
