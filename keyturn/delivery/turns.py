@@ -1,8 +1,8 @@
 """One member at a time: whoever restarts for a token of its own waits until no other member is down, or about to be.
 
 Nobody orders such a restart, so nobody goes from member to member, as a roll does. Each says in its status that it wants
-its turn, and only then looks at the others: of two that do so, one at least sees the other. Whoever sees one that is ahead of
-it in the list takes its word back and lets it go first. A member that cannot be asked may be down: it is waited for too.
+its turn, and only then looks at the others: of two that do so, one at least sees the other. Whoever sees one that is ahead
+of it in the list takes its word back and lets it go first. One that cannot be asked may be down: it is waited for too.
 """
 
 from __future__ import annotations

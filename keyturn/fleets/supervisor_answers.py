@@ -55,8 +55,8 @@ class Leased:
 @dataclass(frozen=True, slots=True)
 class Status:
     """`versions`: what the program was seen ready with, by credential. `shadowed`: names of variables. `restarts`: whether a
-    roll starts the program anew. `leases`: its tokens. `member` names its process; `wants_its_turn`: it is about to restart for
-    a token."""
+    roll starts the program anew. `leases`: its tokens. `member` names its process; `wants_its_turn`: it is about to restart
+    for a token."""
 
     state: str
     versions: Mapping[str, VersionRef]

@@ -7,6 +7,7 @@ by its SHA-256 thumbprint.
 from __future__ import annotations
 
 import uuid
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from keyturn.errors import MisconfiguredError
 from keyturn.material import KeyMaterial
-from keyturn.providers.signed_jwt import base64url, signed_jwt
+from keyturn.providers.signed_jwt import signed_jwt
 
 _LIVES = timedelta(minutes=10)
 _LARGEST = 65536
@@ -54,7 +55,8 @@ def _read(path: Path) -> tuple[RSAPrivateKey, str]:
     key: object = None
     try:
         key = load_pem_private_key(pem, None)
-        thumbprint = base64url(load_pem_x509_certificate(pem).fingerprint(hashes.SHA256())).decode()
+        # With its padding, as that library sends it.
+        thumbprint = urlsafe_b64encode(load_pem_x509_certificate(pem).fingerprint(hashes.SHA256())).decode()
     except (ValueError, TypeError, UnsupportedAlgorithm):  # its text is not ours to hand on
         key = None
     if not isinstance(key, RSAPrivateKey):

@@ -11,13 +11,12 @@ from typing import Any
 def signed_jwt(header: Mapping[str, Any], claims: Mapping[str, Any], sign: Callable[[bytes], bytes]) -> str:
     """`sign` makes the signature of what is to be signed, by the algorithm that the header names."""
     text = b".".join((_packed(header), _packed(claims)))
-    return b".".join((text, base64url(sign(text)))).decode()
+    return b".".join((text, _base64(sign(text)))).decode()
 
 
-def base64url(value: bytes) -> bytes:
-    """Without its padding."""
+def _base64(value: bytes) -> bytes:
     return base64.urlsafe_b64encode(value).rstrip(b"=")
 
 
 def _packed(value: Mapping[str, Any]) -> bytes:
-    return base64url(json.dumps(value, separators=(",", ":")).encode())
+    return _base64(json.dumps(value, separators=(",", ":")).encode())
