@@ -269,7 +269,10 @@ class Refresher:
         soft = self._freshness.warn_after.total_seconds()
         if age >= soft and now - key.warned >= soft:
             key.warned = now
-            log.warning("%s was last confirmed by its store %.0f s ago: %s", key.name, age, failure)
+            if key.entry.ends is not None:
+                log.warning("%s is given out for another %.0f s: %s", key.name, max(key.entry.limit - now, 0), failure)
+            else:
+                log.warning("%s was last confirmed by its store %.0f s ago: %s", key.name, age, failure)
         if now > key.entry.limit and not key.told_stale:
             key.told_stale = True
             why = "it has ended" if key.entry.ends is not None else f"its store has not confirmed it for {age:.0f} s"

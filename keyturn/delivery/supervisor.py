@@ -214,9 +214,14 @@ class Supervisor:
 
     @property
     def tokens(self) -> Mapping[str, HeldToken]:
-        """The tokens that the program has; none while it does not serve."""
-        held = self._loaded if self.serving else {}
+        """The tokens that the program has; none while it could not be given others."""
+        held = self._loaded if self.serving else self._intended if self._in_files else {}
         return {name: each for name, each in held.items() if isinstance(each, HeldToken)}
+
+    @property
+    def _in_files(self) -> bool:
+        """Whether tokens can be replaced at any time: also of a program that takes longer to start than they live."""
+        return self._files is not None and self.state in (State.SERVING, State.STARTING)
 
     async def renew(self, tokens: Keys) -> bool:
         """Move the program onto these tokens, and return when it is ready again. False: not now, nothing was done.
@@ -224,14 +229,17 @@ class Supervisor:
         UnavailableError: a file could not be written. RollFailedError: it did not come up with them, and has the old ones.
         """
         async with self._admitting:
+            if self._files is not None and self._in_files:
+                for name, held in tokens.items():
+                    self._files.put(self._variables[name].name, held.material)
+                    self._intended = {**self._intended, name: held}
+                    self._loaded = self._intended if self.serving else {}
+                    log.info("%s: its file has the new token %s", name, held.version.fingerprint)
+                return True
             if not self.serving:
                 return False
-            keys = {**self._loaded, **tokens}
-            if self._files is not None:
-                self._replace(self._files, keys)
-                return True
-            self.state, self._intended = State.DRAINING, keys
-            self._wanted.put_nowait(keys)
+            self.state, self._intended = State.DRAINING, {**self._loaded, **tokens}
+            self._wanted.put_nowait(self._intended)
         while self.state in (State.DRAINING, State.STARTING):  # noqa: ASYNC110  # the program's life is another task's
             await asyncio.sleep(0.05)
         if any(self._loaded.get(name) != held for name, held in tokens.items()):
@@ -366,7 +374,8 @@ class Supervisor:
         """Start the program with these keys and wait until it is ready. NotReadyError: it is not, and does not run."""
         self.state, self._intended, self._loaded = State.STARTING, keys, {}
         await self._readiness.nobody_answers()
-        self._child = child = await Child.start(self._command, self._environment(keys))
+        # Not `keys`: in files a token may have been replaced meanwhile.
+        self._child = child = await Child.start(self._command, self._environment(self._intended))
         self._starts += 1
         log.info("started process %d", child.pid)
         try:
@@ -376,8 +385,8 @@ class Supervisor:
             raise
         if self._inspect is not None:
             await self._inspect()
-        self.state, self._loaded = State.SERVING, keys
-        log.info("ready with %s", ", ".join(f"{name} {held.version.fingerprint}" for name, held in keys.items()))
+        self.state, self._loaded = State.SERVING, self._intended
+        log.info("ready with %s", ", ".join(f"{name} {held.version.fingerprint}" for name, held in self._loaded.items()))
         return child
 
     def _environment(self, keys: Keys) -> dict[str, str]:

@@ -23,7 +23,7 @@ from keyturn.model import HeldToken
 
 log = logging.getLogger(__name__)
 
-_OFTEN = 15.0  # seconds: a clock that was set, and a machine that slept, are noticed so soon
+_OFTEN = 1.0  # seconds: a program that is ready, a clock that was set, and a machine that slept, are noticed so soon
 _FIRST, _LONGEST = 1.0, 60.0  # seconds between tries
 _AFTER_A_RESTART = 300.0  # seconds, at least, after one that failed: each of them is a time without this member
 _SPREAD = 0.1  # of the time until a new one is due: so much earlier, by chance
@@ -38,7 +38,7 @@ class Program(Protocol):
 
     @property
     def tokens(self) -> Mapping[str, HeldToken]:
-        """What the program has, while it serves."""
+        """What the program has, while it can be given others."""
         ...
 
     async def renew(self, tokens: Keys) -> bool:
@@ -90,7 +90,7 @@ class TokenKeeper:
                 await self.step()
             except Exception as error:  # what it says may hold a token; and nobody else would begin it again
                 log.error("renewing the tokens has failed (%s), and is begun anew", type(error).__name__)
-                await self._how.pause(_OFTEN)
+                await self._how.pause(_LONGEST)
 
     async def step(self) -> None:
         """Renew what is due, if anything is."""

@@ -47,9 +47,15 @@ def lease(monkeypatch: pytest.MonkeyPatch, source: Any, **settings: Any) -> Bedr
 
 def session_credentials(ends: datetime, renewed: dict[str, Any] | None = None) -> RefreshableCredentials:
     """Temporary ones. `renewed`: what the SDK gets in their place when they are about to end."""
-    keys = given(session=True)
+    access_key, secret_key, token = given(session=True).values()
     return RefreshableCredentials(
-        *keys.values(), expiry_time=ends, refresh_using=lambda: renewed or {}, method="test", time_fetcher=lambda: NOW
+        access_key,
+        secret_key,
+        token,
+        expiry_time=ends,
+        refresh_using=lambda: renewed or {},
+        method="test",
+        time_fetcher=lambda: NOW,
     )
 
 
@@ -60,8 +66,8 @@ async def test_it_is_byte_for_byte_what_awss_own_generator_gives(region: str, se
     keys = given(session)
     asked = {"moment": NOW.isoformat(), "region": region, "seconds": seconds, "credentials": keys}
     told = await run("bedrock_token", json.dumps(asked))
-    access_key, secret_key, *token = keys.values()
-    assert signed(ReadOnlyCredentials(access_key, secret_key, *(token or [None])), region, seconds) == told["token"]
+    credentials = Credentials(*keys.values()).get_frozen_credentials()
+    assert signed(credentials, region, seconds) == told["token"]
 
 
 async def test_the_credentials_of_the_settings_are_what_signs(monkeypatch: pytest.MonkeyPatch) -> None:
