@@ -254,7 +254,7 @@ def _risks(c: Assembly) -> list[str]:
     can, facts = c.provider.capabilities, _facts_of(c)
     risks = [*facts.risks] if facts else []
     if facts and facts.keyless:
-        risks.append(f"a static key may not be needed there: {facts.keyless}")
+        risks.append(f"a static key may not be needed there: {facts.without_a_key}")
     if not can.can_check:
         risks.append("the provider does not tell whether it accepts a key: LiteLLM's answer is the only word on that")
     if not can.can_list:
@@ -281,7 +281,7 @@ def _facts_of(c: Assembly) -> Facts | None:
 
 def _keyless(c: Assembly) -> list[Finding]:
     facts = _facts_of(c)
-    return [Finding("without a key", True, facts.keyless)] if facts and facts.keyless else []
+    return [Finding("without a key", True, facts.without_a_key)] if facts and facts.keyless else []
 
 
 async def _doctor(config: Config) -> list[tuple[str, Finding]]:

@@ -40,7 +40,7 @@ class Facts:
     `variables`: what LiteLLM reads, the one that counts first. `models`: LiteLLM's prefix. `login`: what keyturn logs in
     with, and the least permission it needs. `last_use`: how exactly a key's last use is told. `expiry`: how long a key may
     live. `most_keys`: live ones at a time. `risks`: what cannot be promised, each in a sentence. `keyless`: how the vendor
-    lets one do without a static key.
+    lets one do without a static key. `steps`: the heading of docs/without-a-key.md that says how to get there.
     """
 
     vendor: str
@@ -56,3 +56,14 @@ class Facts:
     most_keys: int | None = None
     risks: tuple[str, ...] = ()
     keyless: str = ""
+    steps: str = ""
+
+    @property
+    def without_a_key(self) -> str:
+        """`keyless`, and where the steps are."""
+        return f"{self.keyless}. Steps: docs/without-a-key.md#{self.anchor}" if self.steps else self.keyless
+
+    @property
+    def anchor(self) -> str:
+        """Of the heading, as it stands in a link."""
+        return self.steps.lower().replace(" ", "-")

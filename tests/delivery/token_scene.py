@@ -45,5 +45,8 @@ class Mint:
         self.made.append(found)
         return found
 
+    async def aclose(self) -> None:
+        """There is nothing to close."""
+
     def variable(self, lease: str = "azure", name: str = NAME) -> Variable:
         return Variable(lease, name, self.token, leased=True)
