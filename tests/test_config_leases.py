@@ -27,18 +27,17 @@ def test_leases_stand_beside_credentials_or_alone() -> None:
 
 
 def test_without_leases_every_section_is_needed_and_an_empty_one_is_a_fault() -> None:
-    assert "credentials: is missing or empty" in faults(PROXIES)
-    assert "leases (line 18): is missing or empty" in faults(GOOD + "leases: {}\n") or "leases" in faults(
-        GOOD + "leases: {}\n"
-    )
-    assert "proxies: is missing or empty" in faults(LEASES)
-    assert "stores" in faults(PROXIES + LEASES + "stores: {}\n")
+    missing = "is missing or empty: name at least one"
+    assert f"credentials (line 2): {missing}" in faults(PROXIES)
+    assert f"leases (line 19): {missing}" in faults(GOOD + "leases: {}\n")
+    assert f"proxies (line 2): {missing}" in faults(LEASES)
+    assert f"stores (line 8): {missing}" in faults(PROXIES + LEASES + "stores: {}\n")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("  bedrock: {", "  openai-prod: {", "leases.openai-prod (line 20): is the name of a credential, too"),
+        ("  bedrock: {", "  openai-prod: {", "leases.openai-prod (line 21): is the name of a credential, too"),
         (
             "region: us-east-1",
             "region: us-east-1, env: OPENAI_API_KEY",
