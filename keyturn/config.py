@@ -61,6 +61,13 @@ class Config:
                 texts = _texts_of(part.settings.model_dump(), names=False)
                 yield from (text for _, text in texts if pattern.fullmatch(text))
 
+    def references_of_leases(self, pattern: re.Pattern[str], proxy: str | None) -> Iterator[str]:
+        """The same of the leases that this proxy has; without it of all."""
+        for part in self.leases.values():
+            settings: Any = part.settings
+            if proxy is None or proxy in settings.proxies:
+                yield from (text for _, text in _texts_of(settings.model_dump(), names=False) if pattern.fullmatch(text))
+
     def pools(self) -> Iterator[Any]:
         """Where providers keep keys that people make ahead: each with `store`, `path` and `places`."""
         found = (getattr(part.settings, "pool", None) for part in self.providers.values())

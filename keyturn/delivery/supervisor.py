@@ -208,6 +208,12 @@ class Supervisor:
             if self._files is not None:
                 self._replace(self._files, keys)
                 return Admission.BEGUN
+            # Members that restart for tokens of their own are not restarted beside one that does.
+            if self._keeper.restarts and not await self._renewal.turn.take_at_once():
+                return Admission.BUSY
+            if not self.serving:
+                self._renewal.turn.give_back()
+                return Admission.BUSY
             self.state, self._intended = State.DRAINING, keys
             self._wanted.put_nowait(keys)
             return Admission.BEGUN
@@ -223,7 +229,7 @@ class Supervisor:
         """Whether tokens can be replaced at any time: also of a program that takes longer to start than they live."""
         return self._files is not None and self.state in (State.SERVING, State.STARTING)
 
-    async def renew(self, tokens: Keys) -> bool:
+    async def renew(self, tokens: Mapping[str, HeldToken]) -> bool:
         """Move the program onto these tokens, and return when it is ready again. False: not now, nothing was done.
 
         UnavailableError: a file could not be written. RollFailedError: it did not come up with them, and has the old ones.
@@ -238,6 +244,8 @@ class Supervisor:
                 return True
             if not self.serving:
                 return False
+            if all(name in self.tokens and self.tokens[name].asked >= held.asked for name, held in tokens.items()):
+                return True  # a roll has brought later ones along meanwhile
             self.state, self._intended = State.DRAINING, {**self._loaded, **tokens}
             self._wanted.put_nowait(self._intended)
         while self.state in (State.DRAINING, State.STARTING):  # noqa: ASYNC110  # the program's life is another task's
@@ -298,6 +306,7 @@ class Supervisor:
                 wanted.cancel()
                 return await self._died(child)
             child = await self._restart(child, wanted.result())
+            self._renewal.turn.give_back()
 
     async def _read_first(self) -> Keys:
         def waiting(words: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from keyturn.delivery.keys import Keys, Variable, read
+from keyturn.delivery.keys import Variable, read
 from keyturn.delivery.turns import Turn
 from keyturn.durations import text
 from keyturn.errors import KeyturnError, RollFailedError, UnavailableError
@@ -41,7 +41,7 @@ class Program(Protocol):
         """What the program has, while it can be given others."""
         ...
 
-    async def renew(self, tokens: Keys) -> bool:
+    async def renew(self, tokens: Mapping[str, HeldToken]) -> bool:
         """Move the program onto these, and return when it is ready again. False: not now."""
         ...
 
@@ -81,6 +81,11 @@ class TokenKeeper:
     ) -> None:
         self._tokens = {variable.credential: _Token(variable) for variable in variables}
         self._program, self._restart, self._how = program, restart, renewal or Renewal()
+
+    @property
+    def restarts(self) -> bool:
+        """Whether the program is restarted for tokens."""
+        return bool(self._tokens) and self._restart is not None
 
     async def run(self) -> None:
         """Until cancelled."""

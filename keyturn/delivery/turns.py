@@ -12,12 +12,10 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 log = logging.getLogger(__name__)
 
 _PAUSE = 1.0  # seconds, between looks; up to twice that, by chance
-_WARNED_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +61,29 @@ class Turn:
                 self.wants = False
             await self.pause(_PAUSE * (1 + self.chance()))
 
+    async def take_at_once(self) -> bool:
+        """As `take`, for a member that is ordered to restart: False, and no turn, where another member wants its own.
+
+        Whoever gives the order knows which members are down, and goes from one to the next: they are in nobody's way here.
+        """
+        before, self.wants = self.wants, True
+        if any(each is not None and each.wants for _, each in await self._seen()):
+            self.wants = before
+            return False
+        return True
+
     def give_back(self) -> None:
         """It is over: the others may."""
         self.wants = False
 
     async def _look(self) -> tuple[bool, int]:
         """Whether somebody ahead in the list wants to, and how many are in the way."""
-        places = list(self.others)
-        found: Sequence[Seen | None] = await asyncio.gather(*(self.others[place]() for place in places))
-        seen = [
-            (place, each) for place, each in zip(places, found, strict=True) if each is None or each.member != self.member
-        ]
+        seen = await self._seen()
         ahead = any(each is not None and each.wants and place < self.place for place, each in seen)
         return ahead, sum(1 for _, each in seen if each is None or each.wants or not each.serving)
+
+    async def _seen(self) -> Sequence[tuple[int, Seen | None]]:
+        places = list(self.others)
+        found: Sequence[Seen | None] = await asyncio.gather(*(self.others[place]() for place in places))
+        together = zip(places, found, strict=True)
+        return [(place, each) for place, each in together if each is None or each.member != self.member]

@@ -53,5 +53,5 @@ def shadow_hits(variables: Sequence[Variable]) -> Iterator[Hit]:
 def unwritten_hits(variables: Sequence[Variable], written: Written | None) -> Iterator[Hit]:
     """Providers' keys that reach a proxy past keyturn."""
     for each in variables:
-        if written is not None and each.name in KEY_VARIABLES and each.is_set and each.name not in written.variables:
+        if written is not None and each.name in KEY_VARIABLES and each.is_set and not written.delivers(each.name):
             yield hit(NOBODY_WRITES, each.spot, f"no credential of keyturn.yaml delivers {each.name}")

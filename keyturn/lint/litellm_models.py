@@ -87,5 +87,5 @@ def _key_hits(params: Map, written: Written | None) -> Iterator[Hit]:
         elif not path.startswith(_READABLE):
             yield hit(OIDC_FILE, node, "LiteLLM reads no file there, unless LITELLM_OIDC_ALLOWED_CREDENTIAL_DIRS says so")
     named = _REFERENCE.fullmatch(node.text)
-    if written is not None and named and named[1] not in written.variables:
+    if written is not None and named and not written.delivers(named[1]):
         yield hit(NOBODY_WRITES, node, f"no credential of keyturn.yaml delivers {shown(named[1])}")

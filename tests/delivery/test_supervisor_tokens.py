@@ -14,6 +14,7 @@ import pytest
 
 from keyturn.delivery.key_files import KeyFiles
 from keyturn.delivery.keys import Variable
+from keyturn.delivery.readiness import Readiness
 from keyturn.delivery.token_keeper import Renewal
 from keyturn.delivery.turns import Seen, Turn
 from keyturn.errors import UnavailableError
@@ -156,4 +157,45 @@ async def test_a_roll_of_a_key_brings_a_new_token_along() -> None:
         await member.at_rest()
         assert len(mint.made) == before + 1
         assert served(member) == mint.made[-1].version.fingerprint
+        assert (await member.ask())["loaded"]["OPENAI_API_KEY"] == wanted.fingerprint
+
+
+async def test_a_token_that_is_replaced_before_the_program_is_started_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mint, folder = Mint(), tmp_path / "keys"
+    looked = Readiness.nobody_answers
+
+    async def slowly(readiness: Readiness) -> None:
+        mint.now += timedelta(seconds=2500)
+        await until(lambda: len(mint.made) == 2 and (folder / NAME).exists())
+        await looked(readiness)
+
+    monkeypatch.setattr(Readiness, "nobody_answers", slowly)
+    async with member_of(mint, "--keys", folder, files=KeyFiles(folder)) as member:
+        assert (await member.ask())["loaded"][NAME] == mint.made[1].version.fingerprint == served(member)
+
+
+async def test_a_roll_waits_for_another_member_that_restarts_for_its_token() -> None:
+    wants = True
+
+    async def other() -> Seen | None:
+        return Seen("another", serving=True, wants=wants)
+
+    async def silent() -> Seen | None:
+        return None
+
+    async def soon(seconds: float) -> None:
+        await asyncio.sleep(0.02)
+
+    async with member_of(Mint(), turn=Turn(0, {1: other, 2: silent}, soon)) as member:
+        wanted = member.shelf.turn("openai-prod")
+        answer = await member.roll(wanted.fingerprint)
+        assert (answer.status_code, answer.json()["busy"]) == (409, True)
+        assert not member.supervisor.status()["turn"]
+        wants = False
+        assert (await member.roll(wanted.fingerprint)).status_code == 202
+        assert member.supervisor.status()["turn"], "others that restart for tokens wait for it"
+        await member.at_rest()
+        await until(lambda: not member.supervisor.status()["turn"])
         assert (await member.ask())["loaded"]["OPENAI_API_KEY"] == wanted.fingerprint

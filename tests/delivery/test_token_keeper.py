@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from keyturn.delivery.keys import Keys
 from keyturn.delivery.token_keeper import Renewal, TokenKeeper
 from keyturn.delivery.turns import Turn
 from keyturn.errors import DeniedError, KeyturnError, RollFailedError, UnavailableError
@@ -32,13 +31,13 @@ class Member:
         self.files = files
         self.withdrawn: list[str] = []
 
-    async def renew(self, tokens: Keys) -> bool:
+    async def renew(self, tokens: Mapping[str, HeldToken]) -> bool:
         if self.busy:
             return False
         self.moves.append(set(tokens))
         if self.failure is not None:
             raise self.failure
-        self.tokens = {**self.tokens, **{name: each for name, each in tokens.items() if isinstance(each, HeldToken)}}
+        self.tokens = {**self.tokens, **tokens}
         return True
 
     def withdraw(self, name: str) -> bool:
