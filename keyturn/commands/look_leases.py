@@ -15,7 +15,7 @@ from keyturn import durations
 from keyturn.assembly import Adapters
 from keyturn.config import Config, Part
 from keyturn.errors import KeyturnError
-from keyturn.fleets.supervisor_answers import Leased
+from keyturn.fleets.supervisor_answers import SERVING, Leased
 from keyturn.model import Finding
 from keyturn.registry import adapter_class
 
@@ -74,7 +74,8 @@ async def _of_proxy(adapters: Adapters, name: str, proxy: str) -> list[Had]:
         except KeyturnError as error:
             return Had(where, None, error.message)
         token = status.leases.get(name)
-        return Had(where, token, "" if token else "it has no such lease" if status.leases else f"it is {status.state}")
+        without = "it has no such lease" if status.state == SERVING else f"it is {status.state}"
+        return Had(where, token, "" if token else without)
 
     if not hasattr(fleet, "look"):
         return [Had(proxy, None, "its kind of proxies does not tell of leases")]

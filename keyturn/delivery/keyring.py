@@ -97,10 +97,8 @@ class KeyRing:
             finally:
                 await adapters.aclose()
 
-        unused = Adapters(config)
-        all_variables(
-            config, proxy, unused.store, unused.lease
-        )  # what does not fit comes up here, and not in the background
+        tried = Adapters(config)  # what does not fit comes up here, and not in the background
+        all_variables(config, proxy, tried.store, tried.lease)
         return cls(stores, freshness, **more)
 
     # Reading --------------------------------------------------------------------------------------------------------

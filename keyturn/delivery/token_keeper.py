@@ -166,20 +166,23 @@ class TokenKeeper:
         return min(max(min([*seconds, *ends], default=_OFTEN), 0.05), _OFTEN)
 
     async def _fetched(self, names: Sequence[str]) -> dict[str, HeldToken]:
-        found: dict[str, HeldToken] = {}
-        for name in names:
-            token = self._tokens[name]
-            try:
-                held = await read(token.variable)
-            except KeyturnError as error:
-                self._failed(name, error)
-                continue
-            if isinstance(held, HeldToken):
-                found[name] = held
-                token.failure, token.tries, token.again = None, 0, None
-                if token.known is not None and token.known.version == held.version:
-                    token.known, token.moment = held, None  # the vendor gave out the same one: its end is nearer by now
-        return found
+        """All at once: a slow endpoint holds up no other. What fails is told, and left out."""
+        found = await asyncio.gather(*(self._fetch(name) for name in names))
+        return {name: held for name, held in zip(names, found, strict=True) if held is not None}
+
+    async def _fetch(self, name: str) -> HeldToken | None:
+        token = self._tokens[name]
+        try:
+            held = await read(token.variable)
+        except KeyturnError as error:
+            self._failed(name, error)
+            return None
+        token.failure, token.tries, token.again = None, 0, None
+        if not isinstance(held, HeldToken):
+            return None
+        if token.known is not None and token.known.version == held.version:
+            token.known, token.moment = held, None  # the vendor gave out the same one: its end is nearer by now
+        return held
 
     async def _moved(self, tokens: Mapping[str, HeldToken]) -> None:
         turn = self._how.turn

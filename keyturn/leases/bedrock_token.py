@@ -37,7 +37,8 @@ Made = tuple[str, datetime, int]
 
 
 class BedrockToken:
-    """A lease. The credentials are the AWS SDK's, as `AWSIdentity` says; they are read anew for each token."""
+    """A lease. The credentials are the AWS SDK's, as `AWSIdentity` says, and are looked for anew for each token: a session
+    of the SDK would keep those that it once found in a file, and a role's that are about to end."""
 
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "token": (
@@ -65,8 +66,6 @@ class BedrockToken:
 
     def __init__(self, settings: Settings, resolve: Resolver, now: Callable[[], datetime] = utc_now) -> None:
         self._settings, self._resolve, self._now = settings, resolve, now
-        self._session: Any = None
-        self._made_with: Sequence[KeyMaterial] = ()
 
     async def token(self) -> HeldToken:
         """As the port says."""
@@ -82,14 +81,11 @@ class BedrockToken:
         return held(KeyMaterial(text), asked, asked + timedelta(seconds=seconds), self._settings)
 
     async def aclose(self) -> None:
-        self._session, self._made_with = None, ()
+        """Nothing is kept."""
 
     def _make(self, keys: Sequence[KeyMaterial]) -> Made:
         """In a thread: the SDK may have to ask for its credentials."""
-        if self._session is None or list(keys) != list(self._made_with):
-            self._session = make_session(self._settings, [key.reveal() for key in keys])
-            self._made_with = tuple(keys)
-        source = self._session.get_credentials()
+        source = make_session(self._settings, [key.reveal() for key in keys]).get_credentials()
         if source is None:
             raise NoCredentialsError()
         frozen = source.get_frozen_credentials()  # renews them where they are about to end

@@ -6,6 +6,7 @@ import base64
 import json
 import secrets
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs
@@ -145,3 +146,18 @@ async def test_what_the_sdk_fails_with_is_not_told(monkeypatch: pytest.MonkeyPat
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         BedrockToken.Settings.model_validate({**PLACE, **settings})
+
+
+async def test_a_key_that_was_replaced_in_the_sdks_file_is_what_signs_the_next_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    made = BedrockToken(BedrockToken.Settings.model_validate(PLACE), resolver(), lambda: NOW)
+    for _ in range(2):
+        access_key, secret_key = given(session=False).values()
+        text = f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n"
+        (tmp_path / "credentials").write_text(text)
+        credentials = Credentials(access_key, secret_key)
+        assert (await made.token()).material.reveal() == signed(credentials, "eu-central-1", 43200)
