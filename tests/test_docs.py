@@ -163,7 +163,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
 def test_a_keyturn_yaml_that_is_shown_is_a_good_one(page: Path) -> None:
     for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
-        if "\ncredentials:" in block:
+        if "\ncredentials:" in block or "\nleases:" in block:
             parse(block)
 
 
