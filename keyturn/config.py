@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from keyturn import durations
-from keyturn.delivery.variable_names import name_of
+from keyturn.delivery.variable_names import env_fault, names_of
 from keyturn.document import LARGEST, Document, Fault, Loc, read
 from keyturn.errors import MisconfiguredError
 from keyturn.key_shapes import literal_keys, masked, shown
@@ -235,6 +235,8 @@ class _Check:
             self.link((*here, "provider"), credential.provider, "providers", parts)
             provider = parts["providers"].get(credential.provider)
             self.ends_in_time(here, credential, provider)
+            if provider is not None and (wrong := env_fault(credential.env, provider.kind)):
+                self.fault((*here, "env"), wrong)
             if provider is not None and provider.for_one and credential.provider in users:
                 first = _printable(users[credential.provider])
                 self.fault((*here, "provider"), f"has two keys, for one credential, and {first} uses it already")
@@ -266,8 +268,9 @@ class _Check:
         taken: dict[tuple[str, str], str] = {}
         for name, credential in credentials.items():
             provider = parts["providers"].get(credential.provider)
-            variable = name_of(credential.env, credential.secrets[0].field, provider.kind if provider else "")
-            taken.update({(proxy, variable): name for proxy in credential.proxies if variable})
+            given = names_of(credential.env, credential.secrets[0].field, provider.kind if provider else "")
+            there = given.variables if given is not None else ()
+            taken.update({(proxy, variable): name for proxy in credential.proxies for variable in there})
         for name, part in leases.items():
             settings: Any = part.settings
             if name in credentials:

@@ -37,6 +37,7 @@ PROVIDERS = {
     "openai": "keyturn.providers.openai:OpenAI",
     "openrouter": "keyturn.providers.openrouter:OpenRouter",
     "perplexity": "keyturn.providers.perplexity:Perplexity",
+    "snowflake": "keyturn.providers.snowflake:Snowflake",
     "vault_dynamic": "keyturn.providers.vault_dynamic:VaultDynamic",
     "vertex": "keyturn.providers.vertex:Vertex",
     "voyage_atlas": "keyturn.providers.voyage_atlas:VoyageAtlas",

@@ -18,11 +18,13 @@ from keyturn.commands.exits import Exit, console, leave, print_data, reported
 from keyturn.commands.look_leases import LeaseSeen, lease_facts, lease_findings, lease_plan, leases_seen, leases_table
 from keyturn.config import Config, load
 from keyturn.errors import KeyturnError
+from keyturn.key_parts import taken_apart
 from keyturn.key_shapes import masked
 from keyturn.lifecycle import Asked, Decision, Observed, Step
 from keyturn.model import Finding, Stage
 from keyturn.providers.facts import Facts
 from keyturn.quiet import hold_vendor_loggers
+from keyturn.steps.in_place import in_place
 from keyturn.steps.preflight import examine
 from keyturn.steps.standing import Standing, standing
 
@@ -233,6 +235,7 @@ def _rows(c: Assembly, decision: Decision) -> list[dict[str, str]]:
     for step in ["observe", *steps[first:]]:
         for part, verb in ORDER[step]:
             for where, adapter in parts[part].items():
+                verb = "turn" if part == "provider" and verb == "create" and in_place(c) else verb
                 call, permission = getattr(adapter, "CALLS", {}).get(verb, (verb, "not told by this adapter"))
                 rows.append({"step": step, "where": where, "call": call, "permission": permission})
     return rows
@@ -255,6 +258,10 @@ def _risks(c: Assembly) -> list[str]:
     risks = [*facts.risks] if facts else []
     if facts and facts.keyless:
         risks.append(f"a static key may not be needed there: {facts.without_a_key}")
+    if (provider := in_place(c)) is not None and provider.old_text_lives is not None:
+        lives = durations.text(provider.old_text_lives)
+        end = f"after {lives}" if provider.old_text_lives else "at once: requests fail until every member is rolled"
+        risks.append(f"the key in service is given a new text, which cannot be undone; its old one ends by itself {end}")
     if not can.can_check:
         risks.append("the provider does not tell whether it accepts a key: LiteLLM's answer is the only word on that")
     if not can.can_list:
@@ -284,11 +291,24 @@ def _keyless(c: Assembly) -> list[Finding]:
     return [Finding("without a key", True, facts.without_a_key)] if facts and facts.keyless else []
 
 
+async def _form(c: Assembly) -> list[Finding]:
+    """Whether each key of several parts can be taken apart: else nothing that is given it starts."""
+    found = []
+    for secret, store in c.secrets if c.parts else ():
+        what = f"secret {secret}: its key has {len(c.parts)} parts"
+        try:
+            taken_apart((await store.current(secret)).material, c.parts)
+            found.append(Finding(what, True, ", ".join(part.variable for part in c.parts)))
+        except KeyturnError as error:
+            found.append(Finding(what, False, error.message, error.remedy))
+    return found
+
+
 async def _doctor(config: Config) -> list[tuple[str, Finding]]:
     async def one(name: str) -> list[tuple[str, Finding]]:
         try:
             async with assemble(config, name) as c:
-                return [(name, finding) for finding in (*await examine(c), *_keyless(c))]
+                return [(name, finding) for finding in (*await examine(c), *await _form(c), *_keyless(c))]
         except KeyturnError as error:
             return [(name, Finding("wiring", False, error.message, error.remedy))]
 

@@ -21,7 +21,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from keyturn.errors import MisconfiguredError
 from keyturn.material import KeyMaterial
-from keyturn.providers.signed_jwt import signed_jwt
+from keyturn.providers.signed_token import signed_by
 
 _LIVES = timedelta(minutes=10)
 _LARGEST = 65536
@@ -38,9 +38,9 @@ def assertion(
     begun = int(now.timestamp())
     times = {"exp": begun + int(_LIVES.total_seconds()), "iat": begun}
     claims = {"aud": endpoint, "iss": client_id, "sub": client_id, **times, "jti": str(chance())}
-    header = {"alg": "PS256", "typ": "JWT", "x5t#S256": thumbprint}
+    header = {"alg": "PS256", "x5t#S256": thumbprint}
     salted = PSS(MGF1(hashes.SHA256()), hashes.SHA256().digest_size)
-    return KeyMaterial(signed_jwt(header, claims, lambda text: key.sign(text, salted, hashes.SHA256())))
+    return KeyMaterial(signed_by(lambda text: key.sign(text, salted, hashes.SHA256()), claims, **header))
 
 
 def _read(path: Path) -> tuple[RSAPrivateKey, str]:

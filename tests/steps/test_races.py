@@ -22,12 +22,14 @@ from tests.steps.scene import (
     BLIND,
     BY_HAND,
     DISABLING,
+    IN_PLACE,
     LOOKS_TWICE,
     NO_OVERLAP,
     ONE_LOOK,
     PLAIN,
     POOL,
     SEASONED,
+    SEASONED_IN_PLACE,
     SEASONED_POOL,
     SEASONED_SLOTS,
     SLOTS,
@@ -70,7 +72,10 @@ async def test_a_store_that_gives_one_look_is_looked_at_once_in_a_step() -> None
 # One worker.
 
 
-@kinds(PLAIN, POOL, TWO_STORES, BLIND, SLOTS, also=(SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING))
+@kinds(
+    *(PLAIN, POOL, TWO_STORES, BLIND, SLOTS, IN_PLACE),
+    also=(SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING, SEASONED_IN_PLACE),
+)
 async def test_one_more_run_ends_what_a_fault_at_any_call_left(kind: Kind) -> None:
     found = Findings()
     for number, call in enumerate(await calls_of_a_rotation(kind)):
@@ -84,7 +89,7 @@ async def test_one_more_run_ends_what_a_fault_at_any_call_left(kind: Kind) -> No
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, TWO_STORES, BLIND, also=(POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING))
+@kinds(PLAIN, TWO_STORES, BLIND, also=(POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING, IN_PLACE))
 async def test_one_more_run_ends_what_a_denial_at_any_call_left(kind: Kind) -> None:
     found = Findings()
     for number, call in enumerate(await calls_of_a_rotation(kind)):
@@ -96,7 +101,10 @@ async def test_one_more_run_ends_what_a_denial_at_any_call_left(kind: Kind) -> N
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, POOL, TWO_STORES, SLOTS, DISABLING, also=(SEASONED_POOL, BY_HAND, BLIND, SEASONED, SEASONED_SLOTS))
+@kinds(
+    *(PLAIN, POOL, TWO_STORES, SLOTS, DISABLING, IN_PLACE),
+    also=(SEASONED_POOL, BY_HAND, BLIND, SEASONED, SEASONED_SLOTS, SEASONED_IN_PLACE),
+)
 async def test_a_fault_at_any_call_of_a_retirement_is_made_good_by_the_next(kind: Kind) -> None:
     found = Findings()
     for fault in PASSING:
@@ -115,7 +123,10 @@ async def test_a_fault_at_any_call_of_a_retirement_is_made_good_by_the_next(kind
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, POOL, SEASONED, SLOTS, also=(SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED_SLOTS))
+@kinds(
+    *(PLAIN, POOL, SEASONED, SLOTS, IN_PLACE),
+    also=(SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED_SLOTS, SEASONED_IN_PLACE),
+)
 async def test_an_undo_that_fails_anywhere_leaves_nothing_for_good(kind: Kind) -> None:
     found = Findings()
     for fault in Fault:
@@ -134,7 +145,7 @@ async def test_an_undo_that_fails_anywhere_leaves_nothing_for_good(kind: Kind) -
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, also=(POOL, SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED, SLOTS))
+@kinds(PLAIN, also=(POOL, SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED, SLOTS, IN_PLACE))
 async def test_an_undo_that_sleeps_anywhere_spares_a_key_that_others_brought_into_service(kind: Kind) -> None:
     """A believes that its key is refused for good; the others find it accepted a little later."""
     found = Findings()
@@ -160,7 +171,10 @@ async def test_an_undo_that_sleeps_anywhere_spares_a_key_that_others_brought_int
 # Two workers, and more.
 
 
-@kinds(PLAIN, POOL, TWO_STORES, SLOTS, also=(SEASONED_POOL, BY_HAND, NO_OVERLAP, BLIND, SEASONED, SEASONED_SLOTS, DISABLING))
+@kinds(
+    *(PLAIN, POOL, TWO_STORES, SLOTS, IN_PLACE),
+    also=(SEASONED_POOL, BY_HAND, NO_OVERLAP, BLIND, SEASONED, SEASONED_SLOTS, DISABLING, SEASONED_IN_PLACE),
+)
 async def test_two_workers_that_take_turns_anywhere_make_one_rotation(kind: Kind) -> None:
     """A until before any effect, B until before any, A until before any later one, then B to its end, then A."""
     found, effects = Findings(), effects_of(await calls_of_a_rotation(kind))
@@ -183,7 +197,7 @@ async def test_two_workers_that_take_turns_anywhere_make_one_rotation(kind: Kind
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, TWO_STORES, also=(POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING))
+@kinds(PLAIN, TWO_STORES, also=(POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING, IN_PLACE))
 async def test_a_worker_that_sleeps_anywhere_through_anything_does_no_harm(kind: Kind) -> None:
     """Meanwhile the others finish its rotation; retire the old key too; and begin the next, as far as any effect of it."""
     found, calls = Findings(), await calls_of_a_rotation(kind)
@@ -217,7 +231,7 @@ async def _sleep_through(scene: Scene, sleeper: Actor, stop: int | None) -> None
         await last.end()
 
 
-@kinds(PLAIN, DISABLING, also=(POOL, SEASONED_POOL, BY_HAND, TWO_STORES, SEASONED, SLOTS, SEASONED_SLOTS))
+@kinds(PLAIN, DISABLING, also=(POOL, SEASONED_POOL, BY_HAND, TWO_STORES, SEASONED, SLOTS, SEASONED_SLOTS, IN_PLACE))
 async def test_a_retirement_that_sleeps_anywhere_touches_no_later_key(kind: Kind) -> None:
     found = Findings()
     for number in count():
@@ -251,7 +265,7 @@ async def test_a_retirement_that_sleeps_anywhere_touches_no_later_key(kind: Kind
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, TWO_STORES, also=(POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING))
+@kinds(PLAIN, TWO_STORES, also=(POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING, IN_PLACE))
 async def test_retire_now_at_any_moment_of_a_rotation_breaks_nothing(kind: Kind) -> None:
     found, calls = Findings(), await calls_of_a_rotation(kind)
     for number, call in enumerate([*calls, "the end"]):
@@ -266,7 +280,10 @@ async def test_retire_now_at_any_moment_of_a_rotation_breaks_nothing(kind: Kind)
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, POOL, TWO_STORES, SLOTS, also=(SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING))
+@kinds(
+    *(PLAIN, POOL, TWO_STORES, SLOTS, IN_PLACE),
+    also=(SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING, SEASONED_IN_PLACE),
+)
 async def test_an_incident_at_any_moment_of_a_rotation_ends_with_a_key_made_after_the_call(kind: Kind) -> None:
     found, calls = Findings(), await calls_of_a_rotation(kind)
     for number, call in enumerate([*calls, "the end"]):
@@ -289,7 +306,10 @@ async def test_an_incident_at_any_moment_of_a_rotation_ends_with_a_key_made_afte
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, POOL, SLOTS, also=(SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING))
+@kinds(
+    *(PLAIN, POOL, SLOTS),
+    also=(SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING, IN_PLACE),
+)
 async def test_two_workers_whose_notes_are_merged_blindly_still_make_one_rotation(kind: Kind) -> None:
     """In some stores a note that is written while another worker writes is lost. The truth is rebuilt from what is seen."""
     found, effects = Findings(), effects_of(await calls_of_a_rotation(kind))
