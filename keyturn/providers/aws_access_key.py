@@ -26,6 +26,7 @@ from keyturn.model import CreatedKey, Judgement, KeyRef, Verdict
 from keyturn.providers.admin_api import AdminApi
 from keyturn.providers.admin_api import Answer as HttpAnswer
 from keyturn.providers.aws_iam import Answer, moment
+from keyturn.providers.aws_permissions import permissions
 from keyturn.providers.aws_user import MOST, IamUser, UserSettings
 from keyturn.providers.facts import Facts, Known, Shape, Source
 from keyturn.providers.fields import key_text, mapping, plain_id
@@ -64,6 +65,12 @@ class AwsAccessKey(IamUser):
             "A key does not expire by itself.",
             "The value is both parts, as a JSON object. keyturn's deliveries take it apart: into two variables, and never "
             "into files (`--deliver file`). Whoever reads the store by other means has to take it apart, too.",
+        ),
+        permissions=permissions(
+            create="CreateAccessKey",
+            delete="DeleteAccessKey",
+            update="UpdateAccessKey",
+            lists=("ListAccessKeys", "GetAccessKeyLastUsed", "ListUserTags"),
         ),
     )
     # Not SignatureDoesNotMatch: a clock that is wrong is answered so, too.
