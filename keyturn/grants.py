@@ -29,7 +29,8 @@ def rotator(config: Config, store: str) -> Grants:
 
 
 def proxy(config: Config, store: str, name: str | None = None) -> Grants:
-    """What `keyturn exec` and the like need: the deciding secret of each credential that the proxies serve.
+    """What `keyturn exec` and the like need: the deciding secret of each credential that the proxies serve, and
+    what their leases log in with.
 
     `name`: of these proxies alone. MisconfiguredError: there are none of that name.
     """
@@ -40,6 +41,7 @@ def proxy(config: Config, store: str, name: str | None = None) -> Grants:
     served = [
         credential.secrets[0].ref for credential in config.credentials.values() if name is None or name in credential.proxies
     ]
+    served += map(parse_store_reference, config.references_of_leases(STORE_REFERENCE, name))
     return Grants(read=_of(store, served))
 
 

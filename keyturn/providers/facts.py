@@ -72,6 +72,7 @@ class Facts:
     with, and the least permission it needs. `last_use`: how exactly a key's last use is told. `expiry`: how long a key may
     live. `most_keys`: live ones at a time. `in_place`: how a key can be given a new text, where that is asked for. `risks`:
     what cannot be promised, each in a sentence. `keyless`: how the vendor lets one do without a static key.
+    `steps`: the heading of docs/without-a-key.md that says how to get there.
     `permissions`: none where nobody logs in to the vendor.
     """
 
@@ -89,7 +90,18 @@ class Facts:
     in_place: str = ""
     risks: tuple[str, ...] = ()
     keyless: str = ""
+    steps: str = ""
     permissions: tuple[Permission, ...] = ()
+
+    @property
+    def without_a_key(self) -> str:
+        """`keyless`, and where the steps are."""
+        return f"{self.keyless}. Steps: docs/without-a-key.md#{self.anchor}" if self.steps else self.keyless
+
+    @property
+    def anchor(self) -> str:
+        """Of the heading, as it stands in a link."""
+        return self.steps.lower().replace(" ", "-")
 
     def permission(self, may: May) -> Permission | None:
         """None: it is not asked of the credential."""
