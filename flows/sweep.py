@@ -57,4 +57,4 @@ async def _every_credential(config: Config) -> list[Swept]:
 
 
 def _parts(settings: CredentialSettings) -> object:
-    return settings.provider, tuple(secret.store for secret in settings.secrets), settings.proxies, settings.canary.proxy
+    return settings.provider, tuple(secret.store for secret in settings.secrets), settings.proxies, settings.canary_proxy

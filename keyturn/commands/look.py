@@ -220,7 +220,7 @@ def _parts(c: Assembly) -> dict[str, Mapping[str, Any]]:
         "secrets": {str(secret): store for secret, store in c.secrets},
         "journal": {str(secret): store},
         "fleets": dict(c.fleets),
-        "canary": {c.settings.canary.proxy: c.canary},
+        "canary": {c.settings.canary_proxy: c.canary},
         "canaries": dict(c.canaries),
     }
 

@@ -40,7 +40,8 @@ class Facts:
     `variables`: what LiteLLM reads, the one that counts first. `models`: LiteLLM's prefix. `login`: what keyturn logs in
     with, and the least permission it needs. `last_use`: how exactly a key's last use is told. `expiry`: how long a key may
     live. `most_keys`: live ones at a time. `risks`: what cannot be promised, each in a sentence. `keyless`: how the vendor
-    lets one do without a static key.
+    lets one do without a static key. `makes_logins`: its keys may be what keyturn logs in with there, so that one of them
+    makes its own successor.
     """
 
     vendor: str
@@ -56,3 +57,4 @@ class Facts:
     most_keys: int | None = None
     risks: tuple[str, ...] = ()
     keyless: str = ""
+    makes_logins: bool = False

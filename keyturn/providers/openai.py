@@ -283,6 +283,11 @@ class OpenAI:
         where = f"{method} {self.settings.base_url}{self._project}{path}"
         admin_key = await self._resolve(self.settings.admin_key)
         answer = await self._send(method, self._project + path, admin_key, **sent)
+        if isinstance(answer, Answer) and answer.status == 401:
+            # It may have been rotated between its reading and its use. What is refused has done nothing.
+            anew = await self._resolve(self.settings.admin_key)
+            if anew != admin_key:
+                answer = await self._send(method, self._project + path, anew, **sent)
         if not isinstance(answer, Answer):
             if issubclass(answer, _NOT_SENT):
                 raise UnavailableError(

@@ -25,9 +25,11 @@ from tests.steps.scene import (
     LOOKS_TWICE,
     NO_OVERLAP,
     ONE_LOOK,
+    OWN,
     PLAIN,
     POOL,
     SEASONED,
+    SEASONED_OWN,
     SEASONED_POOL,
     SEASONED_SLOTS,
     SLOTS,
@@ -70,7 +72,15 @@ async def test_a_store_that_gives_one_look_is_looked_at_once_in_a_step() -> None
 # One worker.
 
 
-@kinds(PLAIN, POOL, TWO_STORES, BLIND, SLOTS, also=(SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING))
+@kinds(
+    PLAIN,
+    POOL,
+    TWO_STORES,
+    BLIND,
+    SLOTS,
+    OWN,
+    also=(SEASONED_OWN, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING),
+)
 async def test_one_more_run_ends_what_a_fault_at_any_call_left(kind: Kind) -> None:
     found = Findings()
     for number, call in enumerate(await calls_of_a_rotation(kind)):
@@ -84,7 +94,9 @@ async def test_one_more_run_ends_what_a_fault_at_any_call_left(kind: Kind) -> No
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, TWO_STORES, BLIND, also=(POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING))
+@kinds(
+    PLAIN, TWO_STORES, BLIND, OWN, also=(SEASONED_OWN, POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING)
+)
 async def test_one_more_run_ends_what_a_denial_at_any_call_left(kind: Kind) -> None:
     found = Findings()
     for number, call in enumerate(await calls_of_a_rotation(kind)):
@@ -96,7 +108,15 @@ async def test_one_more_run_ends_what_a_denial_at_any_call_left(kind: Kind) -> N
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, POOL, TWO_STORES, SLOTS, DISABLING, also=(SEASONED_POOL, BY_HAND, BLIND, SEASONED, SEASONED_SLOTS))
+@kinds(
+    PLAIN,
+    POOL,
+    TWO_STORES,
+    SLOTS,
+    OWN,
+    DISABLING,
+    also=(SEASONED_OWN, SEASONED_POOL, BY_HAND, BLIND, SEASONED, SEASONED_SLOTS),
+)
 async def test_a_fault_at_any_call_of_a_retirement_is_made_good_by_the_next(kind: Kind) -> None:
     found = Findings()
     for fault in PASSING:
@@ -115,7 +135,9 @@ async def test_a_fault_at_any_call_of_a_retirement_is_made_good_by_the_next(kind
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, POOL, SEASONED, SLOTS, also=(SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED_SLOTS))
+@kinds(
+    PLAIN, POOL, SEASONED, SLOTS, OWN, also=(SEASONED_OWN, SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED_SLOTS)
+)
 async def test_an_undo_that_fails_anywhere_leaves_nothing_for_good(kind: Kind) -> None:
     found = Findings()
     for fault in Fault:
@@ -160,7 +182,14 @@ async def test_an_undo_that_sleeps_anywhere_spares_a_key_that_others_brought_int
 # Two workers, and more.
 
 
-@kinds(PLAIN, POOL, TWO_STORES, SLOTS, also=(SEASONED_POOL, BY_HAND, NO_OVERLAP, BLIND, SEASONED, SEASONED_SLOTS, DISABLING))
+@kinds(
+    PLAIN,
+    POOL,
+    TWO_STORES,
+    SLOTS,
+    OWN,
+    also=(SEASONED_OWN, SEASONED_POOL, BY_HAND, NO_OVERLAP, BLIND, SEASONED, SEASONED_SLOTS, DISABLING),
+)
 async def test_two_workers_that_take_turns_anywhere_make_one_rotation(kind: Kind) -> None:
     """A until before any effect, B until before any, A until before any later one, then B to its end, then A."""
     found, effects = Findings(), effects_of(await calls_of_a_rotation(kind))
@@ -183,7 +212,7 @@ async def test_two_workers_that_take_turns_anywhere_make_one_rotation(kind: Kind
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, TWO_STORES, also=(POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING))
+@kinds(PLAIN, TWO_STORES, OWN, also=(SEASONED_OWN, POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING))
 async def test_a_worker_that_sleeps_anywhere_through_anything_does_no_harm(kind: Kind) -> None:
     """Meanwhile the others finish its rotation; retire the old key too; and begin the next, as far as any effect of it."""
     found, calls = Findings(), await calls_of_a_rotation(kind)
@@ -217,7 +246,7 @@ async def _sleep_through(scene: Scene, sleeper: Actor, stop: int | None) -> None
         await last.end()
 
 
-@kinds(PLAIN, DISABLING, also=(POOL, SEASONED_POOL, BY_HAND, TWO_STORES, SEASONED, SLOTS, SEASONED_SLOTS))
+@kinds(PLAIN, DISABLING, also=(OWN, SEASONED_OWN, POOL, SEASONED_POOL, BY_HAND, TWO_STORES, SEASONED, SLOTS, SEASONED_SLOTS))
 async def test_a_retirement_that_sleeps_anywhere_touches_no_later_key(kind: Kind) -> None:
     found = Findings()
     for number in count():
