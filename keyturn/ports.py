@@ -19,6 +19,7 @@ from keyturn.model import (
     HeldKey,
     Judgement,
     KeyRef,
+    LoginLife,
     Look,
     Member,
     PoolEntry,
@@ -165,6 +166,15 @@ class Pooled(Protocol):
 
     async def forget(self, key: KeyRef) -> None:
         """The key is refused for good: its text is dropped, and its place is empty. Quiet where that is so."""
+        ...
+
+
+@runtime_checkable
+class TellsLogin(Protocol):
+    """What a provider may offer beside: what its vendor says of the credential that keyturn is logged in with."""
+
+    async def login_life(self) -> LoginLife | None:
+        """By calls that cost nothing and change nothing. None: the vendor does not tell."""
         ...
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from keyturn.errors import MisconfiguredError, NotFoundError
 from keyturn.json_object import inside
-from keyturn.model import CreatedKey, Finding, KeyRef
+from keyturn.model import CreatedKey, Finding, KeyRef, LoginLife
 from keyturn.providers.admin_api import AdminApi, segment
 from keyturn.providers.facts import Facts, Known, Shape, Source
 from keyturn.providers.fields import iso, items, key_text, mapping, name_of, optional_iso, plain_id, rfc3339, text
@@ -90,6 +90,11 @@ class Cloudflare(Vendor):
         # Of a token's form, which is 40 characters: any other text is answered 400, which says nothing.
         return Probe(self.api, "GET", f"{self._tokens}/verify", with_bearer, verdicts, lambda: secrets.token_urlsafe(30))
 
+    async def login_life(self) -> LoginLife | None:
+        """GET .../tokens/verify tells the id of the management token, and GET .../tokens/{id} the rest."""
+        id = await self.api.read(f"{self._tokens}/verify", lambda document: plain_id(_result(document).get("id")))
+        return await self.api.read(f"{self._tokens}/{segment(id)}", _life)
+
     @property
     def _tokens(self) -> str:
         return f"/accounts/{segment(self.settings.account)}/tokens"
@@ -152,6 +157,11 @@ class Cloudflare(Vendor):
 
 def _result(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return mapping(document.get("result"))
+
+
+def _life(document: Mapping[str, Any]) -> LoginLife:
+    found = _result(document)
+    return LoginLife(optional_iso(found.get("issued_on")), optional_iso(found.get("expires_on")))
 
 
 def _written(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from keyturn.errors import ConflictError, MisconfiguredError
-from keyturn.json_object import UnreadableError, inside
+from keyturn.json_object import inside
 from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, segment
 from keyturn.providers.facts import Facts, Known, Shape, Source
-from keyturn.providers.fields import hint_of, items, key_text, mapping, name_of, optional_unix, plain_id, unix
 from keyturn.providers.logins import bearer, with_bearer
 from keyturn.providers.negative_control import no_such_key
+from keyturn.providers.openai_admin_answers import KEYS, asked, created, page
 from keyturn.providers.pages import TokenPage, by_token
 from keyturn.providers.probe import Probe
 from keyturn.providers.vendor import Vendor, VendorSettings
 from keyturn.providers.verdicts import Row, Verdicts, dead
 from keyturn.references import Address, SecretReference
 
-_KEYS = "/organization/admin_api_keys"
-_ID = re.compile(r"[A-Za-z0-9_-]+")
 _LONGEST_LIFETIME = timedelta(seconds=31_536_000)
 
 
@@ -64,11 +61,11 @@ class OpenAIAdminKey(Vendor):
         code=lambda document: str(inside(document, "error", "code") or ""),
     )
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
-        "list": (f"GET {_KEYS}, page by page", "admin key: read admin keys"),
-        "create": (f"POST {_KEYS}", "admin key: write admin keys"),
-        "check": (f"GET {_KEYS}, with the key under test, and once with a garbage key", "none"),
-        "last_used": (f"GET {_KEYS}", "admin key: read admin keys"),
-        "revoke": (f"GET {_KEYS}, DELETE {_KEYS}/{{key}}, then GET {_KEYS}", "admin key: write admin keys"),
+        "list": (f"GET {KEYS}, page by page", "admin key: read admin keys"),
+        "create": (f"POST {KEYS}", "admin key: write admin keys"),
+        "check": (f"GET {KEYS}, with the key under test, and once with a garbage key", "none"),
+        "last_used": (f"GET {KEYS}", "admin key: read admin keys"),
+        "revoke": (f"GET {KEYS}, DELETE {KEYS}/{{key}}, then GET {KEYS}", "admin key: write admin keys"),
     }
 
     class Settings(VendorSettings):
@@ -82,8 +79,13 @@ class OpenAIAdminKey(Vendor):
         remedy = f"put into {s.admin_key} a live admin key of the organization that may read and write admin keys"
         return AdminApi("OpenAI", s.base_url, bearer(s.admin_key, self._resolve), s.timeout, remedy)
 
+    @property
+    def _own_key(self) -> str:
+        reference: str = self.settings.admin_key
+        return reference
+
     def _probe(self, verdicts: Verdicts) -> Probe:
-        return Probe(self.api, "GET", _KEYS, with_bearer, verdicts, lambda: no_such_key("sk-admin-"), _one_key)
+        return Probe(self.api, "GET", KEYS, with_bearer, verdicts, lambda: no_such_key("sk-admin-"), _one_key)
 
     async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:
         """As the port says. MisconfiguredError, with nothing sent, for a lifetime that OpenAI does not have."""
@@ -92,12 +94,11 @@ class OpenAIAdminKey(Vendor):
             if not timedelta(seconds=1) <= expires_in <= _LONGEST_LIFETIME:
                 raise MisconfiguredError("a key at OpenAI lives 1 second to 365 days", remedy="change key_lifetime")
             body["expires_in_seconds"] = int(expires_in.total_seconds())
-        return await self.api.make(_KEYS, _created, json=body)
+        return await self.api.make(KEYS, created, json=body)
 
     async def _keys(self) -> Sequence[KeyRef]:
         async def read(after: str) -> TokenPage[KeyRef]:
-            asked = {"limit": "100", "order": "asc", **({"after": after} if after else {})}
-            return await self.api.read(_KEYS, _page, params=asked)
+            return await self.api.read(KEYS, page, params=asked(after))
 
         return await by_token("OpenAI", read)
 
@@ -110,40 +111,9 @@ class OpenAIAdminKey(Vendor):
                 f"the admin key {key.id} is the one that {self.settings.admin_key} holds: not deleted",
                 remedy="put another live admin key there first",
             )
-        answer = await self.api.call("DELETE", f"{_KEYS}/{segment(key.id)}", passing=(404,))
+        answer = await self.api.call("DELETE", f"{KEYS}/{segment(key.id)}", passing=(404,))
         return answer.is_success
 
 
 def _one_key(_: KeyMaterial) -> Mapping[str, Any]:
     return {"params": {"limit": "1"}}
-
-
-def _created(document: Mapping[str, Any]) -> CreatedKey:
-    return CreatedKey(_key(document), key_text(document.get("value")))
-
-
-def _page(document: Mapping[str, Any]) -> TokenPage[KeyRef]:
-    more = document.get("has_more")
-    if not isinstance(more, bool):
-        raise UnreadableError
-    return [_key(each) for each in items(document.get("data"))], _id(document.get("last_id")) if more else ""
-
-
-def _key(data: Mapping[str, Any]) -> KeyRef:
-    owner = mapping(data["owner"]).get("id") if data.get("owner") else None
-    return KeyRef(
-        id=_id(data.get("id")),
-        name=name_of(data.get("name")),
-        hint=hint_of(data.get("redacted_value")),
-        owner=_id(owner) if owner else "",
-        created_at=unix(data.get("created_at")),
-        last_used_at=optional_unix(data.get("last_used_at")),
-        expires_at=optional_unix(data.get("expires_at")),
-    )
-
-
-def _id(value: Any) -> str:
-    found = plain_id(value)
-    if not _ID.fullmatch(found):
-        raise UnreadableError
-    return found

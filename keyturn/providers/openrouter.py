@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from keyturn.json_object import inside
-from keyturn.model import CreatedKey, KeyRef
+from keyturn.model import CreatedKey, KeyRef, LoginLife
 from keyturn.providers.admin_api import AdminApi, segment
 from keyturn.providers.facts import Facts, Shape, Source
 from keyturn.providers.fields import hint_of, iso, items, key_text, mapping, name_of, optional_iso, plain_id, rfc3339
@@ -66,6 +66,10 @@ class OpenRouter(Vendor):
     def _probe(self, verdicts: Verdicts) -> Probe:
         return Probe(self.api, "GET", "/key", with_bearer, verdicts)
 
+    async def login_life(self) -> LoginLife | None:
+        """GET /key, with the management key: when it ends, if it does. When it was made is not told."""
+        return await self.api.read("/key", _life)
+
     @property
     def _of_workspace(self) -> dict[str, str]:
         return {"workspace_id": self.settings.workspace} if self.settings.workspace else {}
@@ -103,6 +107,10 @@ class OpenRouter(Vendor):
 
 def _created(document: Mapping[str, Any]) -> CreatedKey:
     return CreatedKey(_key(mapping(document.get("data"))), key_text(document.get("key")))
+
+
+def _life(document: Mapping[str, Any]) -> LoginLife:
+    return LoginLife(expires_at=optional_iso(mapping(document.get("data")).get("expires_at")))
 
 
 def _page(document: Mapping[str, Any]) -> Sequence[KeyRef]:

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import ClassVar
 
 from keyturn.canary.own_login import OwnLoginCanary
 from keyturn.errors import ConflictError, DeniedError
 from keyturn.fleets.own import KeyturnItself
 from keyturn.material import KeyMaterial
-from keyturn.model import Finding, KeyRef, Member, VersionRef
+from keyturn.model import CreatedKey, Finding, KeyRef, Member, VersionRef
 from keyturn.ports import Canary
 from keyturn.testing.world import MemoryFleet, MemoryProvider
 
 
 @dataclass
 class MemoryAdminKeys(MemoryProvider):
-    """Every call but a check is made with `login`, counts as its use, and is denied where that key is refused."""
+    """Every call but a check is made with `login`, counts as its use, and is denied where that key is refused.
+
+    `unfit`: ids of keys that are accepted, and may not manage others. `makes_unfit`: every new one is such.
+    """
 
     login: Callable[[], KeyMaterial] | None = None
+    unfit: set[str] = field(default_factory=set)
+    makes_unfit: bool = False
+
+    def add(self, material: KeyMaterial, name: str, expires_in: timedelta | None = None) -> CreatedKey:
+        made = super().add(material, name, expires_in)
+        if self.makes_unfit:
+            self.unfit.add(made.ref.id)
+        return made
 
     def logged_in_with(self, material: KeyMaterial) -> MemoryProvider:
         """The same vendor, to whoever has this key."""
@@ -30,7 +42,7 @@ class MemoryAdminKeys(MemoryProvider):
         if verb == "check" or self.login is None:
             return
         key = self._own()
-        if key is None or not self.check_quietly(self.keys[key][1]):
+        if key is None or key in self.unfit or not self.check_quietly(self.keys[key][1]):
             raise DeniedError(f"the admin key is refused, and was asked to {verb}")
         self.used(key)
 

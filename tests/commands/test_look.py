@@ -59,6 +59,7 @@ def test_status_has_this_shape(terminal: Terminal) -> None:
         "parked": "",
         "strays": 0,
         "problems": [],
+        "login": None,
     }
 
 

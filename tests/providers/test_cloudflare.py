@@ -11,10 +11,10 @@ from starlette.types import Receive, Scope, Send
 
 from keyturn.errors import MisconfiguredError, NotFoundError, UnavailableError
 from keyturn.material import KeyMaterial
-from keyturn.model import Verdict
+from keyturn.model import LoginLife, Verdict
 from keyturn.providers.admin_api import Answer
 from keyturn.providers.cloudflare import Cloudflare
-from keyturn.testing.provider_scene import Scene, new_label
+from keyturn.testing.provider_scene import ADMIN, Scene, new_label
 from keyturn.testing.provider_suite import ProviderSuite, fault
 from keyturn.testing.vendors.cloudflare import ACCOUNT, CONDITION, POLICY, TEMPLATE, CloudflareSimulator
 from tests.providers.sdk import drive
@@ -108,3 +108,10 @@ class TestCloudflare(ProviderSuite):
         with pytest.raises(UnavailableError):
             await scene.provider.create(new_label())
         assert scene.counts("create_key") == 0
+
+    async def test_the_age_of_the_login_is_told(self, scene: Scene) -> None:
+        end = scene.clock.moment() + timedelta(days=9)
+        for until in (None, end):
+            ends = until.timestamp() if until else None
+            scene.vendor.add_key("by hand", text=scene.environ[ADMIN], expires_at=ends, at_once=True)
+            assert await scene.provider.login_life() == LoginLife(scene.clock.moment(), until)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keyturn.errors import ConflictError, DeniedError, MisconfiguredError
-from keyturn.model import KeyRef, Verdict
+from keyturn.model import KeyRef, LoginLife, Verdict
 from keyturn.providers.openai_admin_key import OpenAIAdminKey
 from keyturn.testing.openai_keys import openai_key
 from keyturn.testing.provider_scene import ADMIN, Scene, new_label
@@ -64,6 +64,14 @@ class TestOpenAIAdminKey(ProviderSuite):
         assert scene.counts("delete_key") == 0
         await scene.provider.revoke(other.ref)
         assert [key.id for key in await scene.provider.list()] == [own.id]
+
+    async def test_the_age_of_the_login_is_told(self, scene: Scene) -> None:
+        assert await scene.provider.login_life() is None, "it is not listed"
+        await self.itself(scene)
+        assert await scene.provider.login_life() == LoginLife(scene.clock.moment(), None)
+        ending = await scene.provider.create(new_label(), self.LIFETIME)
+        scene.environ[ADMIN] = ending.material.reveal()
+        assert await scene.provider.login_life() == LoginLife(scene.clock.moment(), scene.clock.moment() + self.LIFETIME)
 
     async def test_a_lifetime_that_openai_does_not_have_is_refused_before_anything_is_sent(self, scene: Scene) -> None:
         for lifetime in (timedelta(0), timedelta(days=366)):

@@ -58,7 +58,7 @@ SEASONED_POOL = Kind("seasoned-pool", stores=2, seasoned=True, provider_of=Memor
 BY_HAND = Kind("by-hand", provider_of=MemoryPool, by_hand=True)
 SLOTS = Kind("slots", provider_of=MemorySlots)
 OWN = Kind("own", provider_of=MemoryAdminKeys, fleet_of=ServedToItself)  # what keyturn itself logs in with
-SEASONED_OWN = Kind("seasoned-own", seasoned=True, one_look=True, provider_of=MemoryAdminKeys, fleet_of=ServedToItself)
+SEASONED_OWN = Kind("seasoned-own", seasoned=True, provider_of=MemoryAdminKeys, fleet_of=ServedToItself)
 SEASONED_SLOTS = Kind("seasoned-slots", stores=2, seasoned=True, provider_of=MemorySlots)
 
 
