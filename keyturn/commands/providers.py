@@ -53,7 +53,10 @@ def _print_one(each: Told) -> None:
     facts = each.facts
     console.print(f"[bold]{each.kind}[/]: {escape(facts.vendor)}. {SHAPES[facts.shape]}.")
     console.print(f"needs: {escape(facts.login)}")
-    console.print(f"LiteLLM: {escape(facts.models)}, reads {', '.join(facts.variables) or 'no variable of its own'}")
+    if facts.models:
+        console.print(f"LiteLLM: {escape(facts.models)}, reads {', '.join(facts.variables) or 'no variable of its own'}")
+    if facts.makes_logins:
+        console.print("keyturn's own login there can be rotated: docs/own-credentials.md")
     for name, can in each.promises.items():
         if can:
             console.print(f"{name}: {escape(can)}")

@@ -54,8 +54,8 @@ class OpenAIAdminKey(Vendor):
         (
             dead(401, "OpenAI", code="invalid_api_key", known="S"),
             Row(401, "401, but not for the key itself: an IP allow-list, a membership, a missing scope"),
-            Row(403, "the key may not list admin keys (403): it is no admin key, or a restricted one"),
-            Row(429, "too many requests (429)"),
+            Row(403, "the key may not list admin keys (403): it is no admin key, or a restricted one", known="R"),
+            Row(429, "too many requests (429)", known="R"),
         ),
         accepted=lambda document: document.get("object") == "list" and isinstance(document.get("data"), list),
         code=lambda document: str(inside(document, "error", "code") or ""),
