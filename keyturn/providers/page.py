@@ -16,7 +16,8 @@ Each fact has a source. **verified**: from the vendor's SDK, API description or 
 **recalled**: nobody could verify it, so it is a setting, with this as its default. No vendor was called for any of it: the
 suites run against simulators that the vendors' own SDKs and descriptions hold to the truth
 ([testing.md](testing.md)). The settings `login_...` are of what keyturn itself logs in with:
-[own-credentials.md](own-credentials.md#the-age-watch). One of your own: [adding-a-provider.md](adding-a-provider.md), or without code the kind `http`.
+[own-credentials.md](own-credentials.md#the-age-watch). One of your own:
+[adding-a-provider.md](adding-a-provider.md), or without code the kind `http`.
 
 ## Shapes
 
