@@ -70,6 +70,7 @@ class Cloudflare(Vendor):
         "last_used": ("GET /accounts/{account}/tokens", "Account API Tokens Read"),
         "revoke": ("DELETE /accounts/{account}/tokens/{id}, then GET the list", "Account API Tokens Write"),
         "disable": ("GET and PUT /accounts/{account}/tokens/{id}", "Account API Tokens Write"),
+        "login_life": ("GET /accounts/{account}/tokens/verify and /tokens/{id}", "Account API Tokens Read"),
     }
 
     class Settings(VendorSettings):

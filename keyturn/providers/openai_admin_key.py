@@ -66,6 +66,7 @@ class OpenAIAdminKey(Vendor):
         "check": (f"GET {KEYS}, with the key under test, and once with a garbage key", "none"),
         "last_used": (f"GET {KEYS}", "admin key: read admin keys"),
         "revoke": (f"GET {KEYS}, DELETE {KEYS}/{{key}}, then GET {KEYS}", "admin key: write admin keys"),
+        "login_life": (f"GET {KEYS}", "admin key: read admin keys"),
     }
 
     class Settings(VendorSettings):

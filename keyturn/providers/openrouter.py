@@ -48,6 +48,7 @@ class OpenRouter(Vendor):
         "last_used": ("GET /keys", "management key"),
         "revoke": ("DELETE /keys/{hash}, then GET /keys", "management key"),
         "disable": ("PATCH /keys/{hash}", "management key"),
+        "login_life": ("GET /key, with the management key", "none"),
     }
 
     class Settings(VendorSettings):
