@@ -21,6 +21,7 @@ from keyturn.lifecycle import Asked, Reason, Step
 from keyturn.steps.observe import Turn
 from tasks.observe import observe
 from tasks.preflight import preflight
+from tasks.undo import undo
 
 BEFORE_THE_PIVOT = (Step.CREATE, Step.AGAIN, Step.ADOPT, Step.VALIDATE)
 
@@ -50,6 +51,10 @@ async def _respond(c: Assembly, turn: Turn) -> Outcome:
     rotation that is under way; then the old key of the rotation before."""
     if turn.decision.check == "promoted_unrecorded":
         await renew(c, turn)
+        turn = await observe(c, turn.asked)
+    if turn.seen.ends and turn.decision.step in (Step.VALIDATE, Step.ADOPT):
+        # The staged text is one of the leaked one's key, which only goes as a whole: a key of its own is needed.
+        await undo(c, turn, None)
         turn = await observe(c, turn.asked)
     if not turn.seen.room and turn.decision.step in (Step.ROLL, Step.PROVE):
         async with alone_on(c.fleets):

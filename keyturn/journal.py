@@ -41,12 +41,32 @@ NO_FAILURE: Mapping[str, str | None] = MappingProxyType(dict.fromkeys(("failures
 _KEY = "key_"
 _DIGITS = "0123456789abcdef"  # of a fingerprint; names of annotations have letters alone
 _LETTERS = "abcdefghijklmnop"
+_TURNED = _KEY + "turned"  # kept apart as those of keys are, and none of them: the letters are others
 _ABOUT_CURRENT = ("rolled_at", "proved_at", "retire_after", "watched_from")
 _COUNTS = ("attempt", "failures")
 _COUNT = re.compile(r"[0-9]{1,9}")
 _TIME = re.compile(r"2[0-2][0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")  # to which any duration can be added
 _MOST_BY_HAND = 7  # fingerprints in a note; what is left out is looked at with all that is asked of an old key
 _LONGEST_WORDS = 80  # characters: tags at AWS are few
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """That the provider was asked to give a key a new text: `text` (a fingerprint) was its text, and ends at `ends`."""
+
+    ends: datetime
+    text: str
+    key: str
+
+    @classmethod
+    def parse(cls, note: str) -> Turned | None:
+        ends, _, rest = note.partition(" ")
+        text, _, key = rest.partition(" ")
+        moment = _time(ends)
+        return cls(moment, text, key) if moment is not None and text and key else None
+
+    def __str__(self) -> str:
+        return f"{_text(self.ends)} {self.text} {self.key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +98,7 @@ class Journal:
     failed_at: datetime | None = None
     failure: str = ""
     parked: str = ""
+    turned: Turned | None = None  # written before the key is turned; see keyturn.steps.in_place
     keys: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -92,9 +113,10 @@ class Journal:
     def parse(cls, notes: Mapping[str, str]) -> Journal:
         """From a store's annotations. What is missing or unreadable is as if never written."""
         values: dict[str, object] = {"keys": {_fingerprint(name): notes[name] for name in notes if _names_a_key(name)}}
+        values["turned"] = Turned.parse(notes.get(_TURNED, ""))
         for each in fields(cls):
             text = notes.get(each.name)
-            if text is None or each.name == "keys":
+            if text is None or each.name in ("keys", "turned"):
                 continue
             if each.name in _ABOUT_CURRENT:
                 text, _, about = text.partition(" ")
@@ -112,7 +134,7 @@ def notes(
     *,
     about: str = "",
     keys: Mapping[str, str | None] = MappingProxyType({}),
-    **values: str | int | datetime | frozenset[str] | None,
+    **values: str | int | datetime | frozenset[str] | Turned | None,
 ) -> dict[str, str | None]:
     """Annotations for `SecretStore.annotate`: an empty text or None drops the note.
 
@@ -121,7 +143,7 @@ def notes(
     unknown = values.keys() - {each.name for each in fields(Journal)}
     if unknown:
         raise KeyError(f"no such note: {sorted(unknown)}")
-    written = {name: _text(value) for name, value in values.items()}
+    written = {_TURNED if name == "turned" else name: _text(value) for name, value in values.items()}
     for name in written.keys() & set(_ABOUT_CURRENT):
         if written[name] is not None:
             if not about:
@@ -148,7 +170,7 @@ def _fingerprint(name: str) -> str:
     return name.removeprefix(_KEY).translate(_TO_DIGITS)
 
 
-def _text(value: str | int | datetime | frozenset[str] | None) -> str | None:
+def _text(value: str | int | datetime | frozenset[str] | Turned | None) -> str | None:
     if isinstance(value, frozenset):
         return " ".join(sorted(value)[:_MOST_BY_HAND]) or None
     if isinstance(value, datetime):

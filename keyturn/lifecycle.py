@@ -97,6 +97,12 @@ class Observed:
         return (*self.lagging, *members)
 
     @property
+    def ends(self) -> bool:
+        """CURRENT ends by itself, or may: the provider was asked to give its key another text."""
+        turned = self.journal.turned
+        return turned is not None and self.current is not None and turned.text == self.current.fingerprint
+
+    @property
     def old_keys(self) -> Mapping[str, str]:
         return old_keys(self.journal, self.stages)
 
@@ -132,8 +138,8 @@ def no_current(seen: Observed, asked: Asked) -> Decision | None:
 
 
 def parked(seen: Observed, asked: Asked) -> Decision | None:
-    """Given up by itself: a person has to say that it may go on, by a run of their own."""
-    if asked.reason is not Reason.SCHEDULED or not seen.journal.parked:
+    """Given up by itself: a person has to say that it may go on, by a run of their own. But what ends is not waited for."""
+    if asked.reason is not Reason.SCHEDULED or not seen.journal.parked or seen.ends:
         return None
     return Decision(Step.PARKED, "parked", f"parked: {seen.journal.parked}")
 
@@ -239,6 +245,14 @@ def rolled_back(seen: Observed, asked: Asked) -> Decision | None:
     return Decision(Step.AGAIN, "rolled_back", "the last key was taken back from the members: it is tried again")
 
 
+def turned(seen: Observed, asked: Asked) -> Decision | None:
+    """The provider was asked to give the key in service another text, and that is not there: CURRENT ends by itself."""
+    if not seen.ends or seen.journal.turned is None:
+        return None
+    ends = f"the text in service may end by itself at {_clock(seen.journal.turned.ends)}"
+    return Decision(Step.CREATE, "turned", f"{ends}: a new key replaces it")
+
+
 def satisfied(seen: Observed, asked: Asked) -> Decision | None:
     """Another run has rotated since this one was asked for: a double click, or a burst after an outage."""
     promoted = seen.journal.promoted_at
@@ -277,6 +291,7 @@ CHAIN: tuple[Check, ...] = (
     drifted,
     overdue,
     rolled_back,
+    turned,
     satisfied,
     in_overlap,
     young,

@@ -170,6 +170,24 @@ class Pooled(Protocol):
 
 
 @runtime_checkable
+class InPlace(Protocol):
+    """What a provider may offer beside `create`: a key that stays, id, name and rights, and is given a new text."""
+
+    @property
+    def old_text_lives(self) -> timedelta | None:
+        """How long a text is accepted once its key has another; zero: not at all. None: the settings do not ask for this."""
+        ...
+
+    async def turn(self, key: KeyRef, expires_in: timedelta | None = None) -> CreatedKey:
+        """Give the key a new text. Its old one ends by itself, after `old_text_lives`, and by nothing else.
+
+        Not idempotent: what a second turn does to the text before the last is known of no provider. LostAnswerError when
+        it may have been done. ConflictError, and nothing is done, where this key cannot be turned.
+        """
+        ...
+
+
+@runtime_checkable
 class TellsLogin(Protocol):
     """What a provider may offer beside: what its vendor says of the credential that keyturn is logged in with."""
 

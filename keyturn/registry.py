@@ -39,6 +39,7 @@ PROVIDERS = {
     "openai_admin_key": "keyturn.providers.openai_admin_key:OpenAIAdminKey",
     "openrouter": "keyturn.providers.openrouter:OpenRouter",
     "perplexity": "keyturn.providers.perplexity:Perplexity",
+    "snowflake": "keyturn.providers.snowflake:Snowflake",
     "vault_dynamic": "keyturn.providers.vault_dynamic:VaultDynamic",
     "vertex": "keyturn.providers.vertex:Vertex",
     "voyage_atlas": "keyturn.providers.voyage_atlas:VoyageAtlas",

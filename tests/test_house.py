@@ -38,6 +38,7 @@ MAY_REVEAL = {
     "keyturn/providers/openai.py",
     "keyturn/providers/pool_ledger.py",
     "keyturn/providers/perplexity.py",
+    "keyturn/providers/signed_token.py",
     "keyturn/providers/token_login.py",
     "keyturn/stores/aws_client.py",
     "keyturn/stores/aws_creating.py",

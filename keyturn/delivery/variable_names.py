@@ -15,6 +15,7 @@ BY_PROVIDER_KIND = {
     "mistral": "MISTRAL_API_KEY",
     "openai": "OPENAI_API_KEY",
     "openrouter": "OPENROUTER_API_KEY",
+    "snowflake": "SNOWFLAKE_JWT",
     "voyage_atlas": "VOYAGE_API_KEY",
     "xai": "XAI_API_KEY",
 }

@@ -28,6 +28,7 @@ _DEFAULT = {
     "perplexity": "PERPLEXITYAI_API_KEY",
     "replicate": "REPLICATE_API_KEY",
     "sambanova": "SAMBANOVA_API_KEY",
+    "snowflake": "SNOWFLAKE_JWT",
     "together_ai": "TOGETHER_API_KEY",
     "voyage": "VOYAGE_API_KEY",
     "xai": "XAI_API_KEY",

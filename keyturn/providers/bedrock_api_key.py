@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from keyturn.errors import ConflictError
 from keyturn.json_object import UnreadableError, inside
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi
 from keyturn.providers.aws_iam import Answer, moment
 from keyturn.providers.aws_user import MOST, IamUser, UserSettings
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, Shape, Source, WithoutOverlap
 from keyturn.providers.fields import key_text, mapping, plain_id
 from keyturn.providers.logins import with_bearer
 from keyturn.providers.probe import Probe
@@ -38,6 +39,7 @@ class BedrockApiKey(IamUser):
         disables=True,
         expiry="1 to 36600 days, whole days",
         most_keys=MOST,
+        in_place="without overlap",
         sources=(
             Source("botocore 1.44.5, IAM 2010-05-08 and Bedrock 2023-04-20"),
             Source("issues of other projects", Known.SECONDARY, "how Bedrock answers a key that nobody has"),
@@ -77,12 +79,19 @@ class BedrockApiKey(IamUser):
         ),
         "last_used": ("nothing: IAM does not know", "none"),
         "revoke": ("DeleteServiceSpecificCredential, UntagUser, then as list", "iam:DeleteServiceSpecificCredential"),
+        "turn": (
+            "ResetServiceSpecificCredential; with `in_place`, instead of create",
+            "iam:ResetServiceSpecificCredential",
+        ),
         "disable": ("UpdateServiceSpecificCredential", "iam:UpdateServiceSpecificCredential"),
     }
 
     class Settings(UserSettings):
-        """`bedrock_endpoint_url`: where a key is tried; without, Bedrock's of the region."""
+        """`bedrock_endpoint_url`: where a key is tried; without, Bedrock's of the region. `in_place: without_overlap`: a
+        rotation resets the key in service, whose old text is refused at once, so that requests fail until every member is
+        rolled; one that has an end is not reset, since nobody says that its end moves. Without, it makes another key."""
 
+        in_place: WithoutOverlap | None = None
         bedrock_endpoint_url: Address | None = None
 
     def _admin(self) -> AdminApi:
@@ -106,6 +115,20 @@ class BedrockApiKey(IamUser):
 
     async def _delete_by_id(self, id: str) -> bool:
         return await self.iam.call("DeleteServiceSpecificCredential", {"ServiceSpecificCredentialId": id}) is not None
+
+    @property
+    def old_text_lives(self) -> timedelta | None:
+        """None at all, where it is asked for."""
+        return timedelta(0) if self.settings.in_place else None
+
+    async def turn(self, key: KeyRef, expires_in: timedelta | None = None) -> CreatedKey:
+        """As the port says."""
+        if key.expires_at is not None:
+            raise ConflictError(f"the key {key.id} has an end, which a reset is not known to set anew")
+        made: CreatedKey = await self.iam.make(
+            "ResetServiceSpecificCredential", self._nameless, {"ServiceSpecificCredentialId": key.id}
+        )
+        return CreatedKey(key, made.material)
 
     async def disable(self, key: KeyRef) -> None:
         """Reversible: `enable`."""

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from keyturn.errors import MisconfiguredError, NotFoundError
+from keyturn.errors import ConflictError, MisconfiguredError, NotFoundError
 from keyturn.json_object import inside
 from keyturn.model import CreatedKey, Finding, KeyRef, LoginLife
 from keyturn.providers.admin_api import AdminApi, segment
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, Shape, Source, WithoutOverlap
 from keyturn.providers.fields import iso, items, key_text, mapping, name_of, optional_iso, plain_id, rfc3339, text
 from keyturn.providers.logins import bearer, with_bearer
 from keyturn.providers.pages import by_number
@@ -42,6 +42,7 @@ class Cloudflare(Vendor):
         disables=True,
         expiry="any moment",
         last_use="to the second",
+        in_place="without overlap",
         sources=(
             Source("PyPI cloudflare 5.9.0, resources/accounts/tokens"),
             Source("github.com/kissgyorgy/cloudflare-dyndns issue 40, and others", Known.SECONDARY, "what refuses a token"),
@@ -69,17 +70,23 @@ class Cloudflare(Vendor):
         "check": ("GET /accounts/{account}/tokens/verify, with the key under test, and once with a garbage key", "none"),
         "last_used": ("GET /accounts/{account}/tokens", "Account API Tokens Read"),
         "revoke": ("DELETE /accounts/{account}/tokens/{id}, then GET the list", "Account API Tokens Write"),
+        "turn": (
+            "GET and PUT /accounts/{account}/tokens/{id}, then PUT .../value; with `in_place`, instead of create",
+            "Account API Tokens Write",
+        ),
         "disable": ("GET and PUT /accounts/{account}/tokens/{id}", "Account API Tokens Write"),
         "login_life": ("GET /accounts/{account}/tokens/verify and /tokens/{id}", "Account API Tokens Read"),
     }
 
     class Settings(VendorSettings):
         """`like`: the id of a token whose policies and conditions new ones get. It should be one that no rotation deletes;
-        it may be disabled."""
+        it may be disabled. `in_place: without_overlap`: a rotation gives the token in service a new value, and its old one
+        is refused at once, so that requests fail until every member is rolled; without, it makes another token."""
 
         management_token: SecretReference
         account: str
         like: str
+        in_place: WithoutOverlap | None = None
         base_url: Address = "https://api.cloudflare.com/client/v4"
 
     def _admin(self) -> AdminApi:
@@ -118,6 +125,21 @@ class Cloudflare(Vendor):
         if expires_in is not None:
             body["expires_on"] = rfc3339(self._now() + expires_in)
         return await self.api.make(self._tokens, _created, json=body)
+
+    @property
+    def old_text_lives(self) -> timedelta | None:
+        """None at all, where it is asked for."""
+        return timedelta(0) if self.settings.in_place else None
+
+    async def turn(self, key: KeyRef, expires_in: timedelta | None = None) -> CreatedKey:
+        """As the port says. A token that has an end is given a new one first."""
+        path = f"{self._tokens}/{segment(key.id)}"
+        found = await self.api.read(path, _written)
+        if "expires_on" in found:
+            if expires_in is None:
+                raise ConflictError(f"the token {key.id} has an end, and without a lifetime that is not set anew")
+            await self.api.call("PUT", path, json={**found, "expires_on": rfc3339(self._now() + expires_in)})
+        return await self.api.make(f"{path}/value", lambda document: _turned(key, document), "PUT", json={})
 
     async def _template(self) -> Mapping[str, Any]:
         """What a new token may do, in the form that a create takes."""
@@ -182,6 +204,10 @@ def _policy(found: Mapping[str, Any]) -> Mapping[str, Any]:
 def _created(document: Mapping[str, Any]) -> CreatedKey:
     found = _result(document)
     return CreatedKey(_key(found), key_text(found.get("value")))
+
+
+def _turned(key: KeyRef, document: Mapping[str, Any]) -> CreatedKey:
+    return CreatedKey(key, key_text(document.get("result")))
 
 
 def _page(document: Mapping[str, Any]) -> Sequence[KeyRef]:

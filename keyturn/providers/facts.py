@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class Shape(StrEnum):
@@ -24,6 +25,10 @@ class Known(StrEnum):
     RECALLED = "recalled"  # unverified: a setting with this as its default
 
 
+WithoutOverlap = Literal["without_overlap"]
+"""The setting `in_place` of a vendor whose old text ends in the moment the key has another: an outage, by one's own wish."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where facts are from, with its version or date, and how far they go."""
@@ -39,9 +44,9 @@ class Facts:
 
     `variables`: what LiteLLM reads, the one that counts first. `models`: LiteLLM's prefix. `login`: what keyturn logs in
     with, and the least permission it needs. `last_use`: how exactly a key's last use is told. `expiry`: how long a key may
-    live. `most_keys`: live ones at a time. `risks`: what cannot be promised, each in a sentence. `keyless`: how the vendor
-    lets one do without a static key. `makes_logins`: its keys may be what keyturn logs in with there, so that one of them
-    makes its own successor.
+    live. `most_keys`: live ones at a time. `in_place`: how a key can be given a new text, where that is asked for. `risks`:
+    what cannot be promised, each in a sentence. `keyless`: how the vendor lets one do without a static key. `makes_logins`:
+    its keys may be what keyturn logs in with there, so that one of them makes its own successor.
     """
 
     vendor: str
@@ -55,6 +60,7 @@ class Facts:
     expiry: str = ""
     last_use: str = ""
     most_keys: int | None = None
+    in_place: str = ""
     risks: tuple[str, ...] = ()
     keyless: str = ""
     makes_logins: bool = False

@@ -6,7 +6,6 @@ messages for a refused key are from its users: the issues that a row of docs/pro
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,17 +13,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from keyturn.json_object import UnreadableError, json_object, plain_id, text
+from keyturn.json_object import json_object, plain_id, text
 from keyturn.material import KeyMaterial
-from keyturn.model import Judgement, Verdict
 from keyturn.providers.admin_api import AdminApi
 from keyturn.providers.probe import Probe
+from keyturn.providers.signed_token import rsa_key, signed_token
 from keyturn.providers.token_login import no_login
 from keyturn.providers.verdicts import Verdicts
 
@@ -45,9 +40,7 @@ class KeyFile:
     @classmethod
     def of(cls, material: KeyMaterial) -> KeyFile:
         found = json_object(material.reveal())
-        key = _private_key(text(found.get("private_key")))
-        if not isinstance(key, RSAPrivateKey):
-            raise UnreadableError
+        key = rsa_key(text(found.get("private_key")))
         return cls(plain_id(found.get("client_email"), 300), plain_id(found.get("private_key_id")), key)
 
     def assertion(self, scope: str, now: datetime) -> str:
@@ -55,8 +48,7 @@ class KeyFile:
         begun = int(now.timestamp())
         times = {"iat": begun, "exp": begun + int(_LIFETIME.total_seconds())}
         claims = {"iss": self.account, "scope": scope, "aud": ENDPOINT, **times}
-        signed = _packed({"typ": "JWT", "alg": "RS256", "kid": self.id}) + b"." + _packed(claims)
-        return b".".join((signed, _base64(self._key.sign(signed, PKCS1v15(), hashes.SHA256())))).decode()
+        return signed_token(self._key, claims, kid=self.id)
 
 
 def key_file(project: str, id: str, **more: str) -> str:
@@ -64,21 +56,6 @@ def key_file(project: str, id: str, **more: str) -> str:
     return json.dumps(
         {"type": "service_account", "project_id": project, "private_key_id": id, **more}, separators=(",", ":")
     )
-
-
-def _private_key(pem: str) -> object:
-    try:
-        return load_pem_private_key(pem.encode(), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # its text is not ours to hand on
-        return None
-
-
-def _packed(value: dict[str, Any]) -> bytes:
-    return _base64(json.dumps(value, separators=(",", ":")).encode())
-
-
-def _base64(value: bytes) -> bytes:
-    return base64.urlsafe_b64encode(value).rstrip(b"=")
 
 
 def endpoint(address: str, timeout: timedelta, remedy: str) -> tuple[AdminApi, str]:
@@ -102,10 +79,5 @@ class TokenProbe(Probe):
         def sent(material: KeyMaterial) -> Mapping[str, Any]:
             return {"data": dict(grant(KeyFile.of(material), _NO_RIGHTS, now()))}
 
-        super().__init__(api, "POST", path, lambda _: {}, verdicts, stranger, sent)
-
-    async def _judge(self, material: KeyMaterial) -> Judgement:
-        try:
-            return await super()._judge(material)
-        except UnreadableError:
-            return Judgement(Verdict.INDETERMINATE, "what was to be tried is not a key file of a service account")
+        words = "what was to be tried is not a key file of a service account"
+        super().__init__(api, "POST", path, lambda _: {}, verdicts, stranger, sent, words)

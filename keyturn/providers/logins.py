@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from keyturn.json_object import UnreadableError
 from keyturn.material import KeyMaterial
 from keyturn.providers.admin_api import Headers, Login
 from keyturn.references import Resolver
@@ -49,6 +50,14 @@ def with_bearer(material: KeyMaterial) -> Headers:
 
 def with_header(name: str, material: KeyMaterial, prefix: str = "") -> Headers:
     return {name.encode(): prefix.encode() + material.reveal().encode()}
+
+
+def behind(prefix: str, material: KeyMaterial) -> KeyMaterial:
+    """What stands behind the prefix that a key's text has for LiteLLM alone. UnreadableError for a text without it."""
+    text = material.reveal()
+    if not text.startswith(prefix) or text == prefix:
+        raise UnreadableError
+    return KeyMaterial(text.removeprefix(prefix))
 
 
 async def nobody() -> Headers:

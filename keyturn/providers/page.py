@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from keyturn.providers.told import SHAPES, Told
 from keyturn.providers.vendor import VendorSettings
 
-_PROMISES = ("list", "disable", "last use", "expiry", "most keys")
+_PROMISES = ("list", "disable", "last use", "expiry", "most keys", "in place")
 _HEAD = """# Providers
 
 Made by `keyturn providers --page` of what the adapters tell of themselves; `make docs` writes it anew.

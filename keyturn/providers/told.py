@@ -47,6 +47,7 @@ class Told:
             "last use": f.last_use or "no",
             "expiry": f.expiry or "no",
             "most keys": str(f.most_keys) if f.most_keys else "",
+            "in place": f.in_place or "no",
         }
 
     @property

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from keyturn.errors import KeyturnError, MisconfiguredError, UnavailableError
+from keyturn.durations import Duration
+from keyturn.errors import ConflictError, KeyturnError, MisconfiguredError, UnavailableError
 from keyturn.json_object import UnreadableError
 from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, Judgement, KeyRef, Verdict
@@ -21,7 +22,7 @@ from keyturn.providers.pages import TokenPage, by_token
 from keyturn.providers.probe import Probe
 from keyturn.providers.vendor import Vendor, VendorSettings
 from keyturn.providers.verdicts import Row, Verdicts, dead
-from keyturn.providers.xai_answers import Entry, created, example_for, lacking_regions, page
+from keyturn.providers.xai_answers import Entry, created, example_for, lacking_regions, page, turned
 from keyturn.references import Address, SecretReference
 
 _PAGE = "https://docs.x.ai/developers/rest-api-reference/management/auth"
@@ -41,6 +42,7 @@ class XAI(Vendor):
         login="a management key of a team admin, read and write: one of another user sees that user's own keys alone",
         disables=True,
         expiry="any moment",
+        in_place="old text up to 7 days",
         sources=(
             Source(f"{_PAGE} and .../developers/debugging, 2026-11-23", what="requests, answers, what a status means"),
             Source("issues of programs that use it", Known.SECONDARY, "the sentence for a dead key, 400"),
@@ -64,16 +66,19 @@ class XAI(Vendor):
         "check": ("GET /v1/api-key, with the key under test; then GET /auth/api-keys/{id}/propagation", "read"),
         "last_used": ("none: the vendor does not tell", "none"),
         "revoke": ("DELETE /auth/api-keys/{id}, then the list", "write"),
+        "turn": ("POST /auth/api-keys/{id}/rotate; with `in_place`, instead of create", "write"),
         "disable": ("PUT /auth/api-keys/{id}, then the list", "write"),
     }
 
     class Settings(VendorSettings):
-        """`acls`: the permissions of each new key, as `api-key:model:*` and `api-key:endpoint:*`. Without, they and the
-        limits are those of the newest key of the same credential, at first of the key `copy_from` (a name, or an id).
-        `regions`: whether a key is accepted only once each has it."""
+        """`in_place`: a rotation gives the key in service a new text, and the old one lives so long; without, it makes
+        another key. `acls`: the permissions of each new key, as `api-key:model:*` and `api-key:endpoint:*`. Without, they
+        and the limits are those of the newest key of the same credential, at first of the key `copy_from` (a name, or an
+        id). `regions`: whether a key is accepted only once each has it."""
 
         management_key: SecretReference
         team: str = Field(min_length=1)
+        in_place: Duration | None = Field(default=None, ge=timedelta(hours=1), le=timedelta(days=7))
         acls: tuple[str, ...] | None = Field(default=None, min_length=1)
         copy_from: str | None = Field(default=None, min_length=1)
         qps: int | None = Field(default=None, ge=1)
@@ -109,6 +114,21 @@ class XAI(Vendor):
         if expires_in is not None:
             body["expireTime"] = rfc3339(self._now() + expires_in)
         return await self.api.make(self._path, created, json=body)
+
+    @property
+    def old_text_lives(self) -> timedelta | None:
+        """As the settings say."""
+        lives: timedelta | None = self.settings.in_place
+        return lives
+
+    async def turn(self, key: KeyRef, expires_in: timedelta | None = None) -> CreatedKey:
+        """As the port says. The key's end, where it is to have one, is set anew."""
+        ends = {"oldSecretExpireTime": rfc3339(self._now() + (self.settings.in_place or timedelta(0)))}
+        if expires_in is not None:
+            ends["expireTime"] = rfc3339(self._now() + expires_in)
+        elif key.expires_at is not None:
+            raise ConflictError(f"the key {key.id} has an end, and without a lifetime that is not set anew")
+        return await self.api.make(f"/auth/api-keys/{segment(key.id)}/rotate", turned(key.id), json=ends)
 
     async def _rights(self, label: str) -> Mapping[str, Any]:
         s = self.settings

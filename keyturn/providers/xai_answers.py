@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,18 @@ class Entry:
 
 def created(document: Mapping[str, Any]) -> CreatedKey:
     return CreatedKey(entry(document).ref, key_text(document.get("apiKey")))
+
+
+def turned(id: str) -> Callable[[Mapping[str, Any]], CreatedKey]:
+    """Of the answer to a rotate, which tells the same key."""
+
+    def parse(document: Mapping[str, Any]) -> CreatedKey:
+        found = created(document)
+        if found.ref.id != id:
+            raise UnreadableError
+        return found
+
+    return parse
 
 
 def page(document: Mapping[str, Any]) -> TokenPage[Entry]:

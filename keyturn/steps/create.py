@@ -11,6 +11,7 @@ from keyturn.lifecycle import Step
 from keyturn.model import CreatedKey, Stage, VersionRef
 from keyturn.ports import Pooled, TwoSlots
 from keyturn.steps.identify import key_of
+from keyturn.steps.in_place import in_place, turn_in_place, turned_into
 from keyturn.steps.in_service import in_service
 from keyturn.steps.observe import Turn, observe_decider, observe_serving
 from keyturn.steps.write import claim
@@ -40,12 +41,18 @@ async def create(c: Assembly, turn: Turn) -> CreatedKey | None:
         elif isinstance(c.provider, Pooled):
             created = await c.provider.take(turn.label, await _held(c))
         else:
-            created = await c.provider.create(turn.label, c.settings.fuse)
+            created = await _turned_or_made(c, turn)
     except LostAnswerError:
         c.say("create", "the answer was lost: a key of this name may exist, and is revoked when the rotation has its key")
         raise
     c.say("create", f"created {created.ref.id}")
     return created
+
+
+async def _turned_or_made(c: Assembly, turn: Turn) -> CreatedKey:
+    provider = in_place(c)
+    turned = await turn_in_place(c, provider, turn) if provider is not None else None
+    return turned or await c.provider.create(turn.label, c.settings.fuse)
 
 
 async def _idle_slot(c: Assembly, provider: TwoSlots, turn: Turn) -> CreatedKey:
@@ -108,7 +115,7 @@ async def _adopt(c: Assembly, turn: Turn) -> bool:
         await _clear(c, turn, pending)
         return False
     material = await store.read(secret, pending)
-    key = await key_of(c, material, lambda name: name == turn.label)
+    key = await key_of(c, material, lambda name: name == turn.label) or await turned_into(c, journal, material, turn.label)
     key_id = key.id if key else UNKNOWN
     await claim(c, turn, pending.fingerprint, key_id)
     c.say("create", f"the staged value is this rotation's: adopted, its key is {key_id}")

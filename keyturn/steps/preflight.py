@@ -10,6 +10,7 @@ from keyturn.assembly import Assembly
 from keyturn.errors import KeyturnError, PermanentError, RetryableError
 from keyturn.model import Finding, Stage
 from keyturn.ports import Pooled, TwoSlots
+from keyturn.steps.in_place import has_turned, in_place, told_of
 from keyturn.steps.observe import observe_decider
 
 
@@ -70,7 +71,7 @@ async def _others(c: Assembly) -> list[_Answer]:
     asked = [_ask(f"provider {c.settings.provider}", c.provider.preflight())]
     asked += [_ask(f"secret {secret}", store.preflight(secret)) for secret, store in c.secrets]
     asked += [_ask(f"canary {name}", canary.preflight()) for name, canary in c.canaries.items()]
-    return list(await asyncio.gather(*asked))
+    return [_Answer("in place", told_of(c)), *await asyncio.gather(*asked)]
 
 
 async def _room(c: Assembly) -> Sequence[Finding]:
@@ -78,6 +79,10 @@ async def _room(c: Assembly) -> Sequence[Finding]:
     can = c.provider.capabilities
     if isinstance(c.provider, Pooled):
         return await _pool(c, c.provider)
+    if in_place(c) is not None:
+        stages, journal = await observe_decider(c)
+        if Stage.CURRENT in stages and not has_turned(journal, stages[Stage.CURRENT]):
+            return []
     if can.max_live_keys is None or not can.can_list or isinstance(c.provider, TwoSlots):
         return []
     keys = await c.provider.list()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from keyturn.assembly import Assembly
 from keyturn.errors import EvidenceMissingError, IndeterminateError, KeyturnError, RetryableError, RollFailedError
 from keyturn.journal import NO_FAILURE, Journal, is_unknown, notes
 from keyturn.lifecycle import old_keys
-from keyturn.model import Evidence, KeyRef, Member, MemberEvidence, Verdict, VersionRef
+from keyturn.model import Evidence, KeyRef, Member, MemberEvidence, Stage, Verdict, VersionRef
+from keyturn.steps.in_place import is_shared, shares_its_key
 from keyturn.steps.observe import observe_decider, promoted_by_us
 from keyturn.steps.take_back import was_taken_back
 
@@ -34,7 +36,8 @@ async def prove(c: Assembly, overlap: timedelta) -> Evidence:
         if all(member.counts for member in members) or not looks_left:
             break
         await c.pause(SECOND_LOOK_AFTER)
-    words = [await word_on(c, journal, key) for key in old_keys(journal, stages).values()]
+    old = old_keys(journal, stages)
+    words = [await word_on(c, journal, key, shared=await is_shared(c, key, each)) for each, key in old.items()]
     for member in members:
         c.say("prove", f"{member.fleet}/{member.member}: {member.reason}")
     missing = tuple(each for word in words for each in word.missing)
@@ -48,10 +51,19 @@ async def prove(c: Assembly, overlap: timedelta) -> Evidence:
     proved = c.now()
     # That the previous key is served again does not make good what failed with the new one.
     settled = {} if was_taken_back(journal, version) else NO_FAILURE
-    times = notes(about=version.fingerprint, proved_at=proved, retire_after=proved + overlap)
+    times = notes(about=version.fingerprint, proved_at=proved, retire_after=_end(journal, stages, proved + overlap))
     await store.annotate(secret, {**times, **settled})
     used = max((word.last_used_at for word in words if word.last_used_at), default=None)
     return Evidence(members, used, missing=missing, refusals=tuple(each for word in words for each in word.refusals))
+
+
+def _end(journal: Journal, stages: Mapping[Stage, VersionRef], overlap_ends: datetime) -> datetime:
+    """A text whose key has another one by now ends by itself, and no sooner."""
+    turned = journal.turned
+    if turned is None or turned.text not in old_keys(journal, stages):
+        return overlap_ends
+    shared = shares_its_key(journal, stages, turned.key, turned.text)
+    return max(overlap_ends, turned.ends) if shared else overlap_ends
 
 
 def demand_complete(*found: Evidence) -> None:
@@ -88,14 +100,16 @@ async def _ask(c: Assembly, fleet: str, member: Member, version: VersionRef) -> 
     return MemberEvidence(fleet, member.name, counts, f"serves the current key; {found.reason}", c.now(), refused)
 
 
-async def word_on(c: Assembly, journal: Journal, key: str) -> Evidence:
-    """The provider's word on the use of one old key (no members are asked for it).
+async def word_on(c: Assembly, journal: Journal, key: str, *, shared: bool = False) -> Evidence:
+    """The provider's word on the use of one old key (no members are asked for it). `shared`: CURRENT is a text of it, too.
 
     Idle is: no use since the roll, or since a use after the roll was found and watched from then on.
     """
     can = c.provider.capabilities
     if is_unknown(key):
         return Evidence(missing=("the old key's id at the provider is not known: its last use cannot be looked up",))
+    if shared:
+        return Evidence(missing=("the old text and the current one are of one key, whose use is told as one",))
     if not can.reports_last_use:
         return Evidence(missing=("the provider does not report a key's last use",))
     try:

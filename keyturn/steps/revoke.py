@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from keyturn.assembly import Assembly
 from keyturn.errors import (
@@ -28,6 +28,7 @@ from keyturn.model import Evidence, Judgement, KeyRef, Stage, Verdict, VersionRe
 from keyturn.ports import Disabling, Pooled
 from keyturn.steps.delete import delete, needs_no_id
 from keyturn.steps.identify import ref_of
+from keyturn.steps.in_place import in_place, is_shared, siblings
 from keyturn.steps.observe import observe_decider, observe_serving
 from keyturn.steps.one_look import annotate, one_look
 from keyturn.steps.pool import pool_of, ref_in_pool
@@ -35,6 +36,7 @@ from keyturn.steps.prove import ask_members, demand_complete, word_on
 
 FIRST_PAUSE = 0.5  # seconds; doubled each time
 LONGEST_PAUSE = 10.0
+LOOKED_AT_AGAIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ async def revoke(c: Assembly, only: Collection[str] | None = None) -> Revoked:
     held = stages[Stage.PREVIOUS].fingerprint if Stage.PREVIOUS in stages else ""
     kept, done = [], Revoked("", None, "no old key was revoked")
     for fingerprint, key in sorted(old.items(), key=lambda each: each[0] == held):
-        evidence = replace(await word_on(c, journal, key), members=members)
+        shared = await is_shared(c, key, fingerprint)
+        evidence = replace(await word_on(c, journal, key, shared=shared), members=members)
         if evidence.complete:
             done = await _revoke_one(c, fingerprint, key)
             waiting += [done] if done.waits else []
@@ -98,6 +101,8 @@ async def _watch_anew(c: Assembly, journal: Journal) -> None:
 
 
 async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
+    if in_place(c) is not None and (done := await _leave_the_key(c, fingerprint, key)):
+        return done
     material = await _text(c, fingerprint)
     pool = c.provider if isinstance(c.provider, Pooled) else None
     if pool is None and ((material is None) if needs_no_id(c) else (key == UNKNOWN)):
@@ -127,6 +132,33 @@ async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
     if refused_at is None:
         return Revoked(key, None, "revoked, by the provider's word; nobody can be asked whether it is refused")
     return Revoked(key, refused_at, "revoked, and refused by the provider")
+
+
+async def _leave_the_key(c: Assembly, fingerprint: str, key: str) -> Revoked | None:
+    """A text whose key is in service with another one ends by itself. None: the key is to be deleted.
+
+    What else was a text of it dies with it, and so is barred, and served nowhere.
+    """
+    stages, journal = await observe_decider(c)
+    if not await is_shared(c, key, fingerprint):
+        for each in siblings(old_keys(journal, stages), fingerprint):
+            await _bar(c, VersionRef("", each))
+            await _refuse_what_is_in_service(c, each)
+            await _refuse_what_is_served(c, each)
+        return None
+    await _bar(c, VersionRef("", fingerprint))
+    material = await _text(c, fingerprint)
+    found = await _judged(c, material, Verdict.REJECTED) if material is not None else None
+    if found is not None and found.verdict is not Verdict.REJECTED:
+        secret, store = c.decider
+        later = c.now() + LOOKED_AT_AGAIN
+        await store.annotate(secret, notes(about=journal.current_fingerprint, retire_after=later))
+        sentence = f"the old text is to end by itself, and has not yet: {found.reason}; looked at again in an hour"
+        c.say("revoke", sentence)
+        return Revoked(key, None, sentence)
+    await _close(c, fingerprint)
+    refused_at = c.now() if found is not None else None
+    return Revoked(key, refused_at, "ended by itself; its key stays, with the current text")
 
 
 async def _end(c: Assembly, pool: Pooled, ref: KeyRef, fingerprint: str, material: KeyMaterial | None) -> Revoked | None:
@@ -370,6 +402,8 @@ async def _close(c: Assembly, fingerprint: str, ref: KeyRef | None = None) -> No
     look = await one_look(c)
     journal = Journal.parse(look.notes if look is not None else await store.annotations(secret))
     settled = {} if journal.back_from else dict(NO_FAILURE)
+    if journal.turned is not None and journal.turned.text == fingerprint:
+        settled |= notes(turned=None)
     if fingerprint in journal.by_hand:
         settled |= notes(by_hand=journal.by_hand - {fingerprint})
     await annotate(c, look, {**notes(keys={fingerprint: None}, retired_at=c.now()), **settled})

@@ -12,7 +12,7 @@ from keyturn.lifecycle import Step
 from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, Stage, Verdict, VersionRef
 from keyturn.ports import Pooled
-from keyturn.steps.delete import delete, needs_no_id
+from keyturn.steps.delete import drop, needs_no_id
 from keyturn.steps.identify import ref_of
 from keyturn.steps.in_service import in_service
 from keyturn.steps.observe import Turn, observe_decider
@@ -45,8 +45,8 @@ async def undo(c: Assembly, turn: Turn, key: CreatedKey | None) -> bool:
         # A second worker of this rotation has the same key, and may be about to stage it. The next run is given it, too.
         c.say("undo", f"{key.ref.id} was never staged: it is kept for the next run")
         return True
-    await delete(c, key.ref, key.material)
-    c.say("undo", f"revoked {key.ref.id}, which was never staged")
+    if await drop(c, "undo", key.ref, key.material.fingerprint(), key.material):
+        c.say("undo", f"revoked {key.ref.id}, which was never staged")
     return True
 
 
@@ -77,13 +77,12 @@ async def _give_up(
     if place := await in_service(c, pending.fingerprint):
         c.say("undo", f"{place}: the new key goes when old keys do")
         return False
-    await _drop_from_the_further(c, pending)
+    await _drop_from_the_further(c, pending, turn.rotation)
     if isinstance(c.provider, Pooled) and material is not None:
         await _end_or_put_back(c, pending.fingerprint, key_id, material)
     elif key_id == UNKNOWN and material is None:
         c.say("undo", "the new key could not be matched to a key at the provider: delete it there by hand")
-    else:
-        await delete(c, await ref_of(c, key_id), material)
+    elif await drop(c, "undo", await ref_of(c, key_id), pending.fingerprint, material):
         c.say("undo", f"revoked {key_id}, which nobody serves")
     await revoke_namesakes(c, "undo", turn.label, journal)
     await store.annotate(secret, notes(keys={pending.fingerprint: None}, pending_fingerprint=None, staged_at=None))
@@ -110,9 +109,11 @@ async def _end_or_put_back(c: Assembly, fingerprint: str, key_id: str, material:
     c.say("undo", f"ended {key.id}, which nobody serves")
 
 
-async def _drop_from_the_further(c: Assembly, version: VersionRef) -> None:
+async def _drop_from_the_further(c: Assembly, version: VersionRef, rotation: str = "") -> None:
     """A value that the deciding secret does not hold has no business there. One that is served there is left to `follow`."""
     for each, where in c.secrets[1:]:
+        if rotation:
+            await where.spend(each, rotation)  # a second worker may be about to stage it there
         with suppress(ConflictError):
             await where.discard(each, version)
 

@@ -7,7 +7,7 @@ from keyturn.errors import ConflictError
 from keyturn.journal import notes
 from keyturn.model import CreatedKey, Look, Stage
 from keyturn.ports import Pooled
-from keyturn.steps.delete import delete
+from keyturn.steps.delete import drop
 from keyturn.steps.observe import Turn, observe_decider
 from keyturn.steps.one_look import annotate, one_look, stage
 from keyturn.steps.pool import put_back
@@ -70,7 +70,7 @@ async def _lost_the_race(c: Assembly, turn: Turn, key: CreatedKey) -> None:
         if isinstance(c.provider, Pooled):
             await put_back(c, "write", key.ref)
         else:
-            await delete(c, key.ref, key.material)
+            await drop(c, "write", key.ref, fingerprint, key.material)
         c.say("write", f"the rotation's place is taken: {key.ref.id}, which nobody serves, is not needed")
     given_up = Stage.PENDING not in stages and stages.get(Stage.CURRENT) == turn.seen.current
     if not given_up:

@@ -20,7 +20,7 @@ from keyturn.errors import DeniedError, KeyturnError, LostAnswerError, Unavailab
 from keyturn.ports import APART
 
 EFFECTS = frozenset(
-    {"create", "renew", "disable", "enable", "revoke", "end"}
+    {"create", "renew", "turn", "disable", "enable", "revoke", "end"}
     | {"stage", "spend", "promote", "swap", "bar", "discard", "annotate", "roll"}
 )
 _FREE = frozenset({"aclose", "preflight", "members"})  # none of them looks at, or changes, what a rotation turns on
@@ -188,7 +188,8 @@ class Actor:
 
 
 def _lost(part: str, verb: str) -> KeyturnError:
-    return (LostAnswerError if verb in ("create", "renew") else UnavailableError)(f"the answer of {part} to {verb} was lost")
+    makes_a_key = verb in ("create", "renew", "turn")
+    return (LostAnswerError if makes_a_key else UnavailableError)(f"the answer of {part} to {verb} was lost")
 
 
 class _Watched:

@@ -15,15 +15,15 @@ from keyturn.material import KeyMaterial
 from keyturn.model import KeyRef
 from keyturn.providers.aws_user import IamUser
 from keyturn.quiet import hold_vendor_loggers
-from keyturn.testing.provider_scene import MARK, Scene, new_label
+from keyturn.testing.provider_scene import MARK, ProviderScene, Scene, new_label
 from keyturn.testing.provider_suite import ProviderSuite, fault
 from keyturn.testing.vendors.aws_user import USER, AWSUserSimulator
 
 ADMIN_ID = "KEYTURN_SUITE_ADMIN_ID"
 
 
-class IamUserSuite(ProviderSuite):
-    """The suite, and what a user's keys have beside it."""
+class IamUserScene(ProviderScene):
+    """How keyturn logs in to AWS."""
 
     def settings(self, url: str) -> Mapping[str, Any]:
         own = {"access_key_id": f"env:{ADMIN_ID}", "secret_access_key": "env:KEYTURN_SUITE_ADMIN"}
@@ -37,6 +37,10 @@ class IamUserSuite(ProviderSuite):
     @pytest.fixture(autouse=True)
     def _own_id(self, scene: Scene) -> None:
         scene.environ[ADMIN_ID] = "AKIA" + base64.b32encode(secrets.token_bytes(10)).decode()
+
+
+class IamUserSuite(IamUserScene, ProviderSuite):
+    """The suite, and what a user's keys have beside it."""
 
     def by_hand(self, scene: Scene, name: str) -> KeyMaterial:
         """As in the console: the description of a key becomes a tag of the user."""

@@ -13,9 +13,10 @@ import pytest
 from keyturn.material import KeyMaterial
 from keyturn.model import Verdict
 from keyturn.providers.bedrock_api_key import BedrockApiKey
+from keyturn.testing.in_place_suite import InPlaceSuite
 from keyturn.testing.provider_scene import Scene, new_label
 from keyturn.testing.vendors.bedrock_api_key import BedrockSimulator
-from tests.providers.aws_user import ADMIN_ID, IamUserSuite
+from tests.providers.aws_user import ADMIN_ID, IamUserScene, IamUserSuite
 from tests.providers.sdk import drive
 
 
@@ -29,8 +30,10 @@ class TestBedrockApiKey(IamUserSuite):
     async def test_boto3_does_a_life_of_a_key(self, scene: Scene) -> None:
         own = scene.environ[ADMIN_ID]
         told = await drive(scene, "bedrock_api_key", python=Path(sys.executable), ADMIN_ID=own)
-        key, *_ = scene.vendor.keys.values()
+        before, key, *_ = scene.vendor.keys.values()
+        assert KeyMaterial(told["before"]).fingerprint() == before.fingerprint
         assert (told["id"], KeyMaterial(told["text"]).fingerprint()) == (key.id, key.fingerprint)
+        assert told["reset"] == [403, key.id]
         assert told["first"] == [1, [[key.id, "Active"]]]
         assert told["second"] == [403, [[key.id, "Inactive"]]]
         assert told["refusals"] == ["NoSuchEntity", "LimitExceeded"]
@@ -47,3 +50,10 @@ class TestBedrockApiKey(IamUserSuite):
         assert (await scene.provider.check(created.material)).verdict is Verdict.REJECTED
         await scene.provider.enable(created.ref)
         assert (await scene.provider.check(created.material)).verdict is Verdict.ACCEPTED
+
+
+class TestBedrockApiKeyInPlace(IamUserScene, InPlaceSuite):
+    PROVIDER, SIMULATOR, TURN, ENDS = BedrockApiKey, BedrockSimulator, "reset_key", "never"
+
+    def settings(self, url: str) -> Mapping[str, Any]:
+        return {**super().settings(url), "bedrock_endpoint_url": url, "in_place": "without_overlap"}

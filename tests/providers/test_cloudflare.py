@@ -14,6 +14,7 @@ from keyturn.material import KeyMaterial
 from keyturn.model import LoginLife, Verdict
 from keyturn.providers.admin_api import Answer
 from keyturn.providers.cloudflare import Cloudflare
+from keyturn.testing.in_place_suite import InPlaceSuite
 from keyturn.testing.provider_scene import ADMIN, Scene, new_label
 from keyturn.testing.provider_suite import ProviderSuite, fault
 from keyturn.testing.vendors.cloudflare import ACCOUNT, CONDITION, POLICY, TEMPLATE, CloudflareSimulator
@@ -34,11 +35,13 @@ class TestCloudflare(ProviderSuite):
     @pytest.mark.real
     async def test_the_vendors_sdk_does_a_life_of_a_key(self, scene: Scene) -> None:
         told = await drive(scene, "cloudflare", ACCOUNT, TEMPLATE)
-        (key,) = scene.vendor.keys.values()
+        before, key = scene.vendor.keys.values()
+        assert KeyMaterial(told["first"]).fingerprint() == before.fingerprint
         assert (told["id"], KeyMaterial(told["text"]).fingerprint()) == (key.id, key.fingerprint)
         assert (told["listed"], told["after"], told["expires"]) == (["from the SDK"], 0, 2099)
         assert told["verified"] == [key.id, "active"]
         assert told["disabled"] == ["disabled", "disabled"]
+        assert told["turned"] == [401, key.id]
         assert told["groups"] == [group["id"] for group in POLICY["permission_groups"]]  # type: ignore[index]
         assert (told["deleted"], key.deletions) == (key.id, 1)
 
@@ -115,3 +118,10 @@ class TestCloudflare(ProviderSuite):
             ends = until.timestamp() if until else None
             scene.vendor.add_key("by hand", text=scene.environ[ADMIN], expires_at=ends, at_once=True)
             assert await scene.provider.login_life() == LoginLife(scene.clock.moment(), until)
+
+
+class TestCloudflareInPlace(InPlaceSuite):
+    PROVIDER, SIMULATOR, TURN = Cloudflare, CloudflareSimulator, "turn_key_over"
+
+    def settings(self, url: str) -> Mapping[str, Any]:
+        return {**TestCloudflare().settings(url), "in_place": "without_overlap"}

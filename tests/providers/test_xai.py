@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from keyturn.errors import MisconfiguredError, UnavailableError
+from keyturn.errors import LostAnswerError, MisconfiguredError, UnavailableError
 from keyturn.model import Mark, Verdict
 from keyturn.providers.xai import XAI
 from keyturn.references import resolver
+from keyturn.testing.in_place_suite import InPlaceSuite
 from keyturn.testing.provider_scene import Scene, new_label
 from keyturn.testing.provider_suite import ProviderSuite, fault
 from keyturn.testing.vendors.xai import TEAM, XAISimulator
@@ -46,6 +47,7 @@ class TestXAI(ProviderSuite):
             created = await provider.create(new_label(), timedelta(days=30))
             assert (await provider.check(created.material)).verdict is Verdict.ACCEPTED
             await provider.list()
+            await provider.turn(created.ref, timedelta(days=30))
             await provider.revoke(created.ref)
         assert page.seen == page.answers.keys()
         await provider.aclose()
@@ -160,3 +162,17 @@ class TestXAI(ProviderSuite):
         for _ in range(2):
             await scene.provider.revoke(created.ref)
             scene.vendor.faults.append(fault("delete_key", "status", status=status))
+
+
+class TestXAIInPlace(InPlaceSuite):
+    PROVIDER, SIMULATOR, TURN = XAI, XAISimulator, "rotate_key"
+
+    def settings(self, url: str) -> Mapping[str, Any]:
+        return {**TestXAI().settings(url), "in_place": "24h"}
+
+    async def test_an_answer_that_tells_another_key_is_not_believed(self, scene: Scene) -> None:
+        first, other = await self.made(scene), await self.made(scene)
+        simulator: Any = scene.vendor
+        simulator.by_id = lambda id: scene.vendor.keys[other.material.fingerprint()]
+        with pytest.raises(LostAnswerError):
+            await scene.provider.turn(first.ref)

@@ -45,7 +45,10 @@ def listed():
 
 made = call(iam, "CreateServiceSpecificCredential", UserName="litellm", ServiceName=SERVICE, CredentialAgeDays=30)
 key = made["ServiceSpecificCredential"]
-id, text = key["ServiceSpecificCredentialId"], key["ServiceCredentialSecret"]
+id, before = key["ServiceSpecificCredentialId"], key["ServiceCredentialSecret"]
+again = call(iam, "ResetServiceSpecificCredential", UserName="litellm", ServiceSpecificCredentialId=id)
+text = again["ServiceSpecificCredential"]["ServiceCredentialSecret"]
+reset = [models(before), again["ServiceSpecificCredential"]["ServiceSpecificCredentialId"]]
 call(iam, "TagUser", UserName="litellm", Tags=[{"Key": id, "Value": "from the SDK"}])
 tags = call(iam, "ListUserTags", UserName="litellm")["Tags"]
 first = [models(text), listed()]
@@ -64,5 +67,14 @@ try:
 except iam.exceptions.LimitExceededException as error:
     refusals.append(error.response["Error"]["Code"])
 
-told = {"id": id, "text": text, "tags": tags, "first": first, "second": second, "refusals": refusals}
+told = {
+    "id": id,
+    "text": text,
+    "before": before,
+    "reset": reset,
+    "tags": tags,
+    "first": first,
+    "second": second,
+    "refusals": refusals,
+}
 json.dump({**told, "left": call(iam, "ListUserTags", UserName="litellm")["Tags"]}, sys.stdout)

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from cloudflare import Cloudflare
+from cloudflare import APIStatusError, Cloudflare
 
 url, account, template = sys.argv[1:4]
 client = Cloudflare(api_token=os.environ["ADMIN"], base_url=f"{url}/client/v4", max_retries=0)
@@ -22,6 +22,14 @@ made = tokens.create(account_id=account, name="from the SDK", policies=policies,
 listed = list(tokens.list(account_id=account, include_expired=True, per_page=50))
 itself = Cloudflare(api_token=made.value, base_url=f"{url}/client/v4", max_retries=0)
 verified = itself.accounts.tokens.verify(account_id=account)
+value = tokens.value.update(made.id, account_id=account)
+turned = Cloudflare(api_token=value, base_url=f"{url}/client/v4", max_retries=0)
+try:
+    itself.accounts.tokens.verify(account_id=account)
+    refused = 200
+except APIStatusError as error:
+    refused = error.status_code
+renewed = turned.accounts.tokens.verify(account_id=account)
 disabled = tokens.update(made.id, account_id=account, name=made.name, policies=policies, status="disabled")
 again = tokens.get(made.id, account_id=account)
 gone = tokens.delete(made.id, account_id=account)
@@ -29,7 +37,9 @@ after = list(tokens.list(account_id=account, include_expired=True))
 
 json.dump(
     {
-        "text": made.value,
+        "first": made.value,
+        "text": value,
+        "turned": [refused, renewed.id],
         "id": made.id,
         "issued": made.issued_on.isoformat(),
         "expires": made.expires_on.year,

@@ -242,9 +242,30 @@ SLIPS = (
     Bug(
         "the other wrong key of a race is left alive",
         "keyturn/steps/write.py",
-        "        await delete(c, key.ref, key.material)\n",
+        '        await drop(c, "write", key.ref, fingerprint, key.material)\n',
         "        pass\n",
         "tests/steps/test_races.py::test_two_workers_that_take_turns_anywhere_make_one_rotation",
+    ),
+    Bug(
+        "a key is turned a second time away from one value",
+        "keyturn/steps/in_place.py",
+        "    if _may_have_an_old_text(c, journal, current):\n",
+        "    if False:\n",
+        "tests/steps/test_in_place.py::test_while_an_old_text_lives_that_members_may_serve_its_key_is_not_turned_again",
+    ),
+    Bug(
+        "a key is deleted while another of its texts is in service",
+        "keyturn/steps/in_place.py",
+        "    return shares_its_key(journal, stages, key_id, fingerprint)\n",
+        "    return False\n",
+        "tests/steps/test_in_place.py::test_the_key_stays_and_its_old_text_ends_by_itself",
+    ),
+    Bug(
+        "a text that ends by itself waits for the next schedule",
+        "flows/sweep_one.py",
+        'found.decision.check != "turned"',
+        "True",
+        "tests/steps/test_in_place.py::test_after_a_rollback_for_good_the_text_that_ends_is_replaced_all_the_same",
     ),
     Bug(
         "a second store is left behind",

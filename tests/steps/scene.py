@@ -20,6 +20,7 @@ from keyturn.steps.revoke import settle
 from keyturn.stores.memory import MemoryStore
 from keyturn.testing.explorer import Actor, Fault
 from keyturn.testing.looking_store import LookingStore
+from keyturn.testing.memory_in_place import MemoryInPlace
 from keyturn.testing.memory_pool import MemoryPool
 from keyturn.testing.own_world import MemoryAdminKeys, ServedToItself
 from keyturn.testing.world import MemoryFleet, MemoryProvider, MemorySlots, World
@@ -56,6 +57,8 @@ DISABLING = Kind("disabling", disables=True)
 POOL = Kind("pool", provider_of=MemoryPool)
 SEASONED_POOL = Kind("seasoned-pool", stores=2, seasoned=True, provider_of=MemoryPool)
 BY_HAND = Kind("by-hand", provider_of=MemoryPool, by_hand=True)
+IN_PLACE = Kind("in-place", provider_of=MemoryInPlace)
+SEASONED_IN_PLACE = Kind("seasoned-in-place", stores=2, seasoned=True, disables=True, provider_of=MemoryInPlace)
 SLOTS = Kind("slots", provider_of=MemorySlots)
 OWN = Kind("own", provider_of=MemoryAdminKeys, fleet_of=ServedToItself)  # what keyturn itself logs in with
 SEASONED_OWN = Kind("seasoned-own", seasoned=True, provider_of=MemoryAdminKeys, fleet_of=ServedToItself)
@@ -164,6 +167,9 @@ class Scene:
         """
         asked = asked or self.asked
         taken = await self._run_until_done(asked, reason)
+        if isinstance(self.world.provider, MemoryInPlace):
+            # What ends by itself waits for no run that is asked for. (Elsewhere sweeps do no more than these runs.)
+            await self.actor("sweep").run(self.sweep(self.actors[-1]))
         self.world.clock.forward(hours=3)
         retired = await self.actor("retire").run(self.retire(self.actors[-1]))
         if await self.a_person_deletes():
@@ -260,6 +266,9 @@ async def calls_of_a_rotation(kind: Kind) -> list[str]:
 async def _season(world: World) -> None:
     await plain_flows.rotate(world.worker(), world.clock.now(), Reason.MANUAL, timedelta(0))
     world.clock.forward(hours=1)
+    if isinstance(world.provider, MemoryInPlace):
+        world.clock.forward(hours=2)
+        await plain_flows.retire(world.worker(), world.clock.now())
     current = (await world.store.current(world.secret)).material
     ((ref, material),) = [each for each in world.provider.keys.values() if each[1] == current]
     world.first_key = CreatedKey(ref, material)

@@ -22,6 +22,7 @@ from tests.steps.scene import (
     BLIND,
     BY_HAND,
     DISABLING,
+    IN_PLACE,
     LOOKS_TWICE,
     NO_OVERLAP,
     ONE_LOOK,
@@ -29,6 +30,7 @@ from tests.steps.scene import (
     PLAIN,
     POOL,
     SEASONED,
+    SEASONED_IN_PLACE,
     SEASONED_OWN,
     SEASONED_POOL,
     SEASONED_SLOTS,
@@ -73,13 +75,8 @@ async def test_a_store_that_gives_one_look_is_looked_at_once_in_a_step() -> None
 
 
 @kinds(
-    PLAIN,
-    POOL,
-    TWO_STORES,
-    BLIND,
-    SLOTS,
-    OWN,
-    also=(SEASONED_OWN, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING),
+    *(PLAIN, POOL, TWO_STORES, BLIND, SLOTS, IN_PLACE, OWN),
+    also=(SEASONED_OWN, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING, SEASONED_IN_PLACE),
 )
 async def test_one_more_run_ends_what_a_fault_at_any_call_left(kind: Kind) -> None:
     found = Findings()
@@ -95,7 +92,11 @@ async def test_one_more_run_ends_what_a_fault_at_any_call_left(kind: Kind) -> No
 
 
 @kinds(
-    PLAIN, TWO_STORES, BLIND, OWN, also=(SEASONED_OWN, POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING)
+    PLAIN,
+    TWO_STORES,
+    BLIND,
+    OWN,
+    also=(SEASONED_OWN, POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING, IN_PLACE),
 )
 async def test_one_more_run_ends_what_a_denial_at_any_call_left(kind: Kind) -> None:
     found = Findings()
@@ -109,13 +110,8 @@ async def test_one_more_run_ends_what_a_denial_at_any_call_left(kind: Kind) -> N
 
 
 @kinds(
-    PLAIN,
-    POOL,
-    TWO_STORES,
-    SLOTS,
-    OWN,
-    DISABLING,
-    also=(SEASONED_OWN, SEASONED_POOL, BY_HAND, BLIND, SEASONED, SEASONED_SLOTS),
+    *(PLAIN, POOL, TWO_STORES, SLOTS, DISABLING, IN_PLACE, OWN),
+    also=(SEASONED_OWN, SEASONED_POOL, BY_HAND, BLIND, SEASONED, SEASONED_SLOTS, SEASONED_IN_PLACE),
 )
 async def test_a_fault_at_any_call_of_a_retirement_is_made_good_by_the_next(kind: Kind) -> None:
     found = Findings()
@@ -136,7 +132,8 @@ async def test_a_fault_at_any_call_of_a_retirement_is_made_good_by_the_next(kind
 
 
 @kinds(
-    PLAIN, POOL, SEASONED, SLOTS, OWN, also=(SEASONED_OWN, SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED_SLOTS)
+    *(PLAIN, POOL, SEASONED, SLOTS, IN_PLACE, OWN),
+    also=(SEASONED_OWN, SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED_SLOTS, SEASONED_IN_PLACE),
 )
 async def test_an_undo_that_fails_anywhere_leaves_nothing_for_good(kind: Kind) -> None:
     found = Findings()
@@ -156,7 +153,7 @@ async def test_an_undo_that_fails_anywhere_leaves_nothing_for_good(kind: Kind) -
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, also=(POOL, SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED, SLOTS))
+@kinds(PLAIN, also=(POOL, SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED, SLOTS, IN_PLACE))
 async def test_an_undo_that_sleeps_anywhere_spares_a_key_that_others_brought_into_service(kind: Kind) -> None:
     """A believes that its key is refused for good; the others find it accepted a little later."""
     found = Findings()
@@ -183,12 +180,8 @@ async def test_an_undo_that_sleeps_anywhere_spares_a_key_that_others_brought_int
 
 
 @kinds(
-    PLAIN,
-    POOL,
-    TWO_STORES,
-    SLOTS,
-    OWN,
-    also=(SEASONED_OWN, SEASONED_POOL, BY_HAND, NO_OVERLAP, BLIND, SEASONED, SEASONED_SLOTS, DISABLING),
+    *(PLAIN, POOL, TWO_STORES, SLOTS, IN_PLACE, OWN),
+    also=(SEASONED_OWN, SEASONED_POOL, BY_HAND, NO_OVERLAP, BLIND, SEASONED, SEASONED_SLOTS, DISABLING, SEASONED_IN_PLACE),
 )
 async def test_two_workers_that_take_turns_anywhere_make_one_rotation(kind: Kind) -> None:
     """A until before any effect, B until before any, A until before any later one, then B to its end, then A."""
@@ -212,7 +205,12 @@ async def test_two_workers_that_take_turns_anywhere_make_one_rotation(kind: Kind
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, TWO_STORES, OWN, also=(SEASONED_OWN, POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING))
+@kinds(
+    PLAIN,
+    TWO_STORES,
+    OWN,
+    also=(SEASONED_OWN, POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING, IN_PLACE),
+)
 async def test_a_worker_that_sleeps_anywhere_through_anything_does_no_harm(kind: Kind) -> None:
     """Meanwhile the others finish its rotation; retire the old key too; and begin the next, as far as any effect of it."""
     found, calls = Findings(), await calls_of_a_rotation(kind)
@@ -246,7 +244,11 @@ async def _sleep_through(scene: Scene, sleeper: Actor, stop: int | None) -> None
         await last.end()
 
 
-@kinds(PLAIN, DISABLING, also=(OWN, SEASONED_OWN, POOL, SEASONED_POOL, BY_HAND, TWO_STORES, SEASONED, SLOTS, SEASONED_SLOTS))
+@kinds(
+    PLAIN,
+    DISABLING,
+    also=(OWN, SEASONED_OWN, POOL, SEASONED_POOL, BY_HAND, TWO_STORES, SEASONED, SLOTS, SEASONED_SLOTS, IN_PLACE),
+)
 async def test_a_retirement_that_sleeps_anywhere_touches_no_later_key(kind: Kind) -> None:
     found = Findings()
     for number in count():
@@ -280,7 +282,7 @@ async def test_a_retirement_that_sleeps_anywhere_touches_no_later_key(kind: Kind
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, TWO_STORES, also=(POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING))
+@kinds(PLAIN, TWO_STORES, also=(POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING, IN_PLACE))
 async def test_retire_now_at_any_moment_of_a_rotation_breaks_nothing(kind: Kind) -> None:
     found, calls = Findings(), await calls_of_a_rotation(kind)
     for number, call in enumerate([*calls, "the end"]):
@@ -295,7 +297,10 @@ async def test_retire_now_at_any_moment_of_a_rotation_breaks_nothing(kind: Kind)
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, POOL, TWO_STORES, SLOTS, also=(SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING))
+@kinds(
+    *(PLAIN, POOL, TWO_STORES, SLOTS, IN_PLACE),
+    also=(SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING, SEASONED_IN_PLACE),
+)
 async def test_an_incident_at_any_moment_of_a_rotation_ends_with_a_key_made_after_the_call(kind: Kind) -> None:
     found, calls = Findings(), await calls_of_a_rotation(kind)
     for number, call in enumerate([*calls, "the end"]):
@@ -318,7 +323,10 @@ async def test_an_incident_at_any_moment_of_a_rotation_ends_with_a_key_made_afte
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, POOL, SLOTS, also=(SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING))
+@kinds(
+    *(PLAIN, POOL, SLOTS),
+    also=(SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING, IN_PLACE),
+)
 async def test_two_workers_whose_notes_are_merged_blindly_still_make_one_rotation(kind: Kind) -> None:
     """In some stores a note that is written while another worker writes is lost. The truth is rebuilt from what is seen."""
     found, effects = Findings(), effects_of(await calls_of_a_rotation(kind))

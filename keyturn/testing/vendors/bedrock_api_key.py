@@ -45,6 +45,13 @@ class BedrockSimulator(AWSUserSimulator):
             "/DeleteServiceSpecificCredential",
             body=("UserName", "ServiceSpecificCredentialId"),
         ),
+        Route(
+            "reset_key",
+            "admin",
+            "POST",
+            "/ResetServiceSpecificCredential",
+            body=("UserName", "ServiceSpecificCredentialId"),
+        ),
         Route("list_models", "key", "GET", "/foundation-models"),
     )
 
@@ -86,6 +93,11 @@ class BedrockSimulator(AWSUserSimulator):
     async def delete_key(self, call: Call) -> Response:
         self.delete(self.by_id(call.body.get("ServiceSpecificCredentialId", "")))
         return self.answer("DeleteServiceSpecificCredential")
+
+    async def reset_key(self, call: Call) -> Response:
+        turned, material = self.turn_key(self.by_id(call.body.get("ServiceSpecificCredentialId", "")), 0)
+        made = {**self._shown(turned), "ServiceCredentialSecret": material.reveal()}
+        return self.answer("ResetServiceSpecificCredential", {"ServiceSpecificCredential": made})
 
     async def list_models(self, call: Call) -> Mapping[str, Any]:
         arn = "arn:aws:bedrock:us-east-1::foundation-model/a.model"

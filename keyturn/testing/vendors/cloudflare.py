@@ -40,6 +40,7 @@ class CloudflareSimulator(Simulator):
         Route("create_key", "admin", "POST", _TOKENS, body=_MADE),
         Route("get_key", "admin", "GET", f"{_TOKENS}/{{id}}"),
         Route("update_key", "admin", "PUT", f"{_TOKENS}/{{id}}", body=(*_MADE, "status")),
+        Route("turn_key_over", "admin", "PUT", f"{_TOKENS}/{{id}}/value"),
         Route("delete_key", "admin", "DELETE", f"{_TOKENS}/{{id}}"),
     )
 
@@ -93,6 +94,10 @@ class CloudflareSimulator(Simulator):
         key.more.update(policies=_policies(call.body), condition=call.body.get("condition"))
         key.disabled = call.body.get("status", "active") == "disabled"
         return _done(self._shown(key))
+
+    async def turn_key_over(self, call: Call) -> Mapping[str, Any]:
+        _, material = self.turn_key(self.by_id(call.path["id"]), 0)
+        return _done(material.reveal())
 
     async def delete_key(self, call: Call) -> Mapping[str, Any]:
         key = self.by_id(call.path["id"])

@@ -166,6 +166,11 @@ class Simulator:
         """The same, where the vendor tells why: `key` is there, and expired, disabled or deleted. None: nobody has it."""
         return self.rejected(group)
 
+    def chosen(self, request: Request, routes: Sequence[Route]) -> Route:
+        """Which of several routes with one address a request means: where a vendor has one address for everything, its body
+        says it (`request.state.body`)."""
+        return routes[0]
+
     def new_id(self) -> str:
         return f"key_{next(self._numbers):06d}{secrets.token_hex(6)}"
 
@@ -213,7 +218,19 @@ class Simulator:
 
     def delete(self, key: Key) -> None:
         key.deletions += 1
-        key.refused_from = min(key.refused_from, self.clock() + self.behaviour.refuse_delay)
+        for text in self.keys.values():  # a key that was turned has two
+            if text.id == key.id:
+                text.refused_from = min(text.refused_from, self.clock() + self.behaviour.refuse_delay)
+
+    def turn_key(self, key: Key, old_lives: float) -> tuple[Key, KeyMaterial]:
+        """The same key with a new text. The old one is accepted for `old_lives` seconds more, while the key is there."""
+        turned, material = self.add_key(
+            key.name, owner=key.owner, expires_at=key.expires_at, id=key.id, at_once=True, **key.more
+        )
+        turned.created_at, turned.uses = key.created_at, list(key.uses)
+        key.deletions += 1
+        key.refused_from = self.clock() + old_lives
+        return turned, material
 
     def last_use(self, key: Key) -> float | None:
         seen = [use for use in key.uses if use <= self.clock() - self.behaviour.usage_lag]
@@ -222,18 +239,30 @@ class Simulator:
     # Serving --------------------------------------------------------------------------------------------------------
 
     def app(self) -> Starlette:
-        routes = [HttpRoute(route.path, self._endpoint(route), methods=[route.method]) for route in self.ROUTES]
+        alike: dict[tuple[str, str], list[Route]] = {}
+        for route in self.ROUTES:
+            alike.setdefault((route.method, route.path), []).append(route)
+        routes = [HttpRoute(path, self._door(those), methods=[method]) for (method, path), those in alike.items()]
         return Starlette(routes=[*self._control(), *routes], exception_handlers={404: self._no_such, 405: self._no_such})
 
     async def _no_such(self, _request: Request, _error: Exception) -> Response:
         return self.error(404, "not found", "not_found")
+
+    def _door(self, routes: Sequence[Route]) -> Callable[[Request], Awaitable[Response]]:
+        """To the routes of one address."""
+        endpoints = {route.operation: self._endpoint(route) for route in routes}
+
+        async def door(request: Request) -> Response:
+            request.state.body = await request.body()  # a key may be in it: `key_of` cannot wait for it
+            return await endpoints[self.chosen(request, routes).operation](request)
+
+        return door
 
     def _endpoint(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
         handler: Callable[[Call], Awaitable[Response | Mapping[str, Any]]] = getattr(self, route.operation)
 
         async def endpoint(request: Request) -> Response:
             self.addresses.append(str(request.url))
-            request.state.body = await request.body()  # a key may be in it: `key_of` cannot wait for it
             caller = self._caller(route, request)
             key = self.keys.get(caller.fingerprint()) if caller else None
             if key is None and self.anyone:

@@ -16,6 +16,7 @@ from keyturn.testing.vendors.service import Call, Key, RefusedError, Route, Simu
 TEAM = "5f1d7c0e-team"
 _KEYS = "/auth/teams/{team}/api-keys"
 _KEY = "/auth/api-keys/{id}"
+_DAY = 86400.0
 _MADE = ("name", "acls", "qps", "qpm", "tpm", "expireTime")
 
 
@@ -31,6 +32,7 @@ class XAISimulator(Simulator):
         Route("create_key", "admin", "POST", _KEYS, body=_MADE),
         Route("update_key", "admin", "PUT", _KEY, body=("apiKey", "fieldMask")),
         Route("delete_key", "admin", "DELETE", _KEY),
+        Route("rotate_key", "admin", "POST", f"{_KEY}/rotate", body=("expireTime", "oldSecretExpireTime")),
         Route("propagation", "admin", "GET", f"{_KEY}/propagation"),
         Route("key_information", "key", "GET", "/v1/api-key"),
     )
@@ -85,6 +87,20 @@ class XAISimulator(Simulator):
     async def delete_key(self, call: Call) -> Mapping[str, Any]:
         self.delete(self.by_id(call.path["id"]))
         return {}
+
+    async def rotate_key(self, call: Call) -> Mapping[str, Any]:
+        """Of the texts before the last no page tells: they end here at once."""
+        key, asked = self.by_id(call.path["id"]), call.body
+        ends = moment(asked["oldSecretExpireTime"]) if "oldSecretExpireTime" in asked else self.clock() + _DAY
+        if not self.clock() <= ends <= self.clock() + 7 * _DAY:
+            raise RefusedError(400, "oldSecretExpireTime is at most 7 days ahead")
+        for text in self.keys.values():
+            if text.id == key.id and text.deleted:
+                text.refused_from = min(text.refused_from, self.clock())
+        turned, material = self.turn_key(key, ends - self.clock())
+        if "expireTime" in asked:
+            turned.expires_at = moment(asked["expireTime"])
+        return {**self._shown(turned), "apiKey": material.reveal()}
 
     async def propagation(self, call: Call) -> Mapping[str, Any]:
         age = self.clock() - self.by_id(call.path["id"]).created_at
