@@ -12,7 +12,9 @@ from typing import Any
 from keyturn.canary import LiteLLMCanary
 from keyturn.canary.own_login import OwnLoginCanary
 from keyturn.config import Config
+from keyturn.delivery.variable_names import PARTS_BY_PROVIDER_KIND
 from keyturn.errors import MisconfiguredError
+from keyturn.key_parts import Part as KeyPart
 from keyturn.material import KeyMaterial
 from keyturn.model import Judgement, Mark, SecretRef
 from keyturn.parts import Part
@@ -47,6 +49,7 @@ class Assembly:
     secrets: tuple[tuple[SecretRef, SecretStore], ...]
     fleets: Mapping[str, ProxyFleet]
     canaries: Mapping[str, Canary]  # one for each fleet: their master keys differ
+    parts: tuple[KeyPart, ...] = ()  # of a key of several parts
     patience: Patience = field(default_factory=Patience)
     now: Callable[[], datetime] = _utc_now
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -123,6 +126,7 @@ class Adapters:
             deployment=credential.canary.deployment,
             check=provider.check if provider.capabilities.can_check else None,
             timeout=credential.canary.timeout,
+            parts=parts_of(self.config, credential),
         )
 
     def _own_canary(self, name: str, credential: CredentialSettings) -> Canary:
@@ -173,6 +177,7 @@ async def assemble(
             secrets=tuple((secret.ref, own.store(secret.store)) for secret in settings.secrets),
             fleets={fleet: own.fleet(fleet) for fleet in settings.proxies},
             canaries=canaries,
+            parts=parts_of(config, settings),
             patience=config.sweep.patience,
             listener=listener,
         )
@@ -181,6 +186,11 @@ async def assemble(
             await canary.aclose()
         if adapters is None:
             await own.aclose()
+
+
+def parts_of(config: Config, settings: CredentialSettings) -> tuple[KeyPart, ...]:
+    """Of the credential's keys; () where they are one text."""
+    return PARTS_BY_PROVIDER_KIND.get(config.providers[settings.provider].kind, ())
 
 
 _PLACE = ("address", "namespace", "mount", "region", "role_arn", "profile", "folder", "server", "kubeconfig", "context")

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from keyturn import durations
+from keyturn.delivery.variable_names import env_fault
 from keyturn.document import LARGEST, Document, Fault, Loc, read
 from keyturn.errors import MisconfiguredError
 from keyturn.key_shapes import literal_keys, masked, shown
@@ -226,6 +227,8 @@ class _Check:
             self.link((*here, "provider"), credential.provider, "providers", parts)
             provider = parts["providers"].get(credential.provider)
             self.ends_in_time(here, credential, provider)
+            if provider is not None and (wrong := env_fault(credential.env, provider.kind)):
+                self.fault((*here, "env"), wrong)
             if provider is not None and provider.for_one and credential.provider in users:
                 first = _printable(users[credential.provider])
                 self.fault((*here, "provider"), f"has two keys, for one credential, and {first} uses it already")

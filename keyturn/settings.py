@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from functools import cache
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from keyturn.durations import Duration, text
 from keyturn.model import SecretRef
 from keyturn.patience import Patience
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LEAST_AGE = timedelta(minutes=10)  # a write is retried for minutes
 
 
@@ -56,13 +58,13 @@ class CanarySettings(Section):
 
 
 class CredentialSettings(Section):
-    """One key that is rotated."""
+    """One key that is rotated. `env`: a variable; for a key of several parts a variable for each, by the part's name."""
 
     provider: str
     secrets: tuple[SecretAddress, ...] = Field(min_length=1)
     canary: CanarySettings = CanarySettings()
     proxies: tuple[str, ...] = Field(min_length=1)
-    env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    env: str | dict[str, str] | None = None
     schedule: str | None = None
     timezone: str = "UTC"
     max_age: Duration | None = None
@@ -70,6 +72,15 @@ class CredentialSettings(Section):
     key_lifetime: Duration | None = None
     key_id: str | None = Field(default=None, min_length=1, max_length=128)  # at the provider, of the key made by hand
     on_incident: Literal["prove_first", "revoke_first"] = "prove_first"
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def _variables(cls, value: Any) -> Any:
+        """Here, for a union of types would be told of in two sentences."""
+        named = list(value.values()) if isinstance(value, dict) else [] if value is None else [value]
+        if value == {} or not all(isinstance(each, str) and _VARIABLE.fullmatch(each) for each in named):
+            raise ValueError("must be the name of a variable: letters, digits and _; or a mapping of parts of a key to such")
+        return value
 
     @field_validator("schedule")
     @classmethod

@@ -180,8 +180,8 @@ def test_the_example_configuration_loads_and_shows_every_kind() -> None:
     config = load(ROOT / "deployments" / "keyturn.example.yaml")
     for part, used in (("providers", config.providers), ("stores", config.stores), ("proxies", config.proxies)):
         ours = {kind for kind in kinds(part) if adapter_class(part, kind).__module__.startswith("keyturn.")}
-        elsewhere = ON_THE_PAGE_OF_PROVIDERS if part == "providers" else set()
-        assert {each.kind for each in used.values()} - elsewhere == ours - elsewhere
+        told = ON_THE_PAGE_OF_PROVIDERS if part == "providers" else set()
+        assert {each.kind for each in used.values()} - told == ours - told
     used_stores = {secret.store for credential in config.credentials.values() for secret in credential.secrets}
     assert used_stores == set(config.stores), "each store has a credential in it"
 

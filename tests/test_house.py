@@ -29,6 +29,7 @@ MAY_REVEAL = {
     "keyturn/delivery/lean/aws.py",
     "keyturn/delivery/lean/vault.py",
     "keyturn/fleets/process.py",
+    "keyturn/key_parts.py",
     "keyturn/kubernetes/client.py",
     "keyturn/providers/aws_access_key.py",
     "keyturn/providers/aws_iam.py",

@@ -17,6 +17,7 @@ import httpx
 from keyturn.canary.calls import Calls, choose
 from keyturn.canary.verdicts import Meaning, Reading, combine
 from keyturn.errors import DeniedError, KeyturnError, MisconfiguredError, UnavailableError
+from keyturn.key_parts import Part, parameters, stranger
 from keyturn.material import KeyMaterial
 from keyturn.model import Finding, Judgement, Member, Verdict
 
@@ -36,6 +37,7 @@ class LiteLLMCanary:
     deployment. `check` is the provider's own check of a key, the baseline; None where it has none, then
     the call through LiteLLM decides alone. `timeout` bounds each call.
     `control=False` leaves out the garbage key that must be refused. A candidate is sent to one member, and nowhere else.
+    `parts`: of a key of several parts. Each goes into the body, where LiteLLM takes it in place of the deployment's own.
     """
 
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
@@ -59,6 +61,7 @@ class LiteLLMCanary:
         check: Callable[[KeyMaterial], Awaitable[Judgement]] | None,
         timeout: timedelta,
         control: bool = True,
+        parts: Sequence[Part] = (),
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._members = tuple(members)
@@ -66,18 +69,21 @@ class LiteLLMCanary:
         self._chosen = deployment
         self._check = check
         self._control = control
+        self._parts = tuple(parts)
         self._calls = Calls(master_key, timeout, transport)
 
     async def candidate(self, material: KeyMaterial) -> Judgement:
         """Try a key that nobody serves yet: the provider's direct check, and a pinned call with the key in its body.
 
         Below LiteLLM 1.103, and where the proxy takes no `api_key` in a body, the direct check stands alone and the
-        reason says so. DeniedError when our master key is refused, MisconfiguredError when the model is not known.
+        reason says so. DeniedError when our master key is refused, MisconfiguredError when the model is not known, and for a
+        key of several parts that cannot be taken apart: nobody is asked then.
         """
+        key = parameters(material, self._parts)
         if self._check is None:
-            alone = await self._through_litellm(material)
+            alone = await self._through_litellm(key)
             return Judgement(Verdict.INDETERMINATE, f"{_NO_CHECK}: {alone}") if isinstance(alone, str) else alone
-        direct, through = await asyncio.gather(self._check(material), self._through_litellm(material))
+        direct, through = await asyncio.gather(self._check(material), self._through_litellm(key))
         if isinstance(through, str):
             return Judgement(direct.verdict, f"{direct.reason} ({_ALONE}: {through})")
         return combine(direct, through)
@@ -107,7 +113,7 @@ class LiteLLMCanary:
     async def aclose(self) -> None:
         await self._calls.aclose()
 
-    async def _through_litellm(self, material: KeyMaterial) -> Judgement | str:
+    async def _through_litellm(self, key: Mapping[str, KeyMaterial]) -> Judgement | str:
         """What the first member that can be asked makes of the key; text: why none was shown it."""
         if not self._members:
             raise MisconfiguredError("the canary's fleet has no member", remedy="name its members in keyturn.yaml")
@@ -120,19 +126,19 @@ class LiteLLMCanary:
                 unreachable.append(error.message)
                 continue
             if not unsafe:
-                return await self._try(member, deployment, material)
+                return await self._try(member, deployment, key)
         return unsafe or Judgement(Verdict.INDETERMINATE, f"no member can be asked: {'; '.join(unreachable)}")
 
-    async def _try(self, member: Member, deployment: str, material: KeyMaterial) -> Judgement | str:
+    async def _try(self, member: Member, deployment: str, key: Mapping[str, KeyMaterial]) -> Judgement | str:
         if self._control:
-            control = await self._calls.ask(member, deployment, _garbage())
+            control = await self._calls.ask(member, deployment, self._garbage())
             if control.meaning is Meaning.BODY_KEY_REFUSED:
                 return control.words
             if control.meaning is Meaning.SERVED:
                 return Judgement(Verdict.INDETERMINATE, _GARBAGE_SERVED)
             if control.meaning is not Meaning.KEY_REFUSED:
                 return Judgement(Verdict.INDETERMINATE, f"a garbage key was not clearly refused: {control.words}")
-        found = await self._calls.ask(member, deployment, material)
+        found = await self._calls.ask(member, deployment, key)
         return found.words if found.meaning is Meaning.BODY_KEY_REFUSED else found.judgement
 
     async def _deployment(self, member: Member) -> str:
@@ -161,7 +167,7 @@ class LiteLLMCanary:
             findings.append(_version_finding(member, unsafe))
             findings.append(_service_finding(member, await self._calls.ask(member, deployment)))
             if self._control and not unsafe:
-                findings.append(_control_finding(member, await self._calls.ask(member, deployment, _garbage())))
+                findings.append(_control_finding(member, await self._calls.ask(member, deployment, self._garbage())))
         except DeniedError as error:
             findings.append(Finding(f"{member.name}: master key", False, error.message, error.remedy))
         except KeyturnError as error:
@@ -169,9 +175,10 @@ class LiteLLMCanary:
             findings.append(Finding(f"{member.name}: {looking_at}", False, error.message, remedy))
         return findings
 
-
-def _garbage() -> KeyMaterial:
-    return KeyMaterial(f"sk-keyturn-control-{secrets.token_hex(16)}")
+    def _garbage(self) -> Mapping[str, KeyMaterial]:
+        if self._parts:
+            return parameters(stranger(self._parts), self._parts)
+        return parameters(KeyMaterial(f"sk-keyturn-control-{secrets.token_hex(16)}"))
 
 
 def _version_finding(member: Member, unsafe: str) -> Finding:

@@ -117,6 +117,19 @@ _ROWS = (
         "the provider refuses the address or the account, not the key (401)",
     ),
     _Row(
+        (401, 403),
+        r"litellm\.AuthenticationError.*Unable to locate credentials",
+        Meaning.UNDECIDED,
+        "LiteLLM has no credentials of AWS there, and asked nobody",
+    ),
+    _Row(
+        # UnrecognizedClientException, as the runtime of Bedrock words it. (A pair with another key's session token, too.)
+        (403,),
+        r"litellm\.AuthenticationError: BedrockException.*The security token included in the request is invalid",
+        Meaning.KEY_REFUSED,
+        "the provider refuses the key (403, through LiteLLM)",
+    ),
+    _Row(
         (401,), r"litellm\.AuthenticationError: ", Meaning.KEY_REFUSED, "the provider refuses the key (401, through LiteLLM)"
     ),
     _Row(

@@ -31,6 +31,7 @@ async def _values(proxy: str) -> dict[str, str]:
     try:
         found = variables(adapters.config, proxy, adapters.store)
         held = await asyncio.gather(*(variable.read() for variable in found))
-        return {variable.name: key.material.reveal() for variable, key in zip(found, held, strict=True)}
+        given = [variable.names.given(key.material) for variable, key in zip(found, held, strict=True)]
+        return {name: material.reveal() for each in given for name, material in each.items()}
     finally:
         await adapters.aclose()

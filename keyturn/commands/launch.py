@@ -69,6 +69,6 @@ async def _read(proxy: str, limit: timedelta, options: CacheOptions | None) -> t
         held = await reader.first(limit, lambda words: logging.getLogger(__name__).warning("%s; trying again", words))
         own = own_secrets(adapters.config, proxy) | ({options.key.removeprefix("env:")} if options else set())
         keys = [(each, held[each.credential]) for each in found]
-        return [Loaded(each.credential, each.name, key.version.id, key.material) for each, key in keys], own
+        return [Loaded(each.credential, each.names, key.version.id, key.material) for each, key in keys], own
     finally:
         await adapters.aclose()

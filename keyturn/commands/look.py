@@ -17,6 +17,7 @@ from keyturn.assembly import Adapters, Assembly, assemble
 from keyturn.commands.exits import Exit, console, leave, print_data, reported
 from keyturn.config import Config, load
 from keyturn.errors import KeyturnError
+from keyturn.key_parts import taken_apart
 from keyturn.key_shapes import masked
 from keyturn.lifecycle import Asked, Decision, Observed, Step
 from keyturn.model import Finding, Stage
@@ -302,11 +303,24 @@ def _keyless(c: Assembly) -> list[Finding]:
     return [Finding("without a key", True, facts.keyless)] if facts and facts.keyless else []
 
 
+async def _form(c: Assembly) -> list[Finding]:
+    """Whether each key of several parts can be taken apart: else nothing that is given it starts."""
+    found = []
+    for secret, store in c.secrets if c.parts else ():
+        what = f"secret {secret}: its key has {len(c.parts)} parts"
+        try:
+            taken_apart((await store.current(secret)).material, c.parts)
+            found.append(Finding(what, True, ", ".join(part.variable for part in c.parts)))
+        except KeyturnError as error:
+            found.append(Finding(what, False, error.message, error.remedy))
+    return found
+
+
 async def _doctor(config: Config) -> list[tuple[str, Finding]]:
     async def one(name: str) -> list[tuple[str, Finding]]:
         try:
             async with assemble(config, name) as c:
-                return [(name, finding) for finding in (*await examine(c), *_keyless(c))]
+                return [(name, finding) for finding in (*await examine(c), *await _form(c), *_keyless(c))]
         except KeyturnError as error:
             return [(name, Finding("wiring", False, error.message, error.remedy))]
 

@@ -35,14 +35,14 @@ def providers(kind: str | None, as_json: bool, page: bool) -> None:
 
 
 def _table(found: Sequence[Told]) -> Table:
-    table = Table("kind", "vendor", "shape", "list", "disable", "last use", "expiry", "most keys", "facts")
+    table = Table("kind", "vendor", "shape", "list", "disable", "last use", "expiry", "most keys", "checks", "facts")
     for each in found:
         if each.facts is None:
-            table.add_row(each.kind, "not told", *("",) * 7)
+            table.add_row(each.kind, "not told", *("",) * 8)
             continue
         can = each.promises
         rest = [can[name] for name in ("list", "disable", "last use", "expiry", "most keys")]
-        table.add_row(each.kind, each.facts.vendor, each.facts.shape.value, *rest, each.known)
+        table.add_row(each.kind, each.facts.vendor, each.facts.shape.value, *rest, each.checked, each.known)
     return table
 
 
@@ -53,6 +53,8 @@ def _print_one(each: Told) -> None:
     facts = each.facts
     console.print(f"[bold]{each.kind}[/]: {escape(facts.vendor)}. {SHAPES[facts.shape]}.")
     console.print(f"needs: {escape(facts.login)}")
+    for may, needs, by, known in each.permissions:
+        console.print(f"to {may} keys: {escape(needs)}. doctor checks it by: {escape(by)} ({known})")
     if facts.models:
         console.print(f"LiteLLM: {escape(facts.models)}, reads {', '.join(facts.variables) or 'no variable of its own'}")
     if facts.makes_logins:

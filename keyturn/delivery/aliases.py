@@ -21,6 +21,9 @@ FAMILIES = (
     ("HF_TOKEN", "HUGGINGFACE_API_KEY"),
 )
 
+# Any of these comes first, whatever it is: a bearer token before the signature, a profile before a pair.
+BEFORE = {"AWS_ACCESS_KEY_ID": ("AWS_BEARER_TOKEN_BEDROCK", "AWS_PROFILE_NAME")}
+
 
 def family_of(name: str) -> tuple[str, ...]:
     """All names that LiteLLM reads where it reads this one, in its order; () for a name that stands alone."""
@@ -28,8 +31,9 @@ def family_of(name: str) -> tuple[str, ...]:
 
 
 def shadowing(name: str, environment: Mapping[str, str]) -> list[str]:
-    """The other names for `name` that this environment sets to another value."""
+    """The other names for `name` that this environment sets to another value, and those that LiteLLM reads before it."""
     family = family_of(name)
     ours = environment.get(name, "").encode()
     theirs = {other: environment.get(other, "") for other in family if other != name}
-    return [other for other, value in theirs.items() if value and not hmac.compare_digest(value.encode(), ours)]
+    found = [other for other, value in theirs.items() if value and not hmac.compare_digest(value.encode(), ours)]
+    return found + [other for other in BEFORE.get(name, ()) if environment.get(other)]

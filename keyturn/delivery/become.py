@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
 from keyturn.delivery.environment import overridden, shadowed, shadowing_words, with_keys
+from keyturn.delivery.variable_names import Names
 from keyturn.material import KeyMaterial
 
 _DEFAULT_PATH = "/bin:/usr/bin"
@@ -25,7 +26,7 @@ class Loaded(NamedTuple):
     """A key that the program is given. `version`: the store's own name for it."""
 
     credential: str
-    variable: str
+    names: Names
     version: str
     material: KeyMaterial
 
@@ -45,15 +46,17 @@ def become(
 ) -> NoReturn:
     """Replace this process by the program, with the keys in its environment. `environment`: without what is keyturn's own.
 
-    `state`: a file for `write_state`. OSError when that cannot be written: nothing is started then. A program that the
-    system does not start ends with 127, as in a shell.
+    `state`: a file for `write_state`. OSError when that cannot be written, MisconfiguredError for a key of several parts
+    that cannot be taken apart: nothing is started then. A program that the system does not start ends with 127, as in a
+    shell.
     """
+    texts = {name: text for key in keys for name, text in key.names.given(key.material).items()}
     if state is not None:
         write_state(state, keys)
-    for sentence in overridden(environment, [key.variable for key in keys]):
+    for sentence in overridden(environment, texts):
         say("WARNING", sentence)
-    given = with_keys(environment, {key.variable: key.material for key in keys})
-    if others := shadowed(given, [key.variable for key in keys]):
+    given = with_keys(environment, texts)
+    if others := shadowed(given, texts):
         say("WARNING", shadowing_words(others))
     say("INFO", "starting the program with " + ", ".join(f"{key.credential} {key.material.fingerprint()}" for key in keys))
     sys.stdout.flush()

@@ -17,6 +17,8 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from keyturn.delivery.keys import NotRenderedError, Variable
+from keyturn.delivery.variable_names import Names
+from keyturn.errors import MisconfiguredError
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, VersionRef
 
@@ -34,9 +36,12 @@ class EnvFile:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = tuple(paths)
 
-    def variables(self, names: Mapping[str, str]) -> list[Variable]:
-        """A variable for each credential; `names` tells its name in the file, which is the program's name for it too."""
-        return [self._variable(credential, name) for credential, name in names.items()]
+    def variables(self, names: Mapping[str, Names]) -> list[Variable]:
+        """A variable for each credential; `names` tells its name in the file, which is the program's name for it too.
+
+        A key of several parts stands there as a whole: as it is in the store, and nobody reads half of it.
+        """
+        return [self._variable(credential, each) for credential, each in names.items()]
 
     def key(self, name: str) -> HeldKey:
         """The key of this name, as the file has it now. NotRenderedError: there is none, or none that can be used."""
@@ -47,11 +52,19 @@ class EnvFile:
         where = " and ".join(map(str, self._paths))
         raise NotRenderedError(f"{where} has no value for {name}", remedy=_REMEDY)
 
-    def _variable(self, credential: str, name: str) -> Variable:
+    def _variable(self, credential: str, names: Names) -> Variable:
         async def read() -> HeldKey:
-            return self.key(name)
+            held = self.key(names.key)
+            fault = ""
+            try:
+                names.given(held.material)
+            except MisconfiguredError as error:
+                fault = error.message
+            if fault:
+                raise NotRenderedError(f"what is rendered for {names.key} is of no use: {fault}", remedy=_REMEDY)
+            return held
 
-        return Variable(credential, name, read, rendered=True)
+        return Variable(credential, names.key, read, rendered=True, parts=names.parts)
 
 
 def _held(path: Path, name: str, value: str) -> HeldKey:

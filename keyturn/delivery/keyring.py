@@ -3,9 +3,10 @@
     with KeyRing.from_config() as ring:             # async with, in a program that has an event loop
         litellm.completion(..., api_key=ring.get("OPENAI_API_KEY"))
 
-Whoever reads a key takes it out of a mapping that is never changed, only replaced as a whole: there is no lock. Beside
-each key stands until when it may be given out, so a ring whose refresher is dead, or whose process was asleep, goes stale
-all the same. Keys are held as KeyMaterial; their text leaves by `get` alone.
+Whoever reads a key takes it out of a mapping that is never changed, only replaced as a whole: there is no lock. A key of
+several parts stands there as a whole and by its parts, all replaced at one moment (`get_all`). Beside each key stands until
+when it may be given out, so a ring whose refresher is dead, or whose process was asleep, goes stale all the same. Keys are
+held as KeyMaterial; their text leaves by `get` and `get_all` alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import random
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -26,6 +28,7 @@ from keyturn.delivery.keyring_engine import Engine, GoneError, Read, Sources, Ti
 from keyturn.delivery.keyring_figures import Figures
 from keyturn.delivery.keyring_freshness import Entry, Freshness, elapsed
 from keyturn.delivery.keys import Variable
+from keyturn.delivery.variable_names import Names
 from keyturn.errors import MisconfiguredError, NotFoundError, StaleKeyError, UnavailableError
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, VersionRef
@@ -112,8 +115,20 @@ class KeyRing:
             self._refuse(name, entry)
         return entry.material.reveal()
 
+    def get_all(self, *names: str) -> tuple[str, ...]:
+        """Several texts of one moment: parts of one key are of one version. Between two calls of `get` a key may turn.
+
+        Errors as `get`.
+        """
+        entries, now = self._entries, self._clock()
+        found = [(name, entries.get(name)) for name in names]
+        return tuple(
+            self._refuse(name, entry) if entry is None or now > entry.limit else entry.material.reveal()
+            for name, entry in found
+        )
+
     def held(self, name: str) -> HeldKey:
-        """The key together with its version. Errors as `get`."""
+        """The key together with its version; of a part, the version of the whole key. Errors as `get`."""
         entry = self._entries.get(name)
         if entry is None or self._clock() > entry.limit:
             self._refuse(name, entry)
@@ -133,7 +148,13 @@ class KeyRing:
 
     @property
     def names(self) -> Sequence[str]:
-        return tuple(self._entries)
+        """One for each key: its variable. Of a key of several parts see `names_of`."""
+        return tuple(name for name in self._entries if name in self._board.names)
+
+    def names_of(self, name: str) -> Names:
+        """The names of a key: as a whole, and of its parts. NotFoundError as `get`."""
+        self._known(name)
+        return self._board.names.get(name) or Names(name)
 
     @property
     def credentials(self) -> Mapping[str, str]:
@@ -224,6 +245,7 @@ class KeyRing:
                     **self._board.figures(name).told(),
                 }
                 for name, entry in entries.items()
+                if name in self._board.names
             },
         }
 
@@ -268,7 +290,8 @@ class KeyRing:
 
     def __repr__(self) -> str:
         now = self._clock()
-        told = [f"{name} {entry.version.fingerprint} {now - entry.confirmed:.0f} s" for name, entry in self._entries.items()]
+        keys = [(name, entry) for name, entry in self._entries.items() if name in self._board.names]
+        told = [f"{name} {entry.version.fingerprint} {now - entry.confirmed:.0f} s" for name, entry in keys]
         return f"<KeyRing {self._engine.state}: {', '.join(told) or 'no keys'}>"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
@@ -303,11 +326,13 @@ class _Board:
         self._ring = ring
         self._figures: dict[str, Figures] = {}
         self.credentials: dict[str, str] = {}
+        self.names: dict[str, Names] = {}
         self.on_change: list[Listener] = []
         self.on_stale: list[Callable[[str], None]] = []
 
     def known(self, variable: Variable) -> Entry | None:
         self.credentials[variable.name] = variable.credential
+        self.names[variable.name] = variable.names
         return self._ring._entries.get(variable.name)
 
     def figures(self, name: str) -> Figures:
@@ -316,7 +341,9 @@ class _Board:
     def confirmed(self, name: str, entry: Entry, news: bool) -> None:
         if self._ring._engine.state == "closed":
             return
-        self._ring._entries = {**self._ring._entries, name: entry}
+        parts = self.names[name].given(entry.material)  # its reader has seen to it that it can be taken apart
+        given = {part: replace(entry, material=material) for part, material in parts.items()}
+        self._ring._entries = {**self._ring._entries, **given, name: entry}
         if news:
             self._tell(self.on_change, name, entry.version)
 

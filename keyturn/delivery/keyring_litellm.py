@@ -16,6 +16,9 @@ from typing import Any
 
 from keyturn.delivery.aliases import shadowing
 from keyturn.delivery.keyring import KeyRing
+from keyturn.errors import MisconfiguredError
+from keyturn.key_parts import parameters
+from keyturn.material import KeyMaterial
 from keyturn.model import VersionRef
 
 log = logging.getLogger("keyturn.keyring")
@@ -29,6 +32,7 @@ class LiteLLMCredentials:
 
     `environ`: set the variables of this process too, which LiteLLM reads at each call (and every child process inherits).
     A key that has gone stale is refused by the credential, and taken out of the environment as long as the refresher lives.
+    Not with a key of several parts, whose variables cannot be replaced at one moment.
     """
 
     def __init__(
@@ -48,7 +52,14 @@ class LiteLLMCredentials:
         """Put the credentials into `litellm.credential_list`, and keep them current. One of the same name is replaced.
 
         A warning for what would send another key: `litellm.api_key`, and variables that LiteLLM reads before ours.
+        MisconfiguredError for `environ` with a key of several parts.
         """
+        several = [name for name in self._ring.names if self._ring.names_of(name).parts]
+        if several and self._environment is not None:
+            raise MisconfiguredError(
+                f"{', '.join(several)} has several parts: in the environment a call could find those of two versions",
+                remedy="leave environ out, and name the stored credential in each call: litellm_credential_name",
+            )
         for name in self._ring.names:
             self._values[name] = _Values(self._ring, name)
             self._write(name)
@@ -70,7 +81,7 @@ class LiteLLMCredentials:
 
     def _stale(self, name: str) -> None:
         if name in self._values:
-            self._values[name]["api_key"] = STALE
+            self._values[name].update(dict.fromkeys(self._values[name].keys(), STALE))
             if self._environment is not None:
                 self._environment.pop(name, None)
 
@@ -80,10 +91,15 @@ class LiteLLMCredentials:
         written: VersionRef | None = None
         while written != self._ring.version(name):
             held = self._ring.held(name)
-            text, written = held.material.reveal(), held.version
-            self._values[name]["api_key"] = text
+            written = held.version
+            # One call, for a reader may come in between: `_Values` gives copies of one moment, too.
+            self._values[name].update(self._texts(name, held.material))
             if self._environment is not None:
-                self._environment[name] = text
+                self._environment[name] = held.material.reveal()
+
+    def _texts(self, name: str, material: KeyMaterial) -> dict[str, str]:
+        parts = [part for part, _ in self._ring.names_of(name).parts]
+        return {each: text.reveal() for each, text in parameters(material, parts).items()}
 
     def _warn(self, litellm: Any) -> None:
         if getattr(litellm, "api_key", None):
@@ -103,12 +119,11 @@ class _Values(dict[str, str]):
         self._ring, self._name = ring, name
 
     def items(self) -> ItemsView[str, str]:  # type: ignore[override]  # what dict gives is one
-        self._check()
-        return super().items()
+        return self.copy().items()
 
     def copy(self) -> dict[str, str]:
         self._check()
-        return dict(super().items())
+        return super().copy()
 
     def __repr__(self) -> str:
         return f"<the key {self._name} of a keyturn ring>"

@@ -25,6 +25,7 @@ from starlette.routing import Route
 
 from keyturn.canary.verdicts import Answer, Meaning, read
 from keyturn.delivery.control import same_text
+from keyturn.delivery.variable_names import PARTS_BY_PROVIDER_KIND
 from keyturn.errors import KeyturnError, MisconfiguredError
 from keyturn.json_object import json_object
 from keyturn.material import KeyMaterial
@@ -32,6 +33,7 @@ from keyturn.material import KeyMaterial
 log = logging.getLogger("keyturn.keyring")
 
 _MOST_TOKENS = 256
+_KEY = ("api_key", *(part.name for parts in PARTS_BY_PROVIDER_KIND.values() for part in parts))
 
 
 class Probe:
@@ -41,7 +43,8 @@ class Probe:
         Probe(litellm, {"gpt-4o-mini": {"model": "openai/gpt-4o-mini", "api_key": lambda: ring.get("OPENAI_API_KEY")}})
 
     A function is called for each call. `master_key`: a reference to the fleet's `master_key`, which a canary logs in with.
-    MisconfiguredError for an `api_key` that is text: it would never turn.
+    MisconfiguredError for an `api_key`, or a part of a key, that is text: it would never turn. For a key of several parts
+    name the stored credential: between two functions it may turn.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class Probe:
         master_key: str = "env:LITELLM_MASTER_KEY",
         timeout: timedelta = timedelta(seconds=30),
     ) -> None:
-        if any("model" not in arguments or isinstance(arguments.get("api_key"), str) for arguments in models.values()):
+        if any("model" not in each or any(isinstance(each.get(name), str) for name in _KEY) for each in models.values()):
             raise MisconfiguredError(
                 "a model of the probe has no `model`, or a literal key",
                 remedy="give litellm_credential_name, or a function as api_key: lambda: ring.get(NAME)",
@@ -82,16 +85,17 @@ class Probe:
 
     async def _chat(self, request: Request) -> Response:
         asked = json_object(await request.body())
-        name, messages, key, most = (asked.get(each) for each in ("model", "messages", "api_key", "max_tokens"))
+        name, messages, most = (asked.get(each) for each in ("model", "messages", "max_tokens"))
+        candidate = {each: text for each in _KEY if isinstance(text := asked.get(each), str)}
         if name not in self._models or not isinstance(messages, list):
             return _error(400, "Invalid model name, or no messages")
         if getattr(self._litellm, "model_fallbacks", None):
             return _error(503, "litellm.model_fallbacks is set: another key may answer")
         try:
             arguments = {name: each() if callable(each) else each for name, each in self._models[str(name)].items()}
-            if isinstance(key, str):  # a candidate, which nobody is to be served yet
-                arguments.pop("litellm_credential_name", None)
-                arguments["api_key"] = key
+            if candidate:  # which nobody is to be served yet
+                own = ("litellm_credential_name", *_KEY)
+                arguments = {each: value for each, value in arguments.items() if each not in own} | candidate
             arguments |= {
                 "messages": messages,
                 "max_tokens": most if isinstance(most, int) and 0 < most <= _MOST_TOKENS else _MOST_TOKENS,

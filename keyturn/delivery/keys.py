@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from keyturn.delivery.variable_names import Names
 from keyturn.errors import (
     ConflictError,
     IndeterminateError,
@@ -17,6 +18,7 @@ from keyturn.errors import (
     RetryableError,
     UnavailableError,
 )
+from keyturn.key_parts import Part
 from keyturn.model import HeldKey, VersionRef
 
 if TYPE_CHECKING:  # else every start would import cryptography, which few ask for
@@ -41,7 +43,8 @@ class Variable:
     """A key that the program is given: `read` gives the CURRENT of the credential's deciding secret, anew each time.
 
     `rendered`: it comes from a file that is written some time after the store. Reading raises NotRenderedError then.
-    `changed`: see keyturn.ports.TellsChanges; None where the store does not tell.
+    `changed`: see keyturn.ports.TellsChanges; None where the store does not tell. `name` and `parts`: see Names; what `read`
+    gives is the whole key, and can be taken apart.
     """
 
     credential: str
@@ -49,6 +52,11 @@ class Variable:
     read: Callable[[], Awaitable[HeldKey]]
     rendered: bool = False
     changed: Callable[[VersionRef], Awaitable[None]] | None = None
+    parts: tuple[tuple[Part, str], ...] = ()
+
+    @property
+    def names(self) -> Names:
+        return Names(self.name, self.parts)
 
 
 class KeyReader:

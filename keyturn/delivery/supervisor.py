@@ -114,7 +114,7 @@ class Supervisor:
         self._stop_asked = asyncio.Event()
 
     def _check(self, variables: Sequence[Variable]) -> None:
-        names = [variable.name for variable in variables]
+        names = [name for variable in variables for name in variable.names.variables]
         if not names:
             raise MisconfiguredError("no credential is served by this proxy", remedy="name it in a credential's `proxies`")
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -124,6 +124,12 @@ class Supervisor:
         if not self._command or shutil.which(self._command[0], path=self._inherited.get("PATH")) is None:
             raise MisconfiguredError(
                 "the program to supervise is not there", remedy="name it after --, with its path if it is not on $PATH"
+            )
+        if self._files is not None and (several := [each.credential for each in variables if each.parts]):
+            raise MisconfiguredError(
+                f"the key of {', '.join(several)} has several parts: LiteLLM reads none of them from a file, and two files "
+                "cannot be replaced at one moment",
+                remedy="leave out --deliver file for these proxies, or give the key to others that are restarted",
             )
         for sentence in overridden(self._inherited, names):
             log.warning("%s", sentence)
@@ -338,7 +344,8 @@ class Supervisor:
 
     def _environment(self, keys: Keys) -> dict[str, str]:
         """What the child is given. With key files they are written, and it is given no key."""
-        materials = {self._variables[name].name: held.material for name, held in keys.items()}
+        given = [self._variables[name].names.given(held.material) for name, held in keys.items()]
+        materials = {variable: material for each in given for variable, material in each.items()}
         if self._files is not None:
             for variable, material in materials.items():
                 self._files.put(variable, material)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from keyturn.config import Config
 from keyturn.delivery.keys import Variable
-from keyturn.delivery.variable_names import name_of
+from keyturn.delivery.variable_names import Names, names_of
 from keyturn.errors import MisconfiguredError
 from keyturn.model import HeldKey, SecretRef, VersionRef
 from keyturn.ports import SecretStore
@@ -16,18 +16,18 @@ from keyturn.settings import CredentialSettings
 _ENVIRONMENT = re.compile(r"env:.*", re.DOTALL)
 
 
-def variable_name(name: str, credential: CredentialSettings, provider_kind: str) -> str:
-    """See `name_of`. MisconfiguredError where there is none."""
-    found = name_of(credential.env, credential.secrets[0].field, provider_kind)
-    if not found:
+def variable_names(name: str, credential: CredentialSettings, provider_kind: str) -> Names:
+    """See `names_of`. MisconfiguredError where there is none."""
+    found = names_of(credential.env, credential.secrets[0].field, provider_kind)
+    if found is None:
         raise MisconfiguredError(
             f"credentials.{name}: which environment variable LiteLLM reads is not known", remedy="add `env: NAME` to it"
         )
     return found
 
 
-def names(config: Config, proxy: str) -> dict[str, str]:
-    """Credential -> variable, for each whose `proxies` name this one. MisconfiguredError: none, or two of one name; or what
+def names(config: Config, proxy: str) -> dict[str, Names]:
+    """Credential -> its names, for each whose `proxies` name this one. MisconfiguredError: none, or two of one name; or what
     is named is keyturn itself, whose logins are delivered to nobody."""
     if proxy not in config.proxies:
         raise MisconfiguredError(
@@ -38,17 +38,20 @@ def names(config: Config, proxy: str) -> dict[str, str]:
             f"{proxy} is keyturn itself: its logins are given to no program",
             remedy="name the proxies that are meant",
         )
-    found: dict[str, str] = {}
+    found: dict[str, Names] = {}
+    taken: dict[str, str] = {}
     for name, credential in config.credentials.items():
         if proxy not in credential.proxies:
             continue
-        variable = variable_name(name, credential, config.providers[credential.provider].kind)
-        if (other := next((each for each, taken in found.items() if taken == variable), None)) is not None:
-            raise MisconfiguredError(
-                f"{other} and {name} would both be ${variable} of {proxy}",
-                remedy="give one of them another name with `env: NAME`, and name it in LiteLLM's configuration",
-            )
-        found[name] = variable
+        given = variable_names(name, credential, config.providers[credential.provider].kind)
+        for variable in given.variables:
+            if variable in taken:
+                raise MisconfiguredError(
+                    f"{taken[variable]} and {name} would both be ${variable} of {proxy}",
+                    remedy="give one of them another name with `env: NAME`, and name it in LiteLLM's configuration",
+                )
+            taken[variable] = name
+        found[name] = given
     if not found:
         raise MisconfiguredError(f"no credential names {proxy} in its proxies", remedy="add it to one")
     return found
@@ -58,11 +61,12 @@ def variables(config: Config, proxy: str, store: Callable[[str], SecretStore]) -
     """A variable for each of them, read from the credential's first secret. MisconfiguredError as in `names`."""
     found = names(config, proxy)
     deciding = {name: config.credentials[name].secrets[0] for name in found}
-    return [_variable(name, variable, store(deciding[name].store), deciding[name].ref) for name, variable in found.items()]
+    return [_variable(name, given, store(deciding[name].store), deciding[name].ref) for name, given in found.items()]
 
 
-def _variable(name: str, variable: str, store: SecretStore, secret: SecretRef) -> Variable:
-    return Variable(name, variable, _reader(store, secret), changed=_watcher(store, secret))
+def _variable(name: str, given: Names, store: SecretStore, secret: SecretRef) -> Variable:
+    read = _reader(store, secret, f"credentials.{name}", given)
+    return Variable(name, given.key, read, changed=_watcher(store, secret), parts=given.parts)
 
 
 def own_secrets(config: Config, proxy: str) -> set[str]:
@@ -75,9 +79,17 @@ def own_secrets(config: Config, proxy: str) -> set[str]:
     return {reference.removeprefix("env:") for reference in found - {kept}}
 
 
-def _reader(store: SecretStore, secret: SecretRef) -> Callable[[], Awaitable[HeldKey]]:
+def _reader(store: SecretStore, secret: SecretRef, where: str, given: Names) -> Callable[[], Awaitable[HeldKey]]:
     async def read() -> HeldKey:
-        return await store.current(secret)
+        held = await store.current(secret)
+        fault: MisconfiguredError | None = None
+        try:
+            given.given(held.material)  # what cannot be taken apart comes up here, before it replaces anything
+        except MisconfiguredError as error:
+            fault = MisconfiguredError(f"{where}: {error.message}", remedy=error.remedy)
+        if fault is not None:
+            raise fault
+        return held
 
     return read
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from keyturn.delivery.aliases import FAMILIES
+from keyturn.delivery.aliases import BEFORE, FAMILIES
 from keyturn.lint.catalogue import EXAMPLE_MASTER_KEY, LITERAL_SECRET, NOBODY_WRITES, SHADOWED
 from keyturn.lint.finding import Hit, Spot, hit
 from keyturn.lint.providers import KEY_VARIABLES
@@ -51,7 +51,11 @@ def shadow_hits(variables: Sequence[Variable]) -> Iterator[Hit]:
 
 
 def unwritten_hits(variables: Sequence[Variable], written: Written | None) -> Iterator[Hit]:
-    """Providers' keys that reach a proxy past keyturn."""
+    """Providers' keys that reach a proxy past keyturn, or in front of what it delivers."""
+    delivered = written.variables if written is not None else {}
     for each in variables:
+        for name in (name for name, first in BEFORE.items() if name in delivered and each.name in first and each.is_set):
+            told = f"LiteLLM reads {each.name} before {name}, which {delivered[name]} is delivered as"
+            yield hit(SHADOWED, each.spot, told)
         if written is not None and each.name in KEY_VARIABLES and each.is_set and each.name not in written.variables:
             yield hit(NOBODY_WRITES, each.spot, f"no credential of keyturn.yaml delivers {each.name}")

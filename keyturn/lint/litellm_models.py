@@ -15,12 +15,14 @@ from keyturn.lint.catalogue import (
     TWO_SOURCES,
 )
 from keyturn.lint.finding import Hit, hit
-from keyturn.lint.providers import default_variables, provider_of
-from keyturn.lint.tree import Map, Scalar, text_of, walk
+from keyturn.lint.providers import PARTS, default_variables, provider_of
+from keyturn.lint.tree import Map, Node, Scalar, text_of, walk
 from keyturn.lint.written import Written
 
 _REFERENCE = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
 _READABLE = ("/var/run/secrets/", "/run/secrets/")
+# With these it does not take a pair of the environment.
+_NOT_BY_VARIABLES = ("api_key", "aws_profile_name", "aws_web_identity_token", "litellm_credential_name")
 # Any of these says how a deployment logs in.
 _OTHER_WAYS = re.compile(
     r"litellm_credential_name|api_key|azure_ad_token.*|tenant_id|client_(?:id|secret)|aws_.*|vertex_.*|anthropic_.*|"
@@ -37,7 +39,15 @@ def names_read(root: Map) -> set[str]:
     for model in _models(root):
         if not _says_how(model):
             found.update(default_variables(provider_of(model.text("litellm_params", "model"))))
+        found.update(_parts_read(model.map("litellm_params")))
     return found
+
+
+def _parts_read(params: Map) -> Iterator[str]:
+    """The usual variables of the parts of a key that a model does not name."""
+    if not any(text_or_more(params, name) for name in _NOT_BY_VARIABLES):
+        parts = PARTS.get(provider_of(params.text("model")), ())
+        yield from (part.variable for part in parts if not text_or_more(params, part.name))
 
 
 def model_hits(root: Map, written: Written | None) -> Iterator[Hit]:
@@ -75,6 +85,8 @@ def text_or_more(params: Map, name: str) -> bool:
 
 
 def _key_hits(params: Map, written: Written | None) -> Iterator[Hit]:
+    for part in PARTS.get(provider_of(params.text("model")), ()):
+        yield from _unwritten(params.at(part.name), written)
     node = params.at("api_key")
     if not isinstance(node, Scalar) or not text_of(node):
         return
@@ -86,6 +98,10 @@ def _key_hits(params: Map, written: Written | None) -> Iterator[Hit]:
             yield hit(OIDC_FILE, node, "the path after oidc/file/ is not absolute")
         elif not path.startswith(_READABLE):
             yield hit(OIDC_FILE, node, "LiteLLM reads no file there, unless LITELLM_OIDC_ALLOWED_CREDENTIAL_DIRS says so")
-    named = _REFERENCE.fullmatch(node.text)
-    if written is not None and named and named[1] not in written.variables:
+    yield from _unwritten(node, written)
+
+
+def _unwritten(node: Node | None, written: Written | None) -> Iterator[Hit]:
+    named = _REFERENCE.fullmatch(node.text) if isinstance(node, Scalar) else None
+    if isinstance(node, Scalar) and written is not None and named and named[1] not in written.variables:
         yield hit(NOBODY_WRITES, node, f"no credential of keyturn.yaml delivers {shown(named[1])}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from keyturn.delivery.aliases import FAMILIES, family_of
+from keyturn.key_parts import AWS_ACCESS_KEY, Part
 
 _DEFAULT = {
     "openai": "OPENAI_API_KEY",
@@ -33,6 +36,8 @@ _DEFAULT = {
     "voyage": "VOYAGE_API_KEY",
     "xai": "XAI_API_KEY",
 }
+# Providers whose key has several parts. Without any LiteLLM takes what the machine has, and that is well.
+PARTS: Mapping[str, tuple[Part, ...]] = dict.fromkeys(("bedrock", "sagemaker", "sagemaker_chat"), AWS_ACCESS_KEY)
 _BARE_NAMES = ("gpt-", "o1", "o3", "o4", "text-embedding-", "chatgpt-")  # OpenAI's, which need no prefix
 LISTED_BY_LITELLM = ("openai", "hosted_vllm", "openai_like", "text-completion-openai")  # it asks these for their models
 

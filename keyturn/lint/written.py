@@ -1,4 +1,4 @@
-"""What keyturn.yaml says for the linter: which variable each credential delivers."""
+"""What keyturn.yaml says for the linter: which variables each credential delivers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keyturn import document
 from keyturn.config import Config, load
-from keyturn.delivery.variables import variable_name
+from keyturn.delivery.variables import variable_names
 from keyturn.errors import MisconfiguredError
 
 
@@ -32,8 +32,8 @@ def _variables(config: Config) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, credential in config.credentials.items():
         try:
-            variable = variable_name(name, credential, config.providers[credential.provider].kind)
+            given = variable_names(name, credential, config.providers[credential.provider].kind)
         except MisconfiguredError:
             continue
-        found[variable] = name
+        found.update(dict.fromkeys(given.variables, name))
     return found

@@ -10,13 +10,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
-from keyturn.errors import KeyturnError, NotFoundError, UnavailableError
+from keyturn.errors import NotFoundError, UnavailableError
 from keyturn.json_object import text
 from keyturn.material import KeyMaterial
-from keyturn.model import Finding, KeyRef, PoolEntry
+from keyturn.model import KeyRef, PoolEntry
 from keyturn.providers.admin_api import AdminApi, Headers, segment
 from keyturn.providers.anthropic_usage import last_use
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 from keyturn.providers.fields import hint_of, iso, items, name_of, optional_iso, plain_id
 from keyturn.providers.logins import headers, with_bearer, with_header
 from keyturn.providers.pool_vendor import PoolSettings, PoolVendor
@@ -48,6 +48,7 @@ class Anthropic(PoolVendor):
             "without usage it is not told when a key was last used: the proof is LiteLLM's alone",
             "a key whose hint is another's, too, is turned off by a person",
         ),
+        permissions=tuple(Permission(verb, ("an Admin API key",)) for verb in (May.LIST, May.DELETE, May.DISABLE)),
         sources=(
             Source("PyPI anthropic 2.12.0", what="keys, usage, and the error type authentication_error"),
             Source("other projects' notes", Known.SECONDARY, "archived is final: a setting"),
@@ -109,13 +110,8 @@ class Anthropic(PoolVendor):
 
         return Probe(self.api, "GET", "/v1/models", present, verdicts)
 
-    async def _vendor_preflight(self) -> Sequence[Finding]:
-        what = "the keys of the organization can be listed"
-        try:
-            await self._listed_keys()
-        except KeyturnError as error:
-            return [Finding(what, False, error.message, error.remedy)]
-        return [Finding(what, True)]
+    async def _try_to_list(self) -> None:
+        await self._listed_keys()
 
     async def _keys(self) -> Sequence[KeyRef]:
         """What the pool holds, and the active keys of people beside it."""

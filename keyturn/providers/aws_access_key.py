@@ -1,15 +1,12 @@
 """AWS access keys of an IAM user. Names: see aws_user.
 
 **Two texts in one.** An access key is an id and a secret, and a value of ours is one text: the compact JSON object
-`{"AWS_ACCESS_KEY_ID":"...","AWS_SECRET_ACCESS_KEY":"..."}`, in this order. Whoever is given it has to split it.
+`{"AWS_ACCESS_KEY_ID":"...","AWS_SECRET_ACCESS_KEY":"..."}`, in this order. Deliveries take it apart (keyturn.key_parts).
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,19 +18,22 @@ from botocore.exceptions import ClientError
 from keyturn.aws.sdk import attempt, code_of, make_client, status_of
 from keyturn.aws.settings import AWSLogin
 from keyturn.durations import Duration
-from keyturn.json_object import UnreadableError, inside, json_object, text
+from keyturn.errors import MisconfiguredError
+from keyturn.json_object import UnreadableError, inside, text
+from keyturn.key_parts import AWS_ACCESS_KEY, joined, stranger, taken_apart
 from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, Judgement, KeyRef, Verdict
 from keyturn.providers.admin_api import AdminApi
 from keyturn.providers.admin_api import Answer as HttpAnswer
 from keyturn.providers.aws_iam import Answer, moment
+from keyturn.providers.aws_permissions import permissions
 from keyturn.providers.aws_user import MOST, IamUser, UserSettings
 from keyturn.providers.facts import Facts, Known, Shape, Source
 from keyturn.providers.fields import key_text, mapping, plain_id
 from keyturn.providers.probe import Probe
 from keyturn.providers.verdicts import Verdicts, dead
 
-_ID, _SECRET = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
+_ID, _SECRET = (part.variable for part in AWS_ACCESS_KEY)
 
 
 class AwsAccessKey(IamUser):
@@ -61,8 +61,14 @@ class AwsAccessKey(IamUser):
             "A key has no name: it stands in a tag of the user. A key that a person makes within minutes of a create whose "
             "answer was lost is taken for that one, and revoked as a stray.",
             "A key does not expire by itself.",
-            "The value is both parts, as a JSON object: keyturn's own deliveries give it as one variable, and do not split "
-            "it yet, so a program of yours has to.",
+            "The value is both parts, as a JSON object. keyturn's deliveries take it apart: into two variables, and never "
+            "into files (`--deliver file`). Whoever reads the store by other means has to take it apart, too.",
+        ),
+        permissions=permissions(
+            create="CreateAccessKey",
+            delete="DeleteAccessKey",
+            update="UpdateAccessKey",
+            lists=("ListAccessKeys", "GetAccessKeyLastUsed", "ListUserTags"),
         ),
     )
     # Not SignatureDoesNotMatch: a clock that is wrong is answered so, too.
@@ -142,10 +148,10 @@ class _CallerProbe(Probe):
         self._login = AWSLogin(region=settings.region, endpoint_url=settings.sts_endpoint_url, timeout=settings.timeout)
 
     async def _judge(self, material: KeyMaterial) -> Judgement:
-        found = json_object(material.reveal())
-        parts = [part for part in (found.get(_ID), found.get(_SECRET)) if isinstance(part, str) and part]
-        if len(found) != len(parts) or len(parts) != 2:
-            return Judgement(Verdict.INDETERMINATE, f"the value is no JSON object with {_ID} and {_SECRET}")
+        try:
+            parts = [part.reveal() for part in taken_apart(material, AWS_ACCESS_KEY).values()]
+        except MisconfiguredError as fault:
+            return Judgement(Verdict.INDETERMINATE, fault.message)
         answer = await asyncio.to_thread(attempt, partial(_caller, self._login, parts))
         if isinstance(answer, ClientError):
             error = {"Error": {"Code": code_of(answer)}}
@@ -165,12 +171,11 @@ def _caller(login: AWSLogin, parts: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _joined(id: str, secret: str) -> str:
-    return json.dumps({_ID: id, _SECRET: secret}, separators=(",", ":"))
+    return joined({_ID: id, _SECRET: secret})
 
 
 def _stranger() -> str:
-    """In the form of a key: 16 characters of base 32 after AKIA, and 40 more."""
-    return _joined("AKIA" + base64.b32encode(secrets.token_bytes(10)).decode(), secrets.token_urlsafe(30))
+    return stranger(AWS_ACCESS_KEY).reveal()
 
 
 def _key(data: Mapping[str, Any]) -> KeyRef:

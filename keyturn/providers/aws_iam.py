@@ -106,6 +106,20 @@ class IamApi:
             more = {"Marker": str(answer.get("Marker", ""))}
         raise UnavailableError(f"AWS's answers to {operation} do not come to an end")
 
+    async def caller(self) -> str:
+        """The ARN of whom the credentials are, by STS's GetCallerIdentity, which needs no permission."""
+        texts = [(await self._resolve(reference)).reveal() for reference in self._settings.references]
+        login = self._settings.model_copy(update={"endpoint_url": self._settings.sts_endpoint_url})
+        answer = await asyncio.to_thread(attempt, partial(_caller, login, texts))
+        if isinstance(answer, ClientError):
+            raise self._refused(answer, "GetCallerIdentity", False)
+        if isinstance(answer, Exception):
+            raise self._failed(answer, "GetCallerIdentity")
+        arn = answer.get("Arn")
+        if not isinstance(arn, str):
+            raise self._not_iam("GetCallerIdentity")
+        return arn
+
     async def aclose(self) -> None:
         client, self._client = self._client, None
         if client is not None:
@@ -164,6 +178,15 @@ class IamApi:
     def _not_iam(self, operation: str, creating: bool = False) -> KeyturnError:
         words = f"what answers to {operation} is not IAM"
         return LostAnswerError(words) if creating else UnavailableError(words, remedy="look at endpoint_url, and at proxies")
+
+
+def _caller(login: AWSLogin, texts: Sequence[str]) -> Answer:
+    client = make_client("sts", login, texts, 1)
+    try:
+        told: Answer = client.get_caller_identity()
+    finally:
+        client.close()
+    return told
 
 
 def moment(value: Any) -> datetime:

@@ -24,6 +24,8 @@ from keyturn.json_object import UnreadableError, has_half_a_character
 from keyturn.key_shapes import masked
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.aws_iam import Answer, IamApi
+from keyturn.providers.aws_permissions import simulated
+from keyturn.providers.permissions import Rights
 from keyturn.providers.vendor import Vendor, VendorSettings
 
 MOST = 2  # keys of a kind: for Bedrock by CreateServiceSpecificCredential's page, for access keys by IAM's quotas
@@ -70,6 +72,9 @@ class IamUser(Vendor):
     def __init__(self, settings: Any, *rest: Any) -> None:
         super().__init__(settings, *rest)
         self.iam = IamApi(settings, settings.user_name, self._resolve)
+
+    async def _granted(self) -> Rights:
+        return await simulated(self.iam, self.settings.role_arn, self.FACTS)
 
     def _nameless(self, answer: Answer) -> CreatedKey:
         """From the answer to a create. UnreadableError."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar, NoReturn
 
 from pydantic import Field
@@ -21,9 +22,11 @@ from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, Finding, KeyRef
 from keyturn.providers.admin_api import AdminApi
 from keyturn.providers.azure_login import AzureSettings, azure_login
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.azure_permissions import LIST_KEYS, REGENERATE, TOLD_BY, VERSION, rights
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 from keyturn.providers.fields import key_text, mapping
 from keyturn.providers.logins import with_header
+from keyturn.providers.permissions import Rights
 from keyturn.providers.probe import Probe
 from keyturn.providers.vendor import Vendor
 from keyturn.providers.verdicts import Verdicts, dead
@@ -51,9 +54,15 @@ class AzureOpenAI(Vendor):
             "Azure does not tell when a key was last used: the proof is LiteLLM's alone",
             "an old key is refused the moment it is made anew; there is no way to disable it first",
         ),
+        permissions=(
+            Permission(May.CREATE, (LIST_KEYS, REGENERATE), TOLD_BY),
+            Permission(May.LIST, (LIST_KEYS,), TOLD_BY),
+            Permission(May.DELETE, (LIST_KEYS, REGENERATE), TOLD_BY),
+        ),
         sources=(
             Source("PyPI azure-mgmt-cognitiveservices 14.1.0, API version 2025-09-01"),
             Source("Microsoft's page on keys of Azure AI services", what="the old key stops working immediately; 401"),
+            Source("Microsoft's pages and types of Microsoft.Authorization 2022-04-01", what="what a caller may do"),
             Source("the check: GET {endpoint}/openai/models", Known.RECALLED, "a setting"),
         ),
     )
@@ -128,6 +137,10 @@ class AzureOpenAI(Vendor):
             detail, remedy = "disableLocalAuth is set: no key is accepted", "use Entra tokens, and no key at all"
             return [*findings, Finding(what, False, detail, remedy)]
         return [*findings, Finding(what, True)]
+
+    async def _granted(self) -> Rights:
+        path = f"{self._account}/providers/Microsoft.Authorization/permissions"
+        return await self.api.read(path, partial(rights, self.FACTS), params={"api-version": VERSION})
 
     async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:
         """Never: there are two keys, and no more. See `renew`."""

@@ -12,6 +12,7 @@ from keyturn.json_object import UnreadableError, inside
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi
 from keyturn.providers.aws_iam import Answer, moment
+from keyturn.providers.aws_permissions import permissions
 from keyturn.providers.aws_user import MOST, IamUser, UserSettings
 from keyturn.providers.facts import Facts, Known, Shape, Source, WithoutOverlap
 from keyturn.providers.fields import key_text, mapping, plain_id
@@ -51,6 +52,12 @@ class BedrockApiKey(IamUser):
             "IAM tells neither a key's last use nor a hint of its text: the key in use before the first rotation cannot be "
             "matched, and is left for a person to delete. Until then no third can be made.",
             "Bedrock refuses a key of another region in the same words as a dead one: region has to be the key's.",
+        ),
+        permissions=permissions(
+            create="CreateServiceSpecificCredential",
+            delete="DeleteServiceSpecificCredential",
+            update="UpdateServiceSpecificCredential",
+            lists=("ListServiceSpecificCredentials", "ListUserTags"),
         ),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(

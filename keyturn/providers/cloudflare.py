@@ -5,21 +5,25 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 from keyturn.errors import ConflictError, MisconfiguredError, NotFoundError
 from keyturn.json_object import inside
 from keyturn.model import CreatedKey, Finding, KeyRef, LoginLife
 from keyturn.providers.admin_api import AdminApi, segment
-from keyturn.providers.facts import Facts, Known, Shape, Source, WithoutOverlap
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source, WithoutOverlap
 from keyturn.providers.fields import iso, items, key_text, mapping, name_of, optional_iso, plain_id, rfc3339, text
 from keyturn.providers.logins import bearer, with_bearer
 from keyturn.providers.pages import by_number
+from keyturn.providers.permissions import Rights
 from keyturn.providers.probe import Probe
 from keyturn.providers.vendor import Vendor, VendorSettings
 from keyturn.providers.verdicts import Verdicts, dead
 from keyturn.references import Address, SecretReference
 
+_WRITE = "Account API Tokens Write"
+_TOLD_BY = "GET /accounts/{account}/tokens/verify and /accounts/{account}/tokens/{id}, of itself"
 _PAGE = "50"  # tokens
 _KEPT = ("name", "condition", "expires_on", "not_before", "status")  # what a PUT would take away if it did not say it
 
@@ -45,12 +49,19 @@ class Cloudflare(Vendor):
         in_place="without overlap",
         sources=(
             Source("PyPI cloudflare 5.9.0, resources/accounts/tokens"),
+            Source("programs that make account tokens", Known.SECONDARY, "the names of the permission groups"),
             Source("github.com/kissgyorgy/cloudflare-dyndns issue 40, and others", Known.SECONDARY, "what refuses a token"),
         ),
         risks=(
             "A management token with the permission list_self sees only the tokens that it made: others are not listed, and "
             "one of them counts as gone once its deletion was asked for.",
             "LiteLLM needs CLOUDFLARE_ACCOUNT_ID beside the key.",
+        ),
+        permissions=(
+            Permission(May.CREATE, (_WRITE,), _TOLD_BY, only_yes=True, known=Known.SECONDARY),
+            Permission(May.LIST, ("Account API Tokens Read",), known=Known.SECONDARY),
+            Permission(May.DELETE, (_WRITE,), _TOLD_BY, only_yes=True, known=Known.SECONDARY),
+            Permission(May.DISABLE, (_WRITE,), _TOLD_BY, only_yes=True, known=Known.SECONDARY),
         ),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(
@@ -110,7 +121,7 @@ class Cloudflare(Vendor):
     async def preflight(self) -> Sequence[Finding]:
         """Besides: whether the token `like` is there, without which no key can be made."""
         found = list(await super().preflight())
-        if all(finding.ok for finding in found):
+        if found[0].ok:
             what = "the token `like` has policies to copy"
             try:
                 await self._template()
@@ -118,6 +129,14 @@ class Cloudflare(Vendor):
                 return [*found, Finding(what, False, error.message, error.remedy)]
             found.append(Finding(what, True))
         return found
+
+    async def _granted(self) -> Rights:
+        """Of the token's own policies. Newer groups of permissions may allow it, too: that none is seen is no denial."""
+        id = await self.api.read(f"{self._tokens}/verify", lambda document: plain_id(_result(document).get("id")))
+        account = f"com.cloudflare.api.account.{self.settings.account}"
+        effects = await self.api.read(f"{self._tokens}/{segment(id)}", partial(_effects, account))
+        has = bool(effects) and set(effects) == {"allow"}
+        return Rights({_WRITE: has or None}, "" if has else "no policy of the token says so")
 
     async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:
         """As the port says."""
@@ -185,6 +204,17 @@ def _result(document: Mapping[str, Any]) -> Mapping[str, Any]:
 def _life(document: Mapping[str, Any]) -> LoginLife:
     found = _result(document)
     return LoginLife(optional_iso(found.get("issued_on")), optional_iso(found.get("expires_on")))
+
+
+def _effects(account: str, document: Mapping[str, Any]) -> Sequence[str]:
+    """Of each policy about writing the account's tokens: allow, or deny."""
+    found = []
+    for policy in items(_result(document).get("policies")):
+        names = [each.get("name") for each in items(policy.get("permission_groups"))]
+        resources = mapping(policy.get("resources"))
+        if _WRITE in names and (account in resources or "com.cloudflare.api.account.*" in resources):
+            found.append(text(policy.get("effect")))
+    return found
 
 
 def _written(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,10 +13,11 @@ from keyturn.durations import Duration
 from keyturn.json_object import UnreadableError
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, Login, segment
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 from keyturn.providers.fields import iso, items, key_text, mapping, name_of, optional_iso, plain_id, text, unix
 from keyturn.providers.logins import bearer, with_bearer
 from keyturn.providers.pages import by_token
+from keyturn.providers.permissions import Rights
 from keyturn.providers.probe import Probe
 from keyturn.providers.token_login import TokenLogin, client_credentials, no_login, with_basic
 from keyturn.providers.vendor import Vendor, VendorSettings
@@ -24,6 +25,9 @@ from keyturn.providers.verdicts import Verdicts, dead, error_code, error_message
 from keyturn.references import Address, SecretReference
 
 _DAY = timedelta(days=1)
+_ME = "/api/2.0/preview/scim/v2/Me"
+_ADMIN, _ACCOUNT_ADMIN = "workspace admin (the group admins)", "account admin"
+_TOLD_BY = "pat: GET scim/v2/Me (groups)"
 _ON_BEHALF = "/api/2.0/token-management/on-behalf-of/tokens"
 _TOKENS = "/api/2.0/token-management/tokens"
 
@@ -51,6 +55,11 @@ class Databricks(Vendor):
             "A pat's last use is known to the day: it is taken for the end of that day.",
             "With m2m_secret LiteLLM needs DATABRICKS_CLIENT_ID, the application id, beside the secret; both need "
             "DATABRICKS_API_BASE.",
+        ),
+        # Nothing tells a login at the account what it may do there.
+        permissions=tuple(
+            Permission(verb, (f"pat: {_ADMIN}; m2m_secret: {_ACCOUNT_ADMIN}",), _TOLD_BY, only_yes=True)
+            for verb in (May.CREATE, May.LIST, May.DELETE)
         ),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(
@@ -119,7 +128,7 @@ class Databricks(Vendor):
     def _probe(self, verdicts: Verdicts) -> Probe:
         """A secret is exchanged for a token, which is not kept. A pat asks who it is."""
         if not self._of_secrets:
-            return Probe(self.api, "GET", "/api/2.0/preview/scim/v2/Me", with_bearer, verdicts)
+            return Probe(self.api, "GET", _ME, with_bearer, verdicts)
         user, form = self.settings.application_id, {"grant_type": "client_credentials", "scope": "all-apis"}
         return Probe(
             self.api, "POST", self._oidc, lambda key: with_basic(user, key), verdicts, sent=lambda _: {"data": form}
@@ -142,9 +151,16 @@ class Databricks(Vendor):
         return f"/api/2.0/{owner}/credentials/secrets"
 
     def _facts(self) -> Facts:
+        needs, told_by = ((_ACCOUNT_ADMIN,), "") if self._of_secrets else ((_ADMIN,), _TOLD_BY)
+        may = tuple(replace(each, needs=needs, told_by=told_by) for each in self.FACTS.permissions)
         if self._of_secrets:
-            return replace(self.FACTS, last_use="", most_keys=self.settings.most_secrets)
-        return replace(self.FACTS, most_keys=None)
+            return replace(self.FACTS, last_use="", most_keys=self.settings.most_secrets, permissions=may)
+        return replace(self.FACTS, most_keys=None, permissions=may)
+
+    async def _granted(self) -> Rights:
+        """Of a workspace: whether who logs in is one of its group `admins`. By way of another group it may be one unseen."""
+        is_admin = await self.api.read(_ME, _is_admin)
+        return Rights({_ADMIN: is_admin or None}, "" if is_admin else "it is not seen to be in the group admins")
 
     async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:
         """As the port says. A secret cannot bear the label."""
@@ -193,6 +209,11 @@ class Databricks(Vendor):
             last_used_at=None if day is None else max(day, min(_end_of(day), self._now())),
             expires_at=_optional_ms(data.get("expiry_time")),
         )
+
+
+def _is_admin(document: Mapping[str, Any]) -> bool:
+    text(document.get("userName"))  # UnreadableError for what is nobody
+    return any(group.get("display") == "admins" for group in items(document.get("groups", [])))
 
 
 def _end_of(day: datetime) -> datetime:

@@ -14,7 +14,7 @@ from keyturn.errors import UnavailableError
 from keyturn.json_object import inside
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, segment
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 from keyturn.providers.fields import hint_of, items, key_text, name_of, optional_unix, plain_id, text
 from keyturn.providers.logins import header, with_header
 from keyturn.providers.probe import Probe
@@ -24,6 +24,7 @@ from keyturn.references import Address, SecretReference
 
 _LOGIN = "xi-api-key"
 _LONGEST_LIFE = timedelta(days=90)
+_WRITE = "an API key of a workspace admin with service_account_write"
 _TRIES_A_KEY = "user_read"  # the permission that GET /v1/user asks of a key
 
 
@@ -47,6 +48,12 @@ class ElevenLabs(Vendor):
             "Nobody is told when a key was last used.",
             "401 is said to a dead key, an unpaid one and one that may not do this alike: only its code tells.",
             "A workspace may forbid keys that never expire: then key_lifetime has to be 90 days or less.",
+        ),
+        permissions=(
+            Permission(May.CREATE, (_WRITE,), known=Known.RECALLED),
+            Permission(May.LIST, ("an API key of a workspace admin",), known=Known.RECALLED),
+            Permission(May.DELETE, (_WRITE,), known=Known.RECALLED),
+            Permission(May.DISABLE, (_WRITE,), known=Known.RECALLED),
         ),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(

@@ -38,6 +38,32 @@ class Source:
     what: str = "requests and answers"
 
 
+class May(StrEnum):
+    """What a management credential may do with keys."""
+
+    CREATE = "create"
+    LIST = "list"
+    DELETE = "delete"
+    DISABLE = "disable"  # and enable again
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """The least that the management credential needs for this.
+
+    `needs`: each by the vendor's name for it; to list, the first is what every list takes. `told_by`: the call without any
+    effect that tells whether the credential has them; "" says that there is none. To list is its own proof. `only_yes`: such
+    a call that never shows that one is missing. `known`: of the needs and of the call; what is only recalled is never asked,
+    for it decides whether a rotation begins.
+    """
+
+    may: May
+    needs: tuple[str, ...]
+    told_by: str = ""
+    only_yes: bool = False
+    known: Known = Known.VERIFIED
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """One kind of provider. Texts are short and for people; "" says: it has none, or cannot.
@@ -47,6 +73,7 @@ class Facts:
     live. `most_keys`: live ones at a time. `in_place`: how a key can be given a new text, where that is asked for. `risks`:
     what cannot be promised, each in a sentence. `keyless`: how the vendor lets one do without a static key. `makes_logins`:
     its keys may be what keyturn logs in with there, so that one of them makes its own successor.
+    `permissions`: none where nobody logs in to the vendor.
     """
 
     vendor: str
@@ -64,3 +91,8 @@ class Facts:
     risks: tuple[str, ...] = ()
     keyless: str = ""
     makes_logins: bool = False
+    permissions: tuple[Permission, ...] = ()
+
+    def permission(self, may: May) -> Permission | None:
+        """None: it is not asked of the credential."""
+        return next((each for each in self.permissions if each.may is may), None)

@@ -12,7 +12,7 @@ from pydantic import Field
 from keyturn.json_object import UnreadableError
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, segment
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 from keyturn.providers.fields import hint_of, items, key_text, name_of, optional_iso, plain_id, rfc3339
 from keyturn.providers.logins import bearer, with_bearer
 from keyturn.providers.pages import TokenPage, by_token
@@ -22,6 +22,8 @@ from keyturn.providers.verdicts import Row, Verdicts, dead
 from keyturn.references import Address, SecretReference
 
 _PAGE = 200  # keys; what GET .../users takes at most by the SDK's text, which names no bound for keys
+
+_ADMIN = "an API key of a user with the role admin"
 
 
 class Fireworks(Vendor):
@@ -47,6 +49,8 @@ class Fireworks(Vendor):
             "Nobody is told when a key was last used.",
             'By the SDK "pagination support" for keys is "to be added": a list that may be short is an error.',
         ),
+        # GET .../users tells the role of each user, but nothing tells whose key the management key is.
+        permissions=tuple(Permission(verb, (_ADMIN,), known=Known.RECALLED) for verb in (May.CREATE, May.LIST, May.DELETE)),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(
         "Fireworks",

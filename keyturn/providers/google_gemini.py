@@ -23,11 +23,13 @@ from keyturn.errors import (
 from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, Headers
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 from keyturn.providers.google_keys import GoogleKeys, display_name, key_ref, namesake, reason
 from keyturn.providers.google_login import GoogleSettings, google_login
 from keyturn.providers.google_operations import FAILED_PRECONDITION, OperationError
+from keyturn.providers.google_permissions import tested
 from keyturn.providers.logins import with_header
+from keyturn.providers.permissions import Rights
 from keyturn.providers.probe import Probe
 from keyturn.providers.token_login import no_login
 from keyturn.providers.vendor import Vendor
@@ -36,6 +38,9 @@ from keyturn.references import Address
 
 _LONGEST_NAME = 63  # of a key's displayName and of its id
 _GEMINI = "generativelanguage.googleapis.com"
+
+_TESTED = "POST /v3/projects/{project}:testIamPermissions, of the Resource Manager"
+_TURN_ON = "turn on cloudresourcemanager.googleapis.com in the project of the login"
 
 
 class GoogleGemini(Vendor):
@@ -58,6 +63,14 @@ class GoogleGemini(Vendor):
             "A default organization policy forbids to bind keys to service accounts: it shows at the first create.",
             "How a dead key of the newer form (AQ.) is answered is not known: see `refused_as`.",
             "Names have 63 characters at most: the credential's name may have 35.",
+        ),
+        permissions=tuple(
+            Permission(verb, tuple(f"apikeys.keys.{name}" for name in names), _TESTED)
+            for verb, names in (
+                (May.CREATE, ("create", "get", "getKeyString", "list")),
+                (May.LIST, ("list",)),
+                (May.DELETE, ("delete", "get")),
+            )
         ),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(
@@ -96,14 +109,24 @@ class GoogleGemini(Vendor):
         propagation: Duration = timedelta(minutes=5)  # recalled: "minutes"
         operation_timeout: Duration = timedelta(minutes=2)
         base_url: Address = "https://apikeys.googleapis.com/v2"
+        resource_manager_url: Address = "https://cloudresourcemanager.googleapis.com/v3"
         inference_url: Address = f"https://{_GEMINI}/v1beta"
 
     def _admin(self) -> AdminApi:
         s = self.settings
         login = google_login(s, self._resolve, self._now)
         api = AdminApi("Google", s.base_url, login, s.timeout, f"see that {s.login} has roles/serviceusage.apiKeysAdmin")
+        self._projects = AdminApi("Google", s.resource_manager_url, login, s.timeout, _TURN_ON)
         self._google = GoogleKeys(api, s.project, s.operation_timeout)
         return api
+
+    async def _granted(self) -> Rights:
+        """By the Resource Manager, whose API has to be on in the project of the login."""
+        return await tested(self._projects, f"/projects/{self.settings.project}", self.FACTS)
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self._projects.aclose()
 
     def _probe(self, verdicts: Verdicts) -> Probe:
         api = AdminApi("Google", self.settings.inference_url, no_login, self.settings.timeout, "")

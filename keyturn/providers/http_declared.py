@@ -17,7 +17,7 @@ from keyturn.json_object import UnreadableError
 from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, Answer, Headers
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 from keyturn.providers.fields import hint_of, key_text, name_of
 from keyturn.providers.http_fields import NotThereError, at, declared_id, scalar, time_reader
 from keyturn.providers.http_pages import Pages
@@ -45,6 +45,10 @@ class HttpDeclared(Vendor):
         login="what `login` refers to: it may create, list and delete keys",
         sources=(Source("keyturn.yaml", Known.RECALLED, "what whoever wrote it knows of the vendor"),),
         risks=("nothing but the declaration says what the vendor's answers mean",),
+        permissions=tuple(
+            Permission(verb, ("what the vendor asks for the declared call",), known=Known.RECALLED)
+            for verb in (May.CREATE, May.LIST, May.DELETE)
+        ),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(_ANY, (dead(401, _ANY, known="configured"),), lambda _: False)
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
@@ -83,7 +87,18 @@ class HttpDeclared(Vendor):
             last_use="as the list tells it" if s.list is not None and s.list.last_used_at else "",
             most_keys=s.most_keys,
             risks=tuple(risks),
+            permissions=tuple(self._permission(verb, call) for verb, call in self._declared()),
         )
+
+    def _declared(self) -> Sequence[tuple[May, str]]:
+        s = self.settings
+        calls = ((May.CREATE, s.create), (May.DELETE, s.revoke), (May.DISABLE, s.disable))
+        listed = [(May.LIST, f"GET {s.list.path}")] if s.list is not None else []
+        return [*listed, *((verb, f"{call.method} {call.path}") for verb, call in calls if call is not None)]
+
+    @staticmethod
+    def _permission(verb: May, call: str) -> Permission:
+        return Permission(verb, (f"what the vendor asks for {call}",), known=Known.RECALLED)
 
     def _calls(self) -> Mapping[str, tuple[str, str]]:
         s, who = self.settings, self.CALLS["create"][1]

@@ -12,9 +12,10 @@ from keyturn.errors import UnavailableError
 from keyturn.json_object import UnreadableError, inside
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi
-from keyturn.providers.facts import Facts, Shape, Source
+from keyturn.providers.facts import Facts, May, Permission, Shape, Source
 from keyturn.providers.fields import hint_of, items, key_text, mapping, name_of, plain_id, text
 from keyturn.providers.logins import bearer, with_bearer
+from keyturn.providers.permissions import Rights
 from keyturn.providers.probe import Probe
 from keyturn.providers.vendor import Vendor, VendorSettings
 from keyturn.providers.verdicts import Verdicts, dead
@@ -25,6 +26,12 @@ _MOST_PAGES = 1000
 _LOOKS = 3  # at a list that changes while its pages are read
 # An alias is unique at LiteLLM: a label alone could not be created again after an answer was lost. So this follows on it.
 _OURS = re.compile(r"(keyturn-.+-[0-9a-f]{12})-[0-9a-f]{8}")
+
+_ADMIN = "the role proxy_admin, or the master key"
+_VIEW = "the role proxy_admin_viewer, proxy_admin, or the master key"
+_TOLD_BY = "GET /v2/user/info (user_role)"
+_VIEWER = "proxy_admin_viewer"  # changes no key: litellm/proxy/auth/route_checks.py
+_MASTER = "default_user_id"  # the user of the master key, which may do everything whatever that user's role is
 
 
 class LiteLLMProxy(Vendor):
@@ -46,6 +53,10 @@ class LiteLLMProxy(Vendor):
         risks=(
             "Replicas of the proxy cache keys: a blocked or deleted key may be accepted for a while (setting propagation).",
             "A call that costs nothing, such as GET /v1/models, is no use that last_active tells.",
+        ),
+        permissions=tuple(
+            Permission(verb, (_VIEW if verb is May.LIST else _ADMIN,), _TOLD_BY)
+            for verb in (May.CREATE, May.LIST, May.DELETE, May.DISABLE)
         ),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(
@@ -86,6 +97,14 @@ class LiteLLMProxy(Vendor):
     def _probe(self, verdicts: Verdicts) -> Probe:
         # LiteLLM refuses what does not begin with sk- in other words.
         return Probe(self.api, "GET", "/v1/models", with_bearer, verdicts, lambda: f"sk-{secrets.token_urlsafe(16)}")
+
+    async def _granted(self) -> Rights:
+        """By the role of the key's user. Where it is of no user, as a master key may be, LiteLLM has no answer. Another role
+        is no denial: some may manage the keys of a team."""
+        user, role = await self.api.read("/v2/user/info", _user)
+        if role == _VIEWER and user != _MASTER:
+            return Rights({_ADMIN: False}, f"its role is {_VIEWER}")
+        return Rights({_ADMIN: role == "proxy_admin" or None}, "" if role == "proxy_admin" else "its user is no proxy_admin")
 
     @property
     def _of_team(self) -> dict[str, str]:
@@ -136,6 +155,10 @@ class LiteLLMProxy(Vendor):
     async def enable(self, key: KeyRef) -> None:
         """As before `disable`."""
         await self.api.call("POST", "/key/unblock", json={"key": key.id})
+
+
+def _user(document: Mapping[str, Any]) -> tuple[str, str]:
+    return text(document.get("user_id")), text(document.get("user_role") or "")
 
 
 def _created(document: Mapping[str, Any]) -> CreatedKey:

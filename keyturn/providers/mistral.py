@@ -10,7 +10,7 @@ from pydantic import Field
 
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, segment
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 from keyturn.providers.fields import hint_of, iso, items, key_text, name_of, optional_iso, plain_id, rfc3339, text
 from keyturn.providers.logins import bearer, header, with_bearer
 from keyturn.providers.pages import by_offset
@@ -21,6 +21,7 @@ from keyturn.references import Address, SecretReference
 
 _DOCS = "docs.mistral.ai"
 _DAY = timedelta(days=1)
+_ADMIN = "an Admin API key of the organization"
 
 
 class Mistral(Vendor):
@@ -46,6 +47,8 @@ class Mistral(Vendor):
             "Where last_used stays empty, a key counts as never used.",
             "A workspace may forbid keys that never expire: then key_lifetime has to fit its policy.",
         ),
+        # A key in the list has can_delete: what it means is written nowhere.
+        permissions=tuple(Permission(verb, (_ADMIN,)) for verb in (May.CREATE, May.LIST, May.DELETE)),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(
         "Mistral",

@@ -29,7 +29,7 @@ from keyturn.http_answers import no_cookies, pause, read_body
 from keyturn.json_object import UnreadableError, json_object
 from keyturn.material import KeyMaterial
 from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef, LoginLife, Verdict
-from keyturn.providers.facts import Facts
+from keyturn.providers.facts import Facts, May
 from keyturn.providers.login_settings import LoginSettings
 from keyturn.providers.negative_control import NegativeControl, no_such_key
 from keyturn.providers.openai_admin_answers import KEYS as ADMIN_KEYS
@@ -38,6 +38,8 @@ from keyturn.providers.openai_admin_answers import page as admin_page
 from keyturn.providers.openai_answers import ID, LABEL, Answer, Listed, created, listed, page, thing
 from keyturn.providers.openai_calls import CALLS, FACTS
 from keyturn.providers.pages import TokenPage, by_token
+from keyturn.providers.permissions import findings as permission_findings
+from keyturn.providers.permissions import may
 from keyturn.references import Address, Resolver, SecretReference
 
 _LARGEST_ANSWER = 8 * 1024 * 1024  # a page of a hundred keys has some 60 KB
@@ -113,8 +115,9 @@ class OpenAI:
         Whether the admin key may also write shows only on writing; a create that it may not do makes nothing.
         """
         account = self.settings.service_account
-        findings = [await self._look("the admin key lists the project's keys", "/api_keys", {"limit": "1"})]
+        findings = [await self._look(may([May.LIST], "OpenAI"), "/api_keys", {"limit": "1"})]
         if findings[0].ok:
+            findings += await permission_findings(self.FACTS)
             # An admin key limited to keys and accounts may be denied the project itself: that alone stops nothing.
             findings.append(await self._look(f"project {self.settings.project} is live", "", denied=None))
             if account is None:

@@ -11,7 +11,7 @@ from keyturn.json_object import inside
 from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, segment
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 from keyturn.providers.logins import bearer, with_bearer
 from keyturn.providers.negative_control import no_such_key
 from keyturn.providers.openai_admin_answers import KEYS, asked, created, page
@@ -35,6 +35,10 @@ class OpenAIAdminKey(Vendor):
         models="",
         login="an organization's admin key that may read and write admin keys",
         makes_logins=True,
+        permissions=tuple(
+            Permission(verb, (f"admin key: {right} admin keys",), known=Known.RECALLED)
+            for verb, right in ((May.CREATE, "write"), (May.LIST, "read"), (May.DELETE, "write"))
+        ),
         expiry="1 second to 365 days",
         last_use="to the second",
         sources=(

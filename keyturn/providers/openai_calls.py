@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 
 _PROJECT = "/organization/projects/{project}"
 _READ, _WRITE = "admin key: read project API keys", "admin key: write project API keys and service accounts"
@@ -22,6 +22,11 @@ FACTS = Facts(
     risks=(
         "how late OpenAI reports a use, accepts a new key and refuses a deleted one is published nowhere: settings",
         "the check may count as a use of the key",
+    ),
+    # The Admin API lists admin keys with the role of who owns them, and not what each of them may do.
+    permissions=tuple(
+        Permission(verb, (needs,), known=Known.RECALLED)
+        for verb, needs in ((May.CREATE, _WRITE), (May.LIST, _READ), (May.DELETE, _WRITE))
     ),
     sources=(
         Source("PyPI openai 3.54.0, resources/admin/organization"),

@@ -9,14 +9,17 @@ from typing import Any, ClassVar
 from keyturn.json_object import inside
 from keyturn.model import CreatedKey, KeyRef, LoginLife
 from keyturn.providers.admin_api import AdminApi, segment
-from keyturn.providers.facts import Facts, Shape, Source
+from keyturn.providers.facts import Facts, May, Permission, Shape, Source
 from keyturn.providers.fields import hint_of, iso, items, key_text, mapping, name_of, optional_iso, plain_id, rfc3339
 from keyturn.providers.logins import bearer, with_bearer
 from keyturn.providers.pages import by_offset
+from keyturn.providers.permissions import Rights
 from keyturn.providers.probe import Probe
 from keyturn.providers.vendor import Vendor, VendorSettings
 from keyturn.providers.verdicts import Row, Verdicts, dead
 from keyturn.references import Address, SecretReference
+
+_MANAGEMENT = "a management key"
 
 
 class OpenRouter(Vendor):
@@ -34,6 +37,10 @@ class OpenRouter(Vendor):
         expiry="any moment",
         last_use="to the second",
         sources=(Source("PyPI openrouter 1.3.84, and OpenRouter's OpenAPI description"),),
+        permissions=tuple(
+            Permission(verb, (_MANAGEMENT,), "GET /key (is_management_key)")
+            for verb in (May.CREATE, May.LIST, May.DELETE, May.DISABLE)
+        ),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(
         "OpenRouter",
@@ -71,6 +78,10 @@ class OpenRouter(Vendor):
         """GET /key, with the management key: when it ends, if it does. When it was made is not told."""
         return await self.api.read("/key", _life)
 
+    async def _granted(self) -> Rights:
+        """One kind of key may all of it."""
+        return await self.api.read("/key", _rights)
+
     @property
     def _of_workspace(self) -> dict[str, str]:
         return {"workspace_id": self.settings.workspace} if self.settings.workspace else {}
@@ -104,6 +115,11 @@ class OpenRouter(Vendor):
     async def enable(self, key: KeyRef) -> None:
         """As before `disable`."""
         await self.api.call("PATCH", f"/keys/{segment(key.id)}", json={"disabled": False})
+
+
+def _rights(document: Mapping[str, Any]) -> Rights:
+    is_management = mapping(document.get("data")).get("is_management_key")
+    return Rights({_MANAGEMENT: is_management if isinstance(is_management, bool) else None})
 
 
 def _created(document: Mapping[str, Any]) -> CreatedKey:

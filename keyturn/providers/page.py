@@ -19,6 +19,15 @@ suites run against simulators that the vendors' own SDKs and descriptions hold t
 [own-credentials.md](own-credentials.md#the-age-watch). One of your own:
 [adding-a-provider.md](adding-a-provider.md), or without code the kind `http`.
 
+## Permissions
+
+For each kind there is the least permission that the management credential needs, and whether `keyturn doctor`, and each
+rotation before it makes anything, can learn without any effect that the credential has it. What is **denied** stops a
+rotation then; nothing was made. What **cannot be told** stops nothing: the finding says which permission to look for.
+Listing is its own proof; a vendor that denies it to a credential that has just listed is not believed in the rest.
+Nothing tries a create that is meant to fail: which a vendor looks at first, the permission or the request, was found
+written nowhere.
+
 ## Shapes
 
 How a key is turned depends on what the vendor's API lets one do.
@@ -38,13 +47,13 @@ def _shapes() -> Iterator[str]:
 
 def _overview(kinds: Sequence[Told]) -> Iterator[str]:
     yield "## What each can promise\n"
-    yield f"| kind | vendor | shape | {' | '.join(_PROMISES)} | facts |\n|{'---|' * (4 + len(_PROMISES))}"
+    yield f"| kind | vendor | shape | {' | '.join(_PROMISES)} | `doctor` checks | facts |\n|{'---|' * (5 + len(_PROMISES))}"
     for each in kinds:
         if each.facts is not None:
             can = each.promises
             cells = [f"[`{each.kind}`](#{each.kind})", each.facts.vendor, f"`{each.facts.shape.value}`"]
             cells += [can[name] for name in _PROMISES]
-            yield f"| {' | '.join(_cell(cell) for cell in (*cells, each.known))} |"
+            yield f"| {' | '.join(_cell(cell) for cell in (*cells, each.checked, each.known))} |"
     yield ""
 
 
@@ -62,6 +71,10 @@ def _one(told: Told) -> Iterator[str]:
     yield f"\n**keyturn needs** {facts.login}.\n"
     if facts.makes_logins:
         yield "What keyturn logs in with there can be rotated as its keys are: [own-credentials.md](own-credentials.md).\n"
+    if told.permissions:
+        yield "| to do this with keys | the least permission | `doctor` checks it by | known |\n|---|---|---|---|"
+        yield from (f"| {' | '.join(map(_cell, row))} |" for row in told.permissions)
+        yield ""
     if facts.keyless:
         yield f"**Without a key:** {facts.keyless}.\n"
     if facts.risks:

@@ -16,14 +16,16 @@ from keyturn.errors import DeniedError, KeyturnError, MisconfiguredError, Perman
 from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, Finding, KeyRef, Verdict
 from keyturn.providers.admin_api import AdminApi, Headers
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 from keyturn.providers.fields import key_text, name_of, unix
 from keyturn.providers.logins import bearer, with_bearer
+from keyturn.providers.permissions import findings
 from keyturn.providers.probe import Probe
 from keyturn.providers.vendor import Vendor, VendorSettings
 from keyturn.providers.verdicts import Verdicts, dead
 from keyturn.references import Address, SecretReference
 
+_IN_SERVICE = "a live key of the API group"
 _BY_TEXT = "Perplexity knows keys by their text alone"
 
 
@@ -42,6 +44,7 @@ class Perplexity(Vendor):
             Source("memory", Known.RECALLED, "that a dead key is answered 401: the setting refused_as"),
             Source("memory", Known.RECALLED, "that to list one's async requests costs nothing: the setting check_path"),
         ),
+        permissions=(Permission(May.CREATE, (_IN_SERVICE,)), Permission(May.DELETE, (_IN_SERVICE,))),
         risks=(
             "Keys cannot be listed: a key whose create lost its answer, or whose run died before it was written, cannot be "
             "seen by keyturn, and does not expire. Look into Perplexity's console after such a failure.",
@@ -90,7 +93,8 @@ class Perplexity(Vendor):
         remedy = "" if found.verdict is Verdict.ACCEPTED else f"let {self.settings.key} lead to the key in service"
         ok = {Verdict.ACCEPTED: True, Verdict.REJECTED: False}.get(found.verdict)
         unseen = Finding("keys that nobody knows of can be seen", None, self.FACTS.risks[0])
-        return [Finding(what, ok, found.reason, remedy), unseen]
+        others = () if ok is False else await findings(self.facts)
+        return [Finding(what, ok, found.reason, remedy), *others, unseen]
 
     async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:
         """As the port says. Its id is made of its fingerprint: Perplexity tells none."""

@@ -97,10 +97,7 @@ class PoolVendor(Vendor):
                 state = "free, and not put into service" if entry.is_free else f"taken by {entry.key.name}"
                 detail = f"the key in {entry.place} ({entry.key.hint}) ends at {entry.key.expires_at:%Y-%m-%d}: {state}"
                 found.append(Finding("keys of the pool live long enough", None, detail, remedy))
-        return [*found, *await self._vendor_preflight()]
-
-    async def _vendor_preflight(self) -> Sequence[Finding]:
-        return []
+        return [*found, *(await self._permissions() if self.facts.permissions else ())]
 
     async def entries(self) -> Sequence[PoolEntry]:
         """As the port says."""

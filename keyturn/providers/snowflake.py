@@ -15,7 +15,7 @@ from keyturn.json_object import UnreadableError
 from keyturn.model import CreatedKey, Finding, KeyRef
 from keyturn.providers import snowflake_statements as sql
 from keyturn.providers.admin_api import AdminApi
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 from keyturn.providers.fields import key_text, name_of, plain_id, text
 from keyturn.providers.logins import behind
 from keyturn.providers.negative_control import no_such_key
@@ -66,6 +66,8 @@ class Snowflake(Vendor):
             "No token lives longer than 365 days, or than the authentication policy says: one that is not rotated ends.",
             "The last use stands only in ACCOUNT_USAGE.CREDENTIALS, with a lag, and is not read.",
         ),
+        # Grants can be shown, but they come by roles of roles as well.
+        permissions=tuple(Permission(verb, (_RIGHT,)) for verb in (May.CREATE, May.LIST, May.DELETE, May.DISABLE)),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(
         "Snowflake",

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from keyturn import durations
-from keyturn.providers.facts import Facts, Shape
+from keyturn.providers.facts import Facts, May, Permission, Shape
 from keyturn.providers.verdicts import Row, Verdicts
 
 SHAPES: Mapping[Shape, str] = {
@@ -51,6 +51,25 @@ class Told:
         }
 
     @property
+    def checked(self) -> str:
+        """Which permissions of the management credential `doctor` learns of, in a word or two."""
+        if self.facts is None or not self.facts.permissions:
+            return "none is needed" if self.facts else ""
+        tells = [each.may.value for each in self.facts.permissions if _tells_of(each, self.facts)]
+        told = "all" if len(tells) == len(self.facts.permissions) else ", ".join(tells) or "none"
+        return told + (", yes alone" if any(each.only_yes for each in self.facts.permissions) else "")
+
+    @property
+    def permissions(self) -> Sequence[tuple[str, str, str, str]]:
+        """What keyturn does with keys, the least permission for that, how `doctor` learns of it, and how that is known."""
+        facts = self.facts
+        if facts is None:
+            return []
+        return [
+            (each.may.value, ", ".join(each.needs), _checked_by(each, facts), each.known.value) for each in facts.permissions
+        ]
+
+    @property
     def known(self) -> str:
         """How the least certain of its facts is known."""
         return max((source.known for source in self.facts.sources), key=_doubt) if self.facts else "not told"
@@ -85,6 +104,9 @@ class Told:
             "shape": f.shape.value,
             "promises": dict(self.promises),
             "permission": f.login,
+            "permissions": [
+                {"may": may, "needs": needs, "checked_by": by, "known": known} for may, needs, by, known in self.permissions
+            ],
             "variables": list(f.variables),
             "litellm": f.models,
             "risks": list(f.risks),
@@ -96,6 +118,21 @@ class Told:
 def told(adapters: Mapping[str, Any]) -> Sequence[Told]:
     """`adapters`: kind -> class."""
     return [Told(kind, adapter, getattr(adapter, "FACTS", None)) for kind, adapter in sorted(adapters.items())]
+
+
+def _tells_of(permission: Permission, facts: Facts) -> bool:
+    """Whether `doctor` may learn of it."""
+    return bool(permission.told_by) or (permission.may is May.LIST and facts.lists)
+
+
+def _checked_by(permission: Permission, facts: Facts) -> str:
+    if not _tells_of(permission, facts):
+        return "no: the vendor has no call that tells and changes nothing"
+    if permission.may is May.LIST and facts.lists:
+        return "the list itself"
+    return permission.told_by + (
+        ", which can show that it is there, and not that it is missing" if permission.only_yes else ""
+    )
 
 
 def _doubt(known: str) -> int:

@@ -18,6 +18,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar, NoReturn
 
@@ -37,7 +38,8 @@ from keyturn.json_object import UnreadableError, inside
 from keyturn.material import KeyMaterial
 from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef, Verdict
 from keyturn.providers.bearer_check import BearerCheck
-from keyturn.providers.facts import Facts, Shape, Source
+from keyturn.providers.facts import Facts, May, Permission, Shape, Source
+from keyturn.providers.permissions import may
 from keyturn.references import Address, Resolver
 from keyturn.vault import leases
 from keyturn.vault.client import VaultClient
@@ -76,6 +78,17 @@ class VaultDynamic:
             "Vault does not know when a key was last used, nor who accepts it",
         ),
         sources=(Source("the API pages of Vault 1.19, and OpenBao 2.7.2 as a real server in the tests"),),
+        permissions=(
+            Permission(
+                May.CREATE,
+                ("read on <path>", "update on auth/token/create-orphan or auth/token/create/<token_role>"),
+                "POST sys/capabilities-self",
+            ),
+            Permission(
+                May.LIST, ("with can_list: list and sudo on sys/leases/lookup/<path>/",), "POST sys/capabilities-self"
+            ),
+            Permission(May.DELETE, ("update on sys/leases/revoke",), "POST sys/capabilities-self"),
+        ),
     )
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "list": ("LIST sys/leases/lookup/<path>/, POST sys/leases/lookup", "list and sudo on sys/leases/lookup/<path>/"),
@@ -131,15 +144,20 @@ class VaultDynamic:
             leases.token_path(role): ("update",),
             "sys/leases/revoke": ("update",),
         }
+        verbs = [May.CREATE, May.CREATE, May.DELETE]
         if self.settings.can_list:
             wanted[f"sys/leases/lookup/{path}/"] = ("list", "sudo")
+            verbs.append(May.LIST)
         findings = list(await self._vault.about_token())
         try:
             findings.append(await self._about_engine())
-            may = await self._vault.request("POST", "sys/capabilities-self", {"paths": [*wanted]})
+            capabilities = await self._vault.request("POST", "sys/capabilities-self", {"paths": [*wanted]})
         except PermanentError as error:
             return [*findings, Finding("what the token may do", None, error.message, error.remedy)]
-        told = granted(may, wanted)
+        told = [
+            replace(each, what=f"{may([verb], 'Vault')}: {each.what}")
+            for verb, each in zip(verbs, granted(capabilities, wanted), strict=True)
+        ]
         if role is not None and told[0].ok is False:
             # The token role brings policies of its own, which the login need not have.
             told[0] = Finding(told[0].what, None, "the login may not; whether the token role may shows at the create")

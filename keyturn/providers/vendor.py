@@ -1,7 +1,7 @@
 """What the adapters of vendors that create and delete keys have in common: a vendor's own file says the rest.
 
 See docs/adding-a-provider.md. A subclass has FACTS, CALLS, VERDICTS, a `Settings`, and `_admin`, `_probe`, `create`,
-`_keys` and `_delete`; where the vendor can, `disable` and `enable`.
+`_keys` and `_delete`; where the vendor can, `disable` and `enable`, and `_granted`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from keyturn.durations import Duration
-from keyturn.errors import DeniedError, KeyturnError, NotFoundError, ThrottledError, UnavailableError
+from keyturn.errors import DeniedError, NotFoundError, UnavailableError
 from keyturn.material import KeyMaterial
 from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef, LoginLife
 from keyturn.providers.admin_api import AdminApi
 from keyturn.providers.facts import Facts
 from keyturn.providers.login_settings import LoginSettings
+from keyturn.providers.permissions import Rights, findings, list_finding
 from keyturn.providers.probe import Probe
 from keyturn.providers.verdicts import Verdicts
 from keyturn.references import Resolver
@@ -95,6 +96,14 @@ class Vendor:
         """Delete it; False where the vendor says that there is none of that id."""
         raise NotImplementedError
 
+    async def _granted(self) -> Rights:
+        """By the call that FACTS.permissions name as `told_by`, which has no effect. Any error of ours: it is not told."""
+        raise NotImplementedError
+
+    async def _try_to_list(self) -> None:
+        """As listing goes at the vendor itself."""
+        await self._keys()
+
     # What is alike --------------------------------------------------------------------------------------------------
 
     @property
@@ -112,16 +121,16 @@ class Vendor:
         )
 
     async def preflight(self) -> Sequence[Finding]:
-        """Whether keys can be listed, which shows the login; whether they may be written shows only on writing."""
-        what = f"the keys at {self.facts.vendor} can be listed"
-        if not self.facts.lists:
-            return [Finding(what, None, "it has no list of keys: whether the login is accepted shows only on a create")]
-        try:
-            await self._keys()
-        except KeyturnError as error:
-            ok = {ThrottledError: None, DeniedError: False}.get(type(error), False)
-            return [Finding(what, ok, error.message, error.remedy)]
-        return [Finding(what, True)]
+        """What the management credential may do, as far as the vendor tells it and nothing is changed by asking."""
+        return await self._permissions()
+
+    async def _permissions(self) -> Sequence[Finding]:
+        """Listing is tried, which shows the login; the rest is asked. Where the login is refused, little else is told."""
+        listed, error = await list_finding(self.facts, self._try_to_list)
+        if error is not None and not isinstance(error, DeniedError):
+            return [listed]
+        others = await findings(self.facts, self._granted, self.api.remedy, error is None and self.facts.lists)
+        return [listed, *(other for other in others if error is None or other.ok is not None)]
 
     async def list(self) -> Sequence[KeyRef]:
         """Every key that the settings give access to, oldest first."""

@@ -17,15 +17,18 @@ from keyturn.errors import MisconfiguredError, PermanentError
 from keyturn.json_object import UnreadableError, json_object
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, segment
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 from keyturn.providers.fields import iso, items, key_text, name_of, plain_id, text
 from keyturn.providers.google_certificate import NEVER, KeyPair, label_in
 from keyturn.providers.google_login import GoogleSettings, google_login
+from keyturn.providers.google_permissions import tested
 from keyturn.providers.google_token import TokenProbe, endpoint, key_file
+from keyturn.providers.permissions import Rights
 from keyturn.providers.vendor import Vendor
 from keyturn.providers.verdicts import Row, Verdicts, dead
 from keyturn.references import Address
 
+_TESTED = "POST .../serviceAccounts/{service_account}:testIamPermissions"
 _LONGEST_NAME = 64  # of a certificate's subject
 
 
@@ -60,6 +63,15 @@ class Vertex(Vendor):
             "whose answer was lost is not found again, and is for a person to delete.",
             "Google does not tell here when a key was last used.",
             "Names have 64 characters at most: the credential's name may have 36.",
+        ),
+        permissions=tuple(
+            Permission(verb, tuple(f"iam.serviceAccountKeys.{name}" for name in names), _TESTED)
+            for verb, names in (
+                (May.CREATE, ("create", "list")),
+                (May.LIST, ("list", "get")),
+                (May.DELETE, ("delete",)),
+                (May.DISABLE, ("disable", "enable")),
+            )
         ),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(
@@ -112,6 +124,10 @@ class Vertex(Vendor):
     def _probe(self, verdicts: Verdicts) -> TokenProbe:
         api, path = endpoint(self.settings.token_uri, self.settings.timeout, "")
         return TokenProbe(api, path, verdicts, lambda: self._text(KeyPair.new(), "0" * 40), self._now)
+
+    async def _granted(self) -> Rights:
+        """Also of what is granted on the project, and above it."""
+        return await tested(self.api, self._path.removesuffix("/keys"), self.FACTS)
 
     async def create(self, label: str, expires_in: timedelta | None = None) -> CreatedKey:
         """As the port says. PermanentError where the account is full: Google's own answer would not say so."""

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, segment
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 from keyturn.providers.fields import hint_of, iso, items, key_text, name_of, optional_iso, plain_id
 from keyturn.providers.pages import by_number
 from keyturn.providers.probe import Probe
@@ -19,6 +19,7 @@ from keyturn.providers.vendor import Vendor, VendorSettings
 from keyturn.providers.verdicts import Verdicts, dead
 from keyturn.references import Address, SecretReference
 
+_OWNER = "the role Project Model Owner"
 _PAGE = "500"  # keys; the most that Atlas gives
 
 
@@ -42,6 +43,12 @@ class VoyageAtlas(Vendor):
             "Keys of Atlas begin with al- and are accepted at https://ai.mongodb.com/v1 alone: LiteLLM needs that as "
             "api_base, and sends them to api.voyageai.com without.",
             "An API access list of the Atlas organization has to admit the machine that keyturn runs on.",
+        ),
+        # GET .../groups/{group}/serviceAccounts/{client_id} tells roles; Project Model Owner is none of those on its page.
+        permissions=(
+            Permission(May.CREATE, (_OWNER,)),
+            Permission(May.LIST, ("the role Project Read Only",)),
+            Permission(May.DELETE, (_OWNER,)),
         ),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(

@@ -12,7 +12,7 @@ from keyturn.durations import Duration
 from keyturn.json_object import UnreadableError
 from keyturn.model import CreatedKey, KeyRef
 from keyturn.providers.admin_api import AdminApi, segment
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 from keyturn.providers.fields import iso, items, key_text, mapping, name_of, optional_iso, plain_id, text
 from keyturn.providers.pages import by_token
 from keyturn.providers.probe import Probe
@@ -51,6 +51,16 @@ class Watsonx(Vendor):
             "A check of a key is an exchange, too, and counts as a use of it.",
             "LiteLLM needs WATSONX_URL and WATSONX_PROJECT_ID beside the key, and reads WATSONX_TOKEN and WATSONX_ZENAPIKEY "
             "before it.",
+        ),
+        # IAM's policies can be read, but they come by access groups as well, and to read them takes more than the rest.
+        permissions=tuple(
+            Permission(verb, (f"iam-identity.apikey.{action} on the service ID",), known=Known.RECALLED)
+            for verb, action in (
+                (May.CREATE, "create"),
+                (May.LIST, "list"),
+                (May.DELETE, "delete"),
+                (May.DISABLE, "update"),
+            )
         ),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(

@@ -15,7 +15,7 @@ from keyturn.json_object import UnreadableError
 from keyturn.material import KeyMaterial
 from keyturn.model import CreatedKey, Judgement, KeyRef, Verdict
 from keyturn.providers.admin_api import AdminApi, Answer, segment
-from keyturn.providers.facts import Facts, Known, Shape, Source
+from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source
 from keyturn.providers.fields import plain_id, rfc3339
 from keyturn.providers.logins import bearer, with_bearer
 from keyturn.providers.pages import TokenPage, by_token
@@ -28,6 +28,7 @@ from keyturn.references import Address, SecretReference
 _PAGE = "https://docs.x.ai/developers/rest-api-reference/management/auth"
 _ITSELF = "/v1/api-key"
 _BARS = ("api_key_disabled", "api_key_blocked", "team_blocked")
+_WRITE = "a management key of a team admin with read and write"
 _MAY_NOTHING = "a key without permissions can do nothing"
 
 
@@ -49,6 +50,13 @@ class XAI(Vendor):
             Source("memory", Known.RECALLED, "that a deleted key gets that sentence, that fieldMask takes `disabled`"),
         ),
         risks=("Nobody is told when a key was last used.",),
+        # GET /auth/management-keys/validation tells the team of a management key; what it may do, its example does not.
+        permissions=(
+            Permission(May.CREATE, (_WRITE,)),
+            Permission(May.LIST, ("a management key with read",)),
+            Permission(May.DELETE, (_WRITE,)),
+            Permission(May.DISABLE, (_WRITE,)),
+        ),
     )
     VERDICTS: ClassVar[Verdicts] = Verdicts(
         "xAI",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from keyturn.assembly import Assembly
 from keyturn.errors import ConflictError, MisconfiguredError, NotFoundError, RejectedError
+from keyturn.key_parts import taken_apart
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, Verdict
 
@@ -15,7 +16,8 @@ async def put(c: Assembly, given: Callable[[], KeyMaterial]) -> None:
 
     Where the deciding secret is there, its value is the one; else the one that is `given`, which nobody is asked for
     otherwise. Nothing is created before the provider was asked about the key, and every secret was looked at:
-    RejectedError when it refuses the key, ConflictError when some secret holds another.
+    RejectedError when it refuses the key, ConflictError when some secret holds another, MisconfiguredError for a key of
+    several parts that cannot be taken apart.
     """
     there = {secret: await _held(c, index) for index, (secret, _) in enumerate(c.secrets)}
     missing = [secret for secret, held in there.items() if held is None]
@@ -30,6 +32,8 @@ async def put(c: Assembly, given: Callable[[], KeyMaterial]) -> None:
                 f"{secret} holds another key than the one to put; nothing was created",
                 remedy="look which of them is in use, and write that one there by hand",
             )
+    if c.parts:
+        taken_apart(material, c.parts)
     await _check(c, material)
     for secret, store in c.secrets:
         if secret in missing:

@@ -21,17 +21,19 @@ from keyturn.errors import ByHandError, ConflictError, KeyturnError, NotFoundErr
 from keyturn.material import KeyMaterial
 from keyturn.model import KeyRef, PoolEntry, Verdict
 from keyturn.ports import Pooled
+from keyturn.providers.facts import May
 from keyturn.providers.pool_vendor import PoolVendor
 from keyturn.providers.vendor import Vendor
 from keyturn.references import Resolver
 from keyturn.stores.memory import MemoryStore
-from keyturn.testing.provider_scene import ADMIN, ProviderScene, Scene, new_label
+from keyturn.testing.permission_suite import Act, PermissionSuite
+from keyturn.testing.provider_scene import ADMIN, Scene, new_label
 from keyturn.testing.provider_suite import fault
 
 POOL: Mapping[str, Any] = {"store": "memory", "path": "litellm/pool", "size": 4}
 
 
-class PoolSuite(ProviderScene):
+class PoolSuite(PermissionSuite):
     """See the module's text. `ENDS`: its API ends keys; else a person does."""
 
     ENDS: ClassVar[bool] = True
@@ -48,6 +50,16 @@ class PoolSuite(ProviderScene):
         for material in made:
             await scene.provider.put_in(material)
         return made
+
+    async def prepared(self, scene: Scene, verb: May) -> Act:
+        """Where keys are at the vendor's, and not in the pool alone."""
+        if verb is May.LIST:
+            return lambda: scene.provider.list()
+        await self.filled(scene)
+        taken = await scene.provider.take(new_label(), ())
+        if verb is May.DELETE:
+            return lambda: scene.provider.end(taken.ref, taken.material)
+        return lambda: scene.provider.disable(taken.ref)
 
     async def listed(self, scene: Scene, fingerprint: str) -> KeyRef:
         found: KeyRef

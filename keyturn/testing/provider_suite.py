@@ -41,7 +41,8 @@ from keyturn.providers.vendor import Vendor
 from keyturn.providers.verdicts import Row
 from keyturn.references import resolver
 from keyturn.testing.faults import Fault
-from keyturn.testing.provider_scene import ADMIN, MARK, ProviderScene, Scene, new_label
+from keyturn.testing.permission_suite import PermissionSuite
+from keyturn.testing.provider_scene import ADMIN, MARK, Scene, new_label
 
 Act = Callable[[Scene], Awaitable[Any]]
 
@@ -50,7 +51,7 @@ def fault(operation: str, kind: str, **more: Any) -> Fault:
     return Fault.model_validate({"operation": operation, "kind": kind, **more})
 
 
-class ProviderSuite(ProviderScene):
+class ProviderSuite(PermissionSuite):
     """See the module's text."""
 
     LIFETIME = timedelta(days=30)  # one that the vendor takes

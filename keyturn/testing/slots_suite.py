@@ -26,12 +26,23 @@ from keyturn.errors import (
 from keyturn.material import KeyMaterial
 from keyturn.model import KeyRef, Verdict
 from keyturn.ports import TwoSlots
-from keyturn.testing.provider_scene import ADMIN, ProviderScene, Scene, new_label
+from keyturn.providers.facts import May
+from keyturn.testing.permission_suite import Act, PermissionSuite
+from keyturn.testing.provider_scene import ADMIN, Scene, new_label
 from keyturn.testing.provider_suite import fault
 
 
-class SlotsSuite(ProviderScene):
+class SlotsSuite(PermissionSuite):
     """See the module's text."""
+
+    async def prepared(self, scene: Scene, verb: May) -> Act:
+        """A key is made in the place of an idle one, and deleted by that."""
+        if verb is May.LIST:
+            return lambda: scene.provider.list()
+        one, two = await self._slots(scene)
+        if verb is May.CREATE:
+            return lambda: scene.provider.renew(two, {one.fingerprint})
+        return lambda: scene.provider.revoke(two)
 
     RENEW, LIST = "create_key", "list_keys"  # the simulator's operations
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from keyturn.key_parts import AWS_ACCESS_KEY, joined
 from keyturn.material import KeyMaterial
 from keyturn.model import Member
 
@@ -22,7 +23,7 @@ def new_key() -> KeyMaterial:
 
 @dataclass(frozen=True)
 class Seen:
-    """A chat completion that was asked for. `key`: fingerprint of the api_key in its body, None where it has none."""
+    """A chat completion that was asked for. `key`: fingerprint of the key in its body, None where it has none."""
 
     member: str
     body: dict[str, Any]
@@ -92,7 +93,7 @@ class FakeLiteLLM:
         return _error(400, "No connected db.")
 
     def _complete(self, member: str, body: dict[str, Any]) -> httpx.Response:
-        candidate = KeyMaterial(body["api_key"]) if "api_key" in body else None
+        candidate = _candidate(body)
         self.seen.append(Seen(member, body, candidate.fingerprint() if candidate else None))
         if candidate and self.bans_body_key:
             return _error(401, "Authentication Error, Rejected Request: api_key is not allowed in request body.")
@@ -112,6 +113,14 @@ class FakeLiteLLM:
                 return _completion("other-1", {"x-litellm-attempted-fallbacks": "1"})
             return _error(401, "litellm.AuthenticationError: AuthenticationError: OpenAIException - Incorrect API key")
         return _error(*self.upstream) if self.upstream else _completion(served_by)
+
+
+def _candidate(body: dict[str, Any]) -> KeyMaterial | None:
+    """The key of a call's own; of a key of two parts the whole text."""
+    if body.get("api_key"):
+        return KeyMaterial(body["api_key"])
+    parts = {each.variable: body[each.name] for each in AWS_ACCESS_KEY if each.name in body}
+    return KeyMaterial(joined(parts)) if parts else None
 
 
 def _completion(deployment: str, more: dict[str, str] | None = None) -> httpx.Response:

@@ -13,6 +13,7 @@ import pytest
 from keyturn.canary import LiteLLMCanary
 from keyturn.canary.calls import Deployment, choose
 from keyturn.errors import DeniedError, KeyturnError, MisconfiguredError, UnavailableError
+from keyturn.key_parts import AWS_ACCESS_KEY, stranger
 from keyturn.material import KeyMaterial
 from keyturn.model import Finding, Judgement, Member, Verdict
 from tests.canary.fake_litellm import FakeLiteLLM, new_key
@@ -102,6 +103,30 @@ async def test_without_a_check_and_without_litellm_nothing_is_known(
     found = await make(check=None).candidate(good)
     assert found.verdict is Verdict.INDETERMINATE
     assert "no check of its own" in found.reason
+
+
+async def test_a_candidate_of_two_parts_is_sent_as_its_parts_after_a_garbage_pair(proxy: FakeLiteLLM, make: Make) -> None:
+    pair = stranger(AWS_ACCESS_KEY)
+    proxy.live.add(pair.fingerprint())
+    assert (await make(parts=AWS_ACCESS_KEY).candidate(pair)).verdict is Verdict.ACCEPTED
+    garbage, tried = proxy.seen
+    assert (garbage.key == pair.fingerprint(), tried.key) == (False, pair.fingerprint())
+    for call in proxy.seen:
+        assert call.body["api_key"] is None, "it alone keeps a failure from being the deployment's that serves users"
+        assert {name for name in call.body if name.startswith("aws_")} == {"aws_access_key_id", "aws_secret_access_key"}
+    dead = await make(Verdict.REJECTED, parts=AWS_ACCESS_KEY).candidate(stranger(AWS_ACCESS_KEY))
+    assert dead.verdict is Verdict.REJECTED
+
+
+async def test_a_candidate_that_cannot_be_taken_apart_is_shown_to_nobody(proxy: FakeLiteLLM, make: Make) -> None:
+    async def nobody(material: KeyMaterial) -> Judgement:
+        raise AssertionError("it is asked")
+
+    text = new_key()
+    with pytest.raises(MisconfiguredError) as caught:
+        await make(check=nobody, parts=AWS_ACCESS_KEY).candidate(text)
+    assert proxy.seen == []
+    assert text.reveal() not in f"{caught.value} {caught.value.__context__!r}"
 
 
 async def test_a_garbage_key_goes_first_and_each_call_is_pinned_and_unlike_any_other(

@@ -88,6 +88,10 @@ def test_a_200_without_a_completion_is_not_believed(body: bytes) -> None:
     assert read(Answer(200, HEADERS, body)).judgement.verdict is INDETERMINATE
 
 
+BEDROCK = "litellm.AuthenticationError: BedrockException Invalid Authentication"
+UNKNOWN_KEY = "The security token included in the request is invalid."
+
+
 # The messages are LiteLLM 1.106.2's own, shortened.
 @pytest.mark.parametrize(
     ("status", "message", "meaning"),
@@ -103,6 +107,12 @@ def test_a_200_without_a_completion_is_not_believed(body: bytes) -> None:
         (401, "litellm.AuthenticationError: OpenAIException - \n <!DOCTYPE html>", Meaning.UNDECIDED),
         (401, "litellm.AuthenticationError: OpenAIException - Your IP 192.0.2.1 is not authorized", Meaning.UNDECIDED),
         (401, "litellm.AuthenticationError: You must be a member of an organization to use the API", Meaning.UNDECIDED),
+        (401, f"{BEDROCK} - Unable to locate credentials\n\nLiteLLM: model group", Meaning.UNDECIDED),
+        (403, f'{BEDROCK} - {{"message": "{UNKNOWN_KEY}"}}', Meaning.KEY_REFUSED),
+        (401, f'{BEDROCK} - {{"message": "{UNKNOWN_KEY}"}}', Meaning.KEY_REFUSED),
+        (403, f"{BEDROCK} - User is not authorized to perform: bedrock:InvokeModel", Meaning.UNDECIDED),
+        (403, f"litellm.PermissionDeniedError: {UNKNOWN_KEY}", Meaning.UNDECIDED),
+        (403, UNKNOWN_KEY, Meaning.UNDECIDED),
         (401, "Authentication Error, Invalid proxy server token passed.", Meaning.MASTER_KEY_REFUSED),
         (401, "Authentication Error, No api key passed in.", Meaning.MASTER_KEY_REFUSED),
         (400, "No connected db.", Meaning.MASTER_KEY_REFUSED),

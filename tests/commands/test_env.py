@@ -15,6 +15,8 @@ import yaml
 from dotenv import dotenv_values
 from kubernetes.client import V1Secret
 
+from keyturn.delivery import variable_names
+from keyturn.key_parts import AWS_ACCESS_KEY, stranger
 from keyturn.material import KeyMaterial
 from keyturn.testing.embedded import keyturn_program
 from tests.commands.conftest import Terminal
@@ -178,3 +180,25 @@ def test_a_store_that_cannot_be_read_prints_no_variables(terminal: Terminal) -> 
     terminal.world.store.documents.clear()
     result = terminal.type("env", "--proxy", "local")
     assert (result.exit_code, result.stdout) == (6, "")
+
+
+@pytest.mark.parametrize("style", ["shell", "dotenv", "json", "compose", "k8s"])
+def test_a_key_of_several_parts_is_a_variable_for_each(
+    style: str, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(variable_names.PARTS_BY_PROVIDER_KIND, "memory", AWS_ACCESS_KEY)
+    pair = stranger(AWS_ACCESS_KEY)
+    hold(terminal, pair.reveal())
+    text = printed(terminal, style, *(("--name", "keys") if style == "k8s" else ()))
+    parts = json.loads(pair.reveal())
+    if style in ("shell", "dotenv"):
+        read: object = dotenv_values(stream=StringIO(text))
+    else:
+        found = yaml.safe_load(text)
+        read = {"json": found, "compose": found.get("environment"), "k8s": found.get("stringData")}[style]
+    assert read == parts
+    hold(terminal, "no pair")
+    result = terminal.type("env", "--proxy", "local", "--format", style, *(("--name", "keys") if style == "k8s" else ()))
+    assert result.exit_code == 2
+    assert (result.stdout, "no pair" in result.output) == ("", False)
+    assert "credentials.openai-prod" in result.stderr

@@ -13,7 +13,9 @@ import pytest
 from keyturn.assembly import assemble
 from keyturn.commands.look import ORDER
 from keyturn.config import load
+from keyturn.delivery import variable_names
 from keyturn.errors import DeniedError, LostAnswerError, UnavailableError
+from keyturn.key_parts import AWS_ACCESS_KEY, stranger
 from keyturn.lifecycle import Asked
 from keyturn.material import KeyMaterial
 from keyturn.model import LoginLife, Stage
@@ -171,6 +173,16 @@ def test_doctor_lists_every_finding_with_its_remedy(terminal: Terminal) -> None:
     assert all(row["detail"] and row["remedy"] for row in bad)
     printed = terminal.type("doctor").stdout
     assert "remedy: " + bad[0]["remedy"] in printed
+
+
+def test_doctor_says_whether_a_key_of_several_parts_can_be_taken_apart(terminal: Terminal) -> None:
+    terminal.monkeypatch.setitem(variable_names.PARTS_BY_PROVIDER_KIND, "memory", AWS_ACCESS_KEY)
+    for text, well in ((secrets.token_hex(24), False), (stranger(AWS_ACCESS_KEY).reveal(), True)):
+        terminal.world.store.documents["litellm/providers"] = {"OPENAI_API_KEY": text}
+        rows = terminal.json("doctor", code=6)
+        (row,) = [row for row in rows if row["what"].endswith("its key has 2 parts")]
+        assert (row["ok"], bool(row["remedy"])) == (well, not well)
+        assert text not in str(rows)
 
 
 def test_doctor_survives_a_credential_that_cannot_be_wired(terminal: Terminal) -> None:

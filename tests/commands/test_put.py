@@ -7,6 +7,8 @@ import secrets
 from typer.testing import CliRunner, Result
 
 from keyturn.cli import app
+from keyturn.delivery import variable_names
+from keyturn.key_parts import AWS_ACCESS_KEY
 from tests.commands.conftest import Terminal
 
 
@@ -44,3 +46,14 @@ def test_nothing_on_standard_input_is_wrong_usage(terminal: Terminal) -> None:
     result = typed(terminal, "")
     assert result.exit_code == 2
     assert "is no key" in result.stderr
+
+
+def test_a_key_of_several_parts_that_cannot_be_taken_apart_is_not_put_and_not_printed(terminal: Terminal) -> None:
+    emptied(terminal)
+    terminal.monkeypatch.setitem(variable_names.PARTS_BY_PROVIDER_KIND, "memory", AWS_ACCESS_KEY)
+    key = secrets.token_hex(24)
+    result = typed(terminal, key)
+    assert result.exit_code == 2
+    assert "is not the JSON object" in result.stderr
+    assert key not in result.output
+    assert "litellm/providers" not in terminal.world.store.documents

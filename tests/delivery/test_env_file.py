@@ -9,6 +9,7 @@ import pytest
 
 from keyturn.delivery.env_file import EnvFile
 from keyturn.delivery.keys import NotRenderedError
+from keyturn.delivery.variable_names import Names
 from keyturn.material import KeyMaterial
 from tests.delivery.supervised import new_key
 
@@ -85,6 +86,6 @@ async def test_of_several_files_the_first_that_has_the_name_counts(tmp_path: Pat
     first, second, keys = tmp_path / "a.env", tmp_path / "b.env", [new_key() for _ in range(3)]
     first.write_text(f"A={keys[0].reveal()}\n")
     second.write_text(f"A={keys[1].reveal()}\nB={keys[2].reveal()}\n")
-    variables = EnvFile([first, second]).variables({"one": "A", "two": "B"})
+    variables = EnvFile([first, second]).variables({"one": Names("A"), "two": Names("B")})
     assert [(each.credential, each.name, each.rendered) for each in variables] == [("one", "A", True), ("two", "B", True)]
     assert [(await each.read()).material for each in variables] == [keys[0], keys[2]]

@@ -304,3 +304,13 @@ def test_a_child_does_not_keep_the_parents_control_address_open() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """)
     assert (done.stdout, done.stderr) == ("refused\n0\n", "")
+
+
+async def test_a_candidate_of_several_parts_takes_the_place_of_the_stored_credential(embedded: Scene) -> None:
+    candidate = {"aws_access_key_id": secrets.token_hex(10), "aws_secret_access_key": secrets.token_hex(20)}
+    body: dict[str, Any] = {"model": MODEL, "messages": [], "api_key": None, **candidate}
+    async with httpx.AsyncClient(trust_env=False, headers={"Authorization": f"Bearer {os.environ['MASTER']}"}) as client:
+        await client.post(f"{embedded.url}/v1/chat/completions", json=body, timeout=30)
+    (made,) = embedded.litellm.arguments
+    assert made.items() >= candidate.items()
+    assert not {"litellm_credential_name", "api_key"} & made.keys()

@@ -107,14 +107,14 @@ async def test_a_swap_in_the_middle_of_writing_is_not_lost() -> None:
         turned: list[str] = []
 
         class Turning(dict[str, str]):
-            def __setitem__(self, name: str, text: str) -> None:
+            def update(self, texts: dict[str, str]) -> None:  # type: ignore[override]
                 if not turned:
                     new = Shop().held
                     turned.append(new.material.reveal())
                     entry = ring._entries[NAME]
                     newer = type(entry)(new.material, new.version, entry.confirmed, entry.limit)
                     board.confirmed(NAME, newer, False)  # the listener is slower than we are
-                values[name] = text
+                values.update(texts)
 
         credentials._values[NAME] = Turning()  # type: ignore[assignment]
         credentials._changed(NAME, ring.version(NAME))

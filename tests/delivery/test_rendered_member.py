@@ -12,6 +12,7 @@ import pytest
 
 from keyturn.delivery.env_file import EnvFile
 from keyturn.delivery.keys import Variable
+from keyturn.delivery.variable_names import Names
 from keyturn.errors import UnavailableError
 from keyturn.material import KeyMaterial
 from keyturn.model import VersionRef
@@ -30,7 +31,8 @@ class Rendered(Shelf):
     def __init__(self, path: Path, names: Mapping[str, str] = NAMES) -> None:
         super().__init__(*names)
         self.path, self.names = path, names
-        self.variables = {each.credential: each for each in EnvFile([path]).variables(names)}
+        found = EnvFile([path]).variables({credential: Names(name) for credential, name in names.items()})
+        self.variables = {each.credential: each for each in found}
 
     def variable(self, credential: str, name: str) -> Variable:
         return self.variables[credential]

@@ -56,3 +56,51 @@ def test_a_credential_may_be_excepted_where_it_stands(folder: Folder) -> None:
     text = GOOD.replace("  openai-prod:\n", "  # keyturn: ignore KT502 read by another program\n  openai-prod:\n", 1)
     delivered = written(folder.write("keyturn.yaml", text))
     assert folder.rules(litellm(", api_key: os.environ/X"), written=delivered) == [("KT501", 3)]
+
+
+# A key of several parts -------------------------------------------------------------------------------------------------
+
+PROVIDER = "providers:\n  iam: {kind: aws_access_key, region: us-east-1, user_name: litellm}\n"
+
+
+@pytest.fixture
+def pair(folder: Folder) -> Written:
+    text = GOOD.replace("providers:\n", PROVIDER, 1).replace("provider: openai-org", "provider: iam", 1)
+    return written(folder.write("keyturn.yaml", text))
+
+
+BEDROCK = "bedrock/amazon.nova-lite-v1:0"
+
+
+def of_bedrock(params: str) -> str:
+    return litellm(params).replace("openai/gpt-4o", f"'{BEDROCK}'")
+
+
+def test_a_key_of_several_parts_is_delivered_under_each_variable(pair: Written) -> None:
+    assert pair.variables == dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "openai-prod")
+
+
+@pytest.mark.parametrize(
+    ("params", "rules"),
+    [
+        ("", []),
+        (", aws_region_name: us-east-1", []),
+        (", aws_access_key_id: os.environ/AWS_ACCESS_KEY_ID, aws_secret_access_key: os.environ/AWS_SECRET_ACCESS_KEY", []),
+        (", aws_access_key_id: os.environ/OTHER_ID", ["KT501", "KT502"]),
+        (", aws_profile_name: work", ["KT502", "KT502"]),
+        (", api_key: os.environ/AWS_BEARER_TOKEN_BEDROCK", ["KT501", "KT502", "KT502"]),
+    ],
+)
+def test_which_parts_a_model_of_bedrock_reads(params: str, rules: list[str], pair: Written, folder: Folder) -> None:
+    text = of_bedrock(params)
+    assert BEDROCK in text, "else this shows nothing"
+    found = [rule for rule, _ in folder.rules(text, written=pair)]
+    assert sorted(rule for rule in found if rule.startswith("KT50")) == rules
+
+
+def test_a_variable_that_litellm_reads_before_a_pair(pair: Written, delivered: Written, folder: Folder) -> None:
+    lines = "    environment: [AWS_BEARER_TOKEN_BEDROCK, AWS_REGION]\n"
+    written(folder.write("keyturn.yaml", GOOD))
+    assert folder.rules(service(lines), "compose.yaml", written=delivered) == []
+    (found,) = folder.said(service(lines), "compose.yaml", written=pair)
+    assert (found.rule.id, "before AWS_ACCESS_KEY_ID" in found.message) == ("KT302", True)

@@ -13,6 +13,7 @@ import pytest
 from keyturn.errors import KeyturnError, LostAnswerError, PermanentError
 from keyturn.material import KeyMaterial
 from keyturn.model import KeyRef
+from keyturn.providers.aws_permissions import _principal, simulated
 from keyturn.providers.aws_user import IamUser
 from keyturn.quiet import hold_vendor_loggers
 from keyturn.testing.provider_scene import MARK, ProviderScene, Scene, new_label
@@ -131,6 +132,31 @@ class IamUserSuite(IamUserScene, ProviderSuite):
             with pytest.raises(PermanentError, match="nobody"):
                 await act
         await other.aclose()
+
+    async def test_what_a_policy_makes_hang_on_the_call_itself_is_not_told(self, scene: Scene) -> None:
+        assert isinstance(scene.vendor, AWSUserSimulator)
+        scene.vendor.missing = ["aws:SourceIp"]
+        scene.vendor.behaviour.lacks = frozenset({"delete"})
+        (finding,) = [each for each in await scene.provider.preflight() if "delete" in each.what]
+        assert finding.ok is None
+
+    async def test_without_leave_to_ask_the_remedy_says_what_to_allow_and_what_to_look_for(self, scene: Scene) -> None:
+        scene.vendor.faults.append(fault("simulate", "status", status=403, code="AccessDenied"))
+        findings = [each for each in await scene.provider.preflight() if each.ok is None]
+        assert len(findings) == 3
+        for finding in findings:
+            assert "allow iam:SimulatePrincipalPolicy on arn:aws:iam::123456789012:user/keyturn" in finding.remedy
+
+    async def test_a_role_is_asked_about_by_its_own_arn(self, scene: Scene) -> None:
+        """Of an assumed role the path is not told: where IAM finds no such role, that is no denial."""
+        role = "arn:aws:iam::123456789012:role/apps/keyturn"
+        rights = await simulated(scene.provider.iam, role, scene.provider.FACTS)
+        assert (dict(rights.has), role in rights.note) == ({}, True)
+        assert (
+            _principal("arn:aws:sts::123456789012:assumed-role/keyturn/i-0abc") == "arn:aws:iam::123456789012:role/keyturn"
+        )
+        assert _principal("arn:aws:iam::123456789012:root") is None
+        assert _principal("arn:aws:sts::123456789012:federated-user/bob") is None
 
     async def test_the_sdk_does_not_repeat_a_create(self, scene: Scene) -> None:
         scene.vendor.faults.append(fault(self.CREATE, "status", status=503, code="ServiceUnavailable"))

@@ -32,6 +32,8 @@ class AcmeSimulator(Simulator):
         Route("whoami", "key", "GET", "/v2/whoami"),
     )
 
+    GIVES: ClassVar[Mapping[str, frozenset[str]]] = {**Simulator.GIVES, "disable": frozenset({"suspend", "resume"})}
+
     def text(self, literal: str) -> str:
         return f"acme_{literal}{secrets.token_hex(20)}"
 

@@ -34,6 +34,7 @@ class TestAwsAccessKey(IamUserSuite):
         key, *_ = scene.vendor.keys.values()
         text = json.dumps({"AWS_ACCESS_KEY_ID": told["id"], "AWS_SECRET_ACCESS_KEY": told["secret"]}, separators=(",", ":"))
         assert (told["id"], KeyMaterial(text).fingerprint()) == (key.id, key.fingerprint)
+        assert told["may"] == ["allowed", [True]]
         assert told["first"] == ["123456789012", [[key.id, "Active"]]]
         assert told["second"] == ["InvalidClientTokenId", [[key.id, "Inactive"]]]
         assert told["refusals"] == ["NoSuchEntity", "LimitExceeded"]

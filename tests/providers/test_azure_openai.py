@@ -10,12 +10,15 @@ import pytest
 from pydantic import ValidationError
 
 from keyturn.errors import DeniedError
+from keyturn.json_object import UnreadableError
 from keyturn.material import KeyMaterial
 from keyturn.providers.azure_openai import AzureOpenAI
+from keyturn.providers.azure_permissions import LIST_KEYS, REGENERATE, rights
 from keyturn.references import resolver
 from keyturn.testing.provider_scene import ADMIN, Scene
 from keyturn.testing.slots_suite import SlotsSuite
 from keyturn.testing.vendors.azure_openai import ACCOUNT, GROUP, SUBSCRIPTION, AzureSimulator
+from tests.providers.page_example import PageExample
 from tests.providers.sdk import drive
 
 PLACE = {"subscription": SUBSCRIPTION, "resource_group": GROUP, "account": ACCOUNT}
@@ -35,6 +38,46 @@ class TestAzureOpenAI(SlotsSuite):
         assert told["after"]["key1"] == told["before"]["key1"]
         assert KeyMaterial(told["after"]["key2"]).fingerprint() in {key.fingerprint for key in scene.live()}
         assert told["disable_local_auth"] is False
+
+    async def test_what_is_told_of_permissions_has_the_form_of_microsofts_types(self, scene: Scene) -> None:
+        path = (
+            f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.CognitiveServices/accounts/{ACCOUNT}"
+        )
+        page = PageExample("azure_openai.json", strip=path)
+        async with page.watching(scene):
+            await scene.provider._granted()
+        assert page.seen == page.answers.keys()
+
+    @pytest.mark.parametrize(
+        ("roles", "may", "note"),
+        [
+            ([{"actions": ["*"], "notActions": []}], True, "less would do"),
+            ([{"actions": ["*"], "notActions": [REGENERATE]}, {"actions": ["microsoft.COGNITIVESERVICES/*"]}], True, ""),
+            ([{"actions": [LIST_KEYS, REGENERATE]}], True, ""),
+            ([{"actions": [LIST_KEYS]}], False, ""),
+            ([{"actions": ["*/read"]}, {"actions": ["*"], "notActions": ["*/regenerateKey/action"]}], False, ""),
+            ([{"actions": ["Microsoft.CognitiveServices/accounts/read"]}], False, ""),
+            ([], False, ""),
+            ([{"actions": ["*Cognitive*/*/*Key*/action"]}], True, ""),
+            (
+                [{"actions": ["*listKeys/action*regenerateKey/action", "Microsoft.CognitiveServices/accounts/*/regen"]}],
+                False,
+                "",
+            ),
+            ([{"actions": ["*"], "condition": "@Resource[a] StringEquals 'b'"}], None, ""),
+        ],
+    )
+    def test_actions_of_roles_are_added_up(self, roles: list[Any], may: bool | None, note: str) -> None:
+        found = rights(AzureOpenAI.FACTS, {"value": roles})
+        assert found.has[REGENERATE] is may
+        assert note in found.note
+
+    def test_half_of_the_roles_are_no_denial(self) -> None:
+        told = {"value": [{"actions": [LIST_KEYS]}], "nextLink": "https://management.azure.com/next"}
+        assert rights(AzureOpenAI.FACTS, told).has == {LIST_KEYS: True, REGENERATE: None}
+        for broken in ({}, {"value": [{"actions": "*"}]}, {"value": [{"actions": [1]}]}):
+            with pytest.raises(UnreadableError):
+                rights(AzureOpenAI.FACTS, broken)
 
     async def test_an_application_logs_in_by_its_secret(self, scene: Scene) -> None:
         application = {"tenant": "contoso", "client_id": "app", "client_secret": f"env:{ADMIN}", "login_url": scene.url}

@@ -33,6 +33,7 @@ class TestBedrockApiKey(IamUserSuite):
         before, key, *_ = scene.vendor.keys.values()
         assert KeyMaterial(told["before"]).fingerprint() == before.fingerprint
         assert (told["id"], KeyMaterial(told["text"]).fingerprint()) == (key.id, key.fingerprint)
+        assert told["may"] == ["allowed", [True]]
         assert told["reset"] == [403, key.id]
         assert told["first"] == [1, [[key.id, "Active"]]]
         assert told["second"] == [403, [[key.id, "Inactive"]]]

@@ -21,8 +21,15 @@ from keyturn.testing.vendors.cloudflare import ACCOUNT, CONDITION, POLICY, TEMPL
 from tests.providers.sdk import drive
 
 
+def own(effect: str, resource: str = f"com.cloudflare.api.account.{ACCOUNT}") -> Mapping[str, Any]:
+    """A policy of the management token."""
+    group = {"id": "1", "name": "Account API Tokens Write"}
+    return {"effect": effect, "permission_groups": [group], "resources": {resource: "*"}}
+
+
 class TestCloudflare(ProviderSuite):
     PROVIDER, SIMULATOR = Cloudflare, CloudflareSimulator
+    ASKED = ("verify",)  # tokens are read for other reasons, too
 
     def settings(self, url: str) -> Mapping[str, Any]:
         return {
@@ -39,11 +46,29 @@ class TestCloudflare(ProviderSuite):
         assert KeyMaterial(told["first"]).fingerprint() == before.fingerprint
         assert (told["id"], KeyMaterial(told["text"]).fingerprint()) == (key.id, key.fingerprint)
         assert (told["listed"], told["after"], told["expires"]) == (["from the SDK"], 0, 2099)
+        assert told["own"] == ["Account API Tokens Read", "Account API Tokens Write"]
         assert told["verified"] == [key.id, "active"]
         assert told["disabled"] == ["disabled", "disabled"]
         assert told["turned"] == [401, key.id]
         assert told["groups"] == [group["id"] for group in POLICY["permission_groups"]]  # type: ignore[index]
         assert (told["deleted"], key.deletions) == (key.id, 1)
+
+    @pytest.mark.parametrize(
+        ("policies", "ok"),
+        [
+            ([], None),
+            ([own("allow")], True),
+            ([own("allow", f"com.cloudflare.api.account.{'0' * 32}")], None),
+            ([own("allow", "com.cloudflare.api.account.*")], True),
+            ([own("allow"), own("deny")], None),
+            ([{"permission_groups": [{"name": ["Account API Tokens Write"]}], "resources": {}}], None),
+            ([{"permission_groups": [1]}], None),
+            ("policies", None),
+        ],
+    )
+    async def test_of_policies_only_what_is_understood_is_a_yes(self, scene: Scene, policies: Any, ok: bool | None) -> None:
+        scene.vendor._own_policies = lambda: policies  # type: ignore[attr-defined]
+        assert [each.ok for each in await scene.provider.preflight()] == [True, ok, True]
 
     async def test_a_new_key_may_do_what_the_other_may_from_where_it_may(self, scene: Scene) -> None:
         created = await scene.provider.create(new_label())
@@ -92,7 +117,7 @@ class TestCloudflare(ProviderSuite):
         scene.provider.settings = scene.provider.settings.model_copy(update={"like": "0" * 32})
         with pytest.raises(NotFoundError):
             await scene.provider.create(new_label())
-        assert [finding.ok for finding in await scene.provider.preflight()] == [True, False]
+        assert [finding.ok for finding in await scene.provider.preflight()] == [True, True, False]
         empty = scene.vendor.add_key("bare", at_once=True, policies=[])[0]
         scene.provider.settings = scene.provider.settings.model_copy(update={"like": empty.id})
         with pytest.raises(MisconfiguredError):

@@ -133,6 +133,7 @@ class TestDatabricksTokens(ProviderSuite):
         (key,) = scene.vendor.keys.values()
         assert (told["id"], KeyMaterial(told["text"]).fingerprint()) == (key.id, key.fingerprint)
         assert (told["listed"], told["me"], told["again"]) == (["from the SDK"], APPLICATION, False)
+        assert told["groups"] == ["admins"]
         assert told["used"] == scene.clock.now // 86400 * 86400 * 1000
         assert ("Invalid access token" in told["refused"], told["after"], key.deletions) == (True, 0, 1)
 

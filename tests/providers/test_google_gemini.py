@@ -36,7 +36,8 @@ class TestGoogleGemini(ProviderSuite):
 
     def settings(self, url: str) -> Mapping[str, Any]:
         login = {"access_token": "env:KEYTURN_SUITE_ADMIN", "project": PROJECT}
-        return {**login, "base_url": f"{url}/v2", "inference_url": f"{url}/v1beta"}
+        addresses = {"base_url": f"{url}/v2", "inference_url": f"{url}/v1beta", "resource_manager_url": f"{url}/v3"}
+        return {**login, **addresses}
 
     def having(self, scene: Scene, **settings: Any) -> Any:
         """The scene's adapter, with settings changed."""
@@ -250,6 +251,7 @@ class TestGoogleGemini(ProviderSuite):
         told = await drive(scene, "google_gemini", PROJECT)
         (key,) = scene.vendor.keys.values()
         assert (told["id"], KeyMaterial(told["text"]).fingerprint()) == (key.id, key.fingerprint)
+        assert told["granted"] is True
         assert told["names"] == ["projects/123456867718/locations/global/keys/from-the-sdk"]
         assert (told["listed"], told["deleted"], told["after"], told["with_deleted"]) == (["from the SDK"], True, [], 1)
         assert (told["again"], told["unused"], key.deletions, key.more["restrictions"]) == (409, 400, 1, GEMINI)

@@ -32,6 +32,7 @@ class TestLiteLLMProxy(ProviderSuite):
     @pytest.mark.real
     async def test_litellms_client_and_litellms_models(self, scene: Scene, tmp_path: Path) -> None:
         recorder = scene.server.app = Recorder(scene.server.app)
+        await scene.provider.preflight()
         created = await scene.provider.create(new_label(), timedelta(days=1))
         await scene.provider.list()
         await scene.provider.disable(created.ref)
@@ -50,7 +51,25 @@ class TestLiteLLMProxy(ProviderSuite):
         assert (told["listed"], told["deleted"], told["after"]) == (["from the client"], [key.id], [])
         assert told["refused"] is True
         calls = {"generate", "list", "block", "unblock", "delete"}
-        assert set(told["seen"]) == {f"/key/{call}" for call in calls} | {"/v1/models"}
+        assert set(told["seen"]) == {f"/key/{call}" for call in calls} | {"/v1/models", "/v2/user/info"}
+
+    @pytest.mark.parametrize(
+        ("user", "role", "ok"),
+        [
+            ("admin", "proxy_admin", True),
+            ("admin", "proxy_admin_viewer", False),
+            ("default_user_id", "proxy_admin_viewer", None),
+            ("somebody", "internal_user", None),
+            ("somebody", None, None),
+        ],
+    )
+    async def test_only_a_role_that_may_never_is_a_denial(self, scene: Scene, user: str, role: str | None, ok: Any) -> None:
+        async def told(call: Call) -> Mapping[str, Any]:
+            return {"user_id": user, "user_role": role}
+
+        scene.vendor.user = told  # type: ignore[attr-defined]
+        scene.server.app = scene.vendor.app()
+        assert [each.ok for each in await scene.provider.preflight()] == [True, ok]
 
     async def test_a_label_can_be_used_again_and_finds_all_its_keys(self, scene: Scene) -> None:
         """LiteLLM refuses an alias that it has: a create could not be repeated once its answer was lost."""

@@ -30,6 +30,7 @@ class TestOpenRouter(ProviderSuite):
         (key,) = scene.vendor.keys.values()
         assert (told["id"], KeyMaterial(told["text"]).fingerprint()) == (key.id, key.fingerprint)
         assert (told["listed"], told["disabled"], told["deleted"], told["after"]) == (["from the SDK"], True, True, [])
+        assert told["management"] == [True, False]
         assert (told["current"], key.deletions) == (key.hint, 1)
 
     async def test_the_end_of_the_login_is_told(self, scene: Scene) -> None:
@@ -42,6 +43,7 @@ class TestOpenRouter(ProviderSuite):
     async def test_requests_and_answers_fit_the_description(self, scene: Scene) -> None:
         api = Description("openrouter-keys.yaml", strip="/api/v1", newer={"GET /keys": ["include_expired"]})
         async with api.watching(scene):
+            await scene.provider.preflight()
             created = await scene.provider.create(new_label(), timedelta(days=1))
             await scene.provider.list()
             await scene.provider.disable(created.ref)

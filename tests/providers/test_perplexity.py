@@ -91,8 +91,9 @@ class TestPerplexity(ProviderSuite):
 
     async def test_preflight_says_that_an_orphan_cannot_be_seen(self, scene: Scene) -> None:
         findings = await scene.provider.preflight()
-        assert [finding.ok for finding in findings] == [True, None]
-        assert "console" in findings[1].detail
+        assert [finding.ok for finding in findings] == [True, None, None]
+        assert findings[1].what == "may create and delete keys at Perplexity"
+        assert "console" in findings[2].detail
 
     async def test_no_text_is_in_an_error_of_a_deletion(self, scene: Scene) -> None:
         created = await scene.provider.create(new_label())

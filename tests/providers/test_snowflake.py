@@ -314,13 +314,13 @@ class TestSnowflake(ProviderSuite):
         )
 
     async def test_a_missing_network_policy_is_told_before_anything_is_made(self, scene: Scene) -> None:
-        (_, policy) = await scene.provider.preflight()
+        (*_, policy) = await scene.provider.preflight()
         assert (policy.what, policy.ok) == (f"{USER} is under a network policy", True)
         scene.vendor.network_policy = ""  # type: ignore[attr-defined]
-        (_, policy) = await scene.provider.preflight()
+        (*_, policy) = await scene.provider.preflight()
         assert (policy.ok, "service user" in policy.remedy) == (None, True)
         scene.vendor.faults.append(fault("show_parameters", "status", status=422))
-        (_, policy) = await scene.provider.preflight()
+        (*_, policy) = await scene.provider.preflight()
         assert policy.ok is None
 
 

@@ -406,6 +406,8 @@ async def test_a_missing_permission_is_told_before_and_at_the_create(engine: Eng
         provider = opened(path, login(engine, path, {missing: ("deny",)}))
         findings = [finding for finding in await provider.preflight() if finding.ok is not True]
         assert any(missing in finding.remedy for finding in findings)
+        verb = "delete" if missing == "sys/leases/revoke" else "create"
+        assert any(finding.what.startswith(f"may {verb} keys at Vault: ") for finding in findings)
         assert all(missing in finding.remedy or "no engine" in finding.detail for finding in findings)
         if missing != "sys/leases/revoke":
             error = await refused(provider.create(LABEL), DeniedError)

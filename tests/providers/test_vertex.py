@@ -176,6 +176,7 @@ class TestVertex(ProviderSuite):
         made = scene.vendor.keys[KeyMaterial(told["text"]).fingerprint()]
         assert (told["id"], told["listed"], told["disabled"]) == (made.id, sorted((uploaded.ref.id, made.id)), [made.id])
         assert (told["tokens"], told["refused"]) == (["ya29.c.", "ya29.c."], "invalid_grant: Invalid JWT Signature.")
+        assert told["granted"] is True
         assert (told["after"], made.deletions, told["gone"]) == ([uploaded.ref.id], 1, 404)
         assert (told["certificate"], told["again"]) == (uploaded.ref.name, [uploaded.ref.name, "USER_PROVIDED"])
 

@@ -38,6 +38,15 @@ def listed():
     return [[each["AccessKeyId"], each["Status"]] for each in found]
 
 
+def permissions():
+    """As IAM's policy simulator has it."""
+    principal = call(session.client("sts", endpoint_url=url), "GetCallerIdentity")["Arn"]
+    user = call(iam, "GetUser", UserName="litellm")["User"]["Arn"]
+    asked = {"PolicySourceArn": principal, "ActionNames": ["iam:CreateAccessKey"], "ResourceArns": [user]}
+    (found,) = call(iam, "SimulatePrincipalPolicy", **asked)["EvaluationResults"]
+    return [found["EvalDecision"], [each["EvalResourceName"] == user for each in found["ResourceSpecificResults"]]]
+
+
 key = call(iam, "CreateAccessKey", UserName="litellm")["AccessKey"]
 id = key["AccessKeyId"]
 never = call(iam, "GetAccessKeyLastUsed", AccessKeyId=id)["AccessKeyLastUsed"]
@@ -57,5 +66,12 @@ try:
 except iam.exceptions.LimitExceededException as error:
     refusals.append(error.response["Error"]["Code"])
 
-told = {"id": id, "secret": key["SecretAccessKey"], "first": first, "second": second, "refusals": refusals}
+told = {
+    "id": id,
+    "may": permissions(),
+    "secret": key["SecretAccessKey"],
+    "first": first,
+    "second": second,
+    "refusals": refusals,
+}
 json.dump({**told, "never": "LastUsedDate" in never, "used": "LastUsedDate" in used}, sys.stdout)

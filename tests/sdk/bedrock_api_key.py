@@ -43,6 +43,15 @@ def listed():
     return [[each["ServiceSpecificCredentialId"], each["Status"]] for each in found["ServiceSpecificCredentials"]]
 
 
+def permissions():
+    """As IAM's policy simulator has it."""
+    principal = call(session.client("sts", endpoint_url=url), "GetCallerIdentity")["Arn"]
+    user = call(iam, "GetUser", UserName="litellm")["User"]["Arn"]
+    asked = {"PolicySourceArn": principal, "ActionNames": ["iam:CreateServiceSpecificCredential"], "ResourceArns": [user]}
+    (found,) = call(iam, "SimulatePrincipalPolicy", **asked)["EvaluationResults"]
+    return [found["EvalDecision"], [each["EvalResourceName"] == user for each in found["ResourceSpecificResults"]]]
+
+
 made = call(iam, "CreateServiceSpecificCredential", UserName="litellm", ServiceName=SERVICE, CredentialAgeDays=30)
 key = made["ServiceSpecificCredential"]
 id, before = key["ServiceSpecificCredentialId"], key["ServiceCredentialSecret"]
@@ -69,6 +78,7 @@ except iam.exceptions.LimitExceededException as error:
 
 told = {
     "id": id,
+    "may": permissions(),
     "text": text,
     "before": before,
     "reset": reset,

@@ -9,6 +9,7 @@ from cloudflare import APIStatusError, Cloudflare
 url, account, template = sys.argv[1:4]
 client = Cloudflare(api_token=os.environ["ADMIN"], base_url=f"{url}/client/v4", max_retries=0)
 tokens = client.accounts.tokens
+mine = tokens.get(tokens.verify(account_id=account).id, account_id=account)
 
 policies = [
     {
@@ -40,6 +41,7 @@ json.dump(
         "first": made.value,
         "text": value,
         "turned": [refused, renewed.id],
+        "own": [group.name for policy in mine.policies for group in policy.permission_groups],
         "id": made.id,
         "issued": made.issued_on.isoformat(),
         "expires": made.expires_on.year,

@@ -30,6 +30,10 @@ def secrets(url: str, account: str, principal: str, client: str) -> dict:
 def tokens(url: str, application: str) -> dict:
     """A token's life, logged in by a token."""
     api = WorkspaceClient(host=url, token=os.environ["ADMIN"], auth_type="pat").token_management
+    groups = [
+        each.display
+        for each in WorkspaceClient(host=url, token=os.environ["ADMIN"], auth_type="pat").current_user.me().groups
+    ]
     made = api.create_obo_token(application, comment="from the SDK", lifetime_seconds=86400)
     listed = list(api.list())
     itself = WorkspaceClient(host=url, token=made.token_value, auth_type="pat").current_user
@@ -51,6 +55,7 @@ def tokens(url: str, application: str) -> dict:
         "id": made.token_info.token_id,
         "listed": [each.comment for each in listed],
         "me": name,
+        "groups": groups,
         "used": used,
         "refused": refused,
         "again": again,

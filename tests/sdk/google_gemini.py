@@ -10,6 +10,11 @@ from googleapiclient.discovery import build
 from googleapiclient.errors import HttpError
 
 url, project = sys.argv[1:]
+projects = build(
+    "cloudresourcemanager", "v3", credentials=Credentials(os.environ["ADMIN"]), client_options={"api_endpoint": url}
+).projects()
+asked = {"permissions": ["apikeys.keys.create", "apikeys.keys.delete"]}
+granted = projects.testIamPermissions(resource=f"projects/{project}", body=asked).execute()
 api = build("apikeys", "v2", credentials=Credentials(os.environ["ADMIN"]), client_options={"api_endpoint": url})
 parent = f"projects/{project}/locations/global"
 keys = api.projects().locations().keys()
@@ -51,6 +56,7 @@ json.dump(
         "text": text,
         "id": made["name"].rpartition("/")[2],
         "names": [made["name"]],
+        "granted": granted == asked,
         "again": again,
         "unused": unused,
         "listed": [key["displayName"] for key in listed["keys"]],

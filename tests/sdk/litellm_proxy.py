@@ -20,9 +20,11 @@ from litellm.proxy._types import (
     GenerateKeyResponse,
     KeyRequest,
     LiteLLM_VerificationToken,
+    LitellmUserRoles,
     ProxyErrorTypes,
     ProxyException,
     UserAPIKeyAuth,
+    UserInfoV2Response,
 )
 from litellm.proxy.client.exceptions import UnauthorizedError
 from litellm.proxy.client.keys import KeysManagementClient
@@ -66,6 +68,9 @@ for each in exchanges:
     elif each["path"] == "/key/list":
         assert each["query"].keys() <= inspect.signature(list_keys).parameters.keys()
         listed(each["answer"])
+    elif each["path"] == "/v2/user/info":
+        assert each["answer"]["user_role"] in LitellmUserRoles.__members__.values()
+        held(UserInfoV2Response, each["answer"])
     elif each["path"] in MODELS:
         asked, answered = MODELS[each["path"]]
         held(asked, each["body"])

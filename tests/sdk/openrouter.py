@@ -7,6 +7,7 @@ import sys
 from openrouter import OpenRouter
 
 with OpenRouter(api_key=os.environ["ADMIN"], server_url=f"{sys.argv[1]}/api/v1") as client:
+    own = client.api_keys.get_current_key_metadata()
     made = client.api_keys.create(name="from the SDK", limit=5)
     listed = client.api_keys.list(include_disabled=True)
     changed = client.api_keys.update(hash=made.data.hash, disabled=True)
@@ -19,6 +20,7 @@ with OpenRouter(api_key=os.environ["ADMIN"], server_url=f"{sys.argv[1]}/api/v1")
 json.dump(
     {
         "text": made.key,
+        "management": [own.data.is_management_key, current.data.is_management_key],
         "id": made.data.hash,
         "listed": [key.name for key in listed.data],
         "disabled": changed.data.disabled,

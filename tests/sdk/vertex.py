@@ -40,6 +40,8 @@ def shown():
     return keys.list(name=parent, keyTypes=["USER_MANAGED"]).execute().get("keys", [])
 
 
+asked = {"permissions": ["iam.serviceAccountKeys.create", "iam.serviceAccountKeys.disable"]}
+granted = api.projects().serviceAccounts().testIamPermissions(resource=parent, body=asked).execute()
 (mine,) = shown()
 name, data = certificate(mine["name"])
 made = keys.create(name=parent, body={"privateKeyType": "TYPE_GOOGLE_CREDENTIALS_FILE"}).execute()
@@ -67,6 +69,7 @@ again, _ = certificate(again["name"])
 json.dump(
     {
         "text": text,
+        "granted": granted == asked,
         "id": made["name"].rpartition("/")[2],
         "listed": sorted(key["name"].rpartition("/")[2] for key in listed),
         "disabled": [each.rpartition("/")[2] for each in disabled],

@@ -22,7 +22,11 @@ WHOLE = "key"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One variable and where its value is. `field` None: the whole secret, which has no fields (AWS)."""
+    """One variable and where its value is. `field` None: the whole secret, which has no fields (AWS).
+
+    A key of several parts is one variable, with the whole text: `keyturn exec --env-file` takes it apart. So no template has
+    to read JSON, none can render half of a key, and what a member says that it serves is the value in the store.
+    """
 
     variable: str
     store: Part
@@ -70,10 +74,10 @@ class Plan:
         MisconfiguredError: a credential has none, or no credential names these proxies.
         """
         found, missing = [], []
-        for name, variable in names(config, proxy).items():
+        for name, given in names(config, proxy).items():
             secrets = [each for each in config.credentials[name].secrets if config.stores[each.store].kind in kinds]
             if secrets:
-                found.append(_wanted(variable, config.stores[secrets[0].store], secrets[0]))
+                found.append(_wanted(given.key, config.stores[secrets[0].store], secrets[0]))
             else:
                 missing.append(name)
         if missing:

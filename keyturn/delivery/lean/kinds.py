@@ -27,6 +27,7 @@ _ABSOLUTE = text(r"/[A-Za-z0-9_./+@-]{1,400}")
 _FILE = text(r"[A-Za-z0-9_./+@-]{1,400}")
 _ROLE = text(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,100}")
 _TIMEOUT = duration(least=1)
+_REGION = text(r"(us|eu|ap|sa|ca|me|af|il|mx)-[a-z]{2,20}-[0-9]")  # of the partition `aws`, as botocore tells it
 
 
 def _openai(settings: Any) -> Settings:
@@ -41,6 +42,32 @@ def _openai(settings: Any) -> Settings:
             "timeout": _TIMEOUT,
         },
     )
+
+
+def _access_keys(settings: Any) -> Settings:
+    """Of an IAM user. A start makes none of its calls; the settings have to be right all the same."""
+    found = fit(
+        settings,
+        {"region": _REGION, "user_name": text(r"[A-Za-z0-9_+=,.@-]{1,128}")},
+        {
+            "endpoint_url": address,
+            "sts_endpoint_url": address,
+            "access_key_id": reference,
+            "secret_access_key": reference,
+            "session_token": reference,
+            "usage_lag": duration(),
+            "propagation": duration(),
+            "timeout": _TIMEOUT,
+        },
+    )
+    _login_fits(found)
+    return found
+
+
+def _login_fits(settings: Settings) -> None:
+    given = {name for name in ("access_key_id", "secret_access_key", "session_token") if name in settings}
+    if given and not {"access_key_id", "secret_access_key"} <= given:
+        raise Declined
 
 
 def _vault(settings: Any) -> Settings:
@@ -75,7 +102,7 @@ def _aws(settings: Any) -> Settings:
     """Neither profile nor role: those are the SDK's business."""
     found = fit(
         settings,
-        {"region": text(r"(us|eu|ap|sa|ca|me|af|il|mx)-[a-z]{2,20}-[0-9]")},  # of the partition `aws`, as botocore tells it
+        {"region": _REGION},
         {
             "endpoint_url": address,
             "access_key_id": reference,
@@ -86,8 +113,8 @@ def _aws(settings: Any) -> Settings:
             "timeout": _TIMEOUT,
         },
     )
-    given = {name for name in ("access_key_id", "secret_access_key", "session_token") if name in found}
-    if (given and not {"access_key_id", "secret_access_key"} <= given) or found["region"] in found.get("replicas", []):
+    _login_fits(found)
+    if found["region"] in found.get("replicas", []):
         raise Declined
     return found
 
@@ -153,7 +180,7 @@ def _process(settings: Any) -> Settings:
 
 
 KINDS: Mapping[str, Mapping[str, Callable[[Any], Settings]]] = {
-    "providers": {"openai": _openai},
+    "providers": {"openai": _openai, "aws_access_key": _access_keys},
     "stores": {"vault_kv2": _vault, "aws_secrets_manager": _aws, "dotenv": _dotenv, "kubernetes_secret": _kubernetes},
     "proxies": {"process": _process, "command": _command},
 }

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 from keyturn.delivery.lean.declined import Declined
 from keyturn.delivery.lean.kinds import known
 from keyturn.delivery.lean.plain import Settings, duration, fit, items, seconds, section, text, zone
-from keyturn.delivery.variable_names import name_of
+from keyturn.delivery.variable_names import Names, env_fault, names_of
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _SECTIONS = ("providers", "stores", "proxies")
 _DAY = 86400
 _MOST = 16  # values: the full path asks for many at once, this one for one after the other
 
+_VARIABLE = text(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = {"store": text()}
 _PATH = text(r"[A-Za-z0-9_./+=@:!-]{1,300}")
 _CANARY = {"deployment": text(), "propagation": duration(), "timeout": duration()}
@@ -30,7 +31,7 @@ _REQUIRED = {
     "proxies": lambda value: all(map(text(), items(value))),
 }
 _OPTIONAL = {
-    "env": text(r"[A-Za-z_][A-Za-z0-9_]*"),
+    "env": lambda value: all(map(_VARIABLE, _named(value) if isinstance(value, dict) else [value])),
     "schedule": text(),
     "timezone": zone,
     "max_age": duration(),
@@ -52,7 +53,7 @@ class Read(NamedTuple):
     """A value that the program is given."""
 
     credential: str
-    variable: str
+    names: Names
     secret: Secret
 
 
@@ -75,16 +76,26 @@ def plan_of(document: Mapping[str, Any], proxy: str) -> Plan:
     _nobody_shares([each for listed in secrets.values() for each in listed])
     reads: list[Read] = []
     for name, credential in credentials.items():
+        kind, _ = found["providers"][credential["provider"]]
+        if env_fault(credential.get("env"), kind):
+            raise Declined
         if proxy in credential["proxies"]:
-            kind, _ = found["providers"][credential["provider"]]
-            variable = name_of(credential.get("env"), secrets[name][0].field, kind)
-            if variable is None or any(variable == read.variable for read in reads):
+            names = names_of(credential.get("env"), secrets[name][0].field, kind)
+            if names is None:
                 raise Declined
-            reads.append(Read(name, variable, secrets[name][0]))
+            reads.append(Read(name, names, secrets[name][0]))
+    variables = [variable for read in reads for variable in read.names.variables]
+    if len(set(variables)) < len(variables):
+        raise Declined
     if proxy not in parts["proxies"] or not 0 < len(reads) <= _MOST:
         raise Declined
     stores = {read.secret.store: found["stores"][read.secret.store] for read in reads}
     return Plan(reads, stores, _own(parts, found["proxies"][proxy][1]))
+
+
+def _named(value: dict[str, Any]) -> list[Any]:
+    """The names of a key's parts."""
+    return list(value.values()) or [None]
 
 
 def _credential(settings: Any, parts: Mapping[str, Mapping[str, Any]]) -> list[Secret]:

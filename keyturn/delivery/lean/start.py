@@ -46,7 +46,9 @@ def read(call: Call) -> tuple[Plan, list[Loaded]]:
     with ExitStack() as stack:
         readers = {name: stack.enter_context(_reader(*each)) for name, each in plan.stores.items()}
         held = [(each, readers[each.secret.store].current(each.secret)) for each in plan.reads]
-    return plan, [Loaded(each.credential, each.variable, version, key) for each, (version, key) in held]
+    for each, (_, key) in held:
+        each.names.given(key)
+    return plan, [Loaded(each.credential, each.names, version, key) for each, (version, key) in held]
 
 
 def _reader(kind: str, settings: Mapping[str, Any]) -> Any:

@@ -33,6 +33,13 @@ class AnthropicSimulator(Simulator):
         Route("models", "key", "GET", "/v1/models", query=("limit",)),
     )
 
+    GIVES: ClassVar[Mapping[str, frozenset[str]]] = {
+        "list": frozenset({"list_keys", "get_key"}),
+        "delete": frozenset({"update_key"}),
+        "disable": frozenset({"update_key"}),
+    }
+    TOGETHER: ClassVar[tuple[frozenset[str], ...]] = (frozenset({"delete", "disable"}),)  # both change the status
+
     def text(self, literal: str) -> str:
         return f"sk-ant-api03-{literal}{secrets.token_hex(40)}"
 

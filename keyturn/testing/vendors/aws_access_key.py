@@ -25,12 +25,11 @@ class AccessKeySimulator(AWSUserSimulator):
     HELD_BY: ClassVar[HeldBy] = HeldBy(By.SDK, "boto3 1.44.5", "tests/providers/test_aws_access_key.py")
     ROUTES: ClassVar[tuple[Route, ...]] = (
         *TAG_ROUTES,
-        Route("list_keys", "admin", "POST", "/ListAccessKeys", body=("UserName", "Marker", "MaxItems")),
+        Route("list_keys", "admin", "POST", "/ListAccessKeys", body=("UserName", "Marker", "MaxItems"), reads=True),
         Route("create_key", "admin", "POST", "/CreateAccessKey", body=("UserName",)),
         Route("update_key", "admin", "POST", "/UpdateAccessKey", body=("UserName", "AccessKeyId", "Status")),
         Route("delete_key", "admin", "POST", "/DeleteAccessKey", body=("UserName", "AccessKeyId")),
-        Route("last_used", "admin", "POST", "/GetAccessKeyLastUsed", body=("AccessKeyId",)),
-        Route("caller", "key", "POST", "/GetCallerIdentity"),
+        Route("last_used", "admin", "POST", "/GetAccessKeyLastUsed", body=("AccessKeyId",), reads=True),
     )
 
     def text(self, literal: str) -> str:
@@ -48,6 +47,8 @@ class AccessKeySimulator(AWSUserSimulator):
     def key_of(self, request: Request) -> str:
         """The whole text of the key whose secret the request is signed with."""
         secret = self.admin_of(request)
+        if secret == self._admin.reveal():
+            return secret
         for id, material in self.materials.items():
             if secret and material == KeyMaterial(secret):
                 return json.dumps({_ID: id, _SECRET: secret}, separators=(",", ":"))
@@ -76,10 +77,6 @@ class AccessKeySimulator(AWSUserSimulator):
         never = {"ServiceName": "N/A", "Region": "N/A"}
         told = never if used is None else {"LastUsedDate": stamp(used), "ServiceName": "bedrock", "Region": "us-east-1"}
         return self.answer("GetAccessKeyLastUsed", {"UserName": USER, "AccessKeyLastUsed": told})
-
-    async def caller(self, call: Call) -> Response:
-        told = {"Arn": f"arn:aws:iam::123456789012:user/{USER}", "UserId": "AIDAEXAMPLE", "Account": "123456789012"}
-        return self.answer("GetCallerIdentity", told)
 
     def _shown(self, key: Key) -> Mapping[str, Any]:
         status, made = self.status(key), stamp(key.created_at)

@@ -25,21 +25,28 @@ from keyturn.testing.vendors.service import Call, Key, RefusedError, Route, Simu
 
 MOST = 2
 USER = "litellm"
+_ACCOUNT = "arn:aws:iam::123456789012"
+USER_ARN, OWN_ARN = f"{_ACCOUNT}:user/apps/{USER}", f"{_ACCOUNT}:user/keyturn"
+_VERBS = {"Create": "create", "Delete": "delete", "Update": "disable"}
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([A-Z0-9]+)/[0-9]{8}/([a-z0-9-]+)/([a-z]+)/aws4_request, "
     r"SignedHeaders=([a-z0-9;-]+), Signature=[0-9a-f]{64}"
 )
 _SPEAKS_XML: ContextVar[bool] = ContextVar("speaks_xml", default=False)
 
+_SIMULATED = ("PolicySourceArn", "ActionNames", "ResourceArns")
 TAG_ROUTES = (
-    Route("list_tags", "admin", "POST", "/ListUserTags", body=("UserName", "Marker", "MaxItems")),
+    Route("list_tags", "admin", "POST", "/ListUserTags", body=("UserName", "Marker", "MaxItems"), reads=True),
+    Route("get_user", "admin", "POST", "/GetUser", body=("UserName",), reads=True),
+    Route("simulate", "admin", "POST", "/SimulatePrincipalPolicy", body=_SIMULATED, reads=True),
+    Route("caller", "key", "POST", "/GetCallerIdentity"),
     Route("tag", "admin", "POST", "/TagUser", body=("UserName", "Tags")),
     Route("untag", "admin", "POST", "/UntagUser", body=("UserName", "TagKeys")),
 )
 
 
 class AWSUserSimulator(Simulator):
-    """See the module's text. `tags`: the user's."""
+    """See the module's text. `tags`: the user's. `missing`: context keys that a policy of keyturn's own hangs on."""
 
     NAMESPACE: ClassVar[str] = "https://iam.amazonaws.com/doc/2010-05-08/"
 
@@ -47,6 +54,7 @@ class AWSUserSimulator(Simulator):
         super().__init__(admin, clock)
         self._admin = admin
         self.tags: dict[str, str] = {}
+        self.missing: list[str] = []
         self.materials: dict[str, KeyMaterial] = {}  # access key id -> its secret, for checking signatures
 
     # The wire -------------------------------------------------------------------------------------------------------
@@ -127,6 +135,9 @@ class AWSUserSimulator(Simulator):
         body = f'<ErrorResponse xmlns="{self.NAMESPACE}"><Error>{told}</Error>{id}</ErrorResponse>'
         return Response(body, status, media_type="text/xml")
 
+    def denied(self) -> Response:
+        return self.error(403, "User is not authorized to perform this action", "AccessDenied")
+
     def rejected(self, group: str) -> Response:
         return self.error(403, "The security token included in the request is invalid.", "InvalidClientTokenId")
 
@@ -154,6 +165,46 @@ class AWSUserSimulator(Simulator):
         if status not in ("Active", "Inactive"):
             raise RefusedError(400, "status", "ValidationError")
         key.disabled = status == "Inactive"
+
+    # What keyturn's own credentials may ------------------------------------------------------------------------------
+
+    def _may(self, route: Route, caller: KeyMaterial | None, key: Key | None) -> bool:
+        is_admin = caller is not None and caller == self._admin
+        return (is_admin and route.operation == "caller") or super()._may(route, caller, key)
+
+    def key_of(self, request: Request) -> str:
+        return self.admin_of(request) if self.speaks_xml() else super().key_of(request)
+
+    async def caller(self, call: Call) -> Response:
+        arn, user = (USER_ARN, "AIDALITELLMEXAMPLE") if call.key else (OWN_ARN, "AIDAKEYTURNEXAMPLE")
+        return self.answer("GetCallerIdentity", {"Arn": arn, "UserId": user, "Account": "123456789012"})
+
+    async def get_user(self, call: Call) -> Response:
+        made = "2026-01-01T00:00:00Z"
+        user = {"Path": "/apps/", "UserName": USER, "UserId": "AIDALITELLMEXAMPLE", "Arn": USER_ARN, "CreateDate": made}
+        return self.answer("GetUser", {"User": user})
+
+    async def simulate(self, call: Call) -> Response:
+        """For another user than this one nothing is allowed."""
+        if call.body.get("PolicySourceArn") != OWN_ARN:
+            raise RefusedError(404, "The principal cannot be found.", "NoSuchEntity")
+        (resource,) = call.body.get("ResourceArns", ["*"])
+        results = []
+        for action in call.body.get("ActionNames", []):
+            verb = next((each for name, each in _VERBS.items() if action.startswith(f"iam:{name}")), "")
+            decision = "allowed" if resource == USER_ARN and not self.lacks(verb) else "implicitDeny"
+            of_user = {"EvalResourceName": resource, "EvalResourceDecision": decision, "MissingContextValues": self.missing}
+            results.append(
+                {
+                    "EvalActionName": action,
+                    "EvalResourceName": "arn:${Partition}:iam::${Account}:user/${UserNameWithPath}",
+                    "EvalDecision": decision,
+                    "MatchedStatements": [],
+                    "MissingContextValues": [],
+                    "ResourceSpecificResults": [of_user],
+                }
+            )
+        return self.answer("SimulatePrincipalPolicy", {"EvaluationResults": results, "IsTruncated": False})
 
     async def list_tags(self, call: Call) -> Response:
         tags = [{"Key": name, "Value": value} for name, value in self.tags.items()]

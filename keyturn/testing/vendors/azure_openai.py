@@ -18,6 +18,7 @@ from keyturn.testing.vendors.service import Call, Key, RefusedError, Route, Simu
 
 SUBSCRIPTION, GROUP, ACCOUNT = "00000000-0000-0000-0000-000000000001", "group", "account"
 _ACCOUNT = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.CognitiveServices/accounts/{account}"
+_KIND = "Microsoft.CognitiveServices"
 _VERSION = ("api-version",)
 _SLOTS = {"Key1": "key1", "Key2": "key2"}
 
@@ -30,11 +31,21 @@ class AzureSimulator(Simulator):
     )
     ROUTES: ClassVar[tuple[Route, ...]] = (
         Route("get_account", "admin", "GET", _ACCOUNT, query=_VERSION),
-        Route("list_keys", "admin", "POST", f"{_ACCOUNT}/listKeys", query=_VERSION),
+        Route("list_keys", "admin", "POST", f"{_ACCOUNT}/listKeys", query=_VERSION, reads=True),
+        Route(
+            "tell_permissions", "admin", "GET", f"{_ACCOUNT}/providers/Microsoft.Authorization/permissions", query=_VERSION
+        ),
         Route("create_key", "admin", "POST", f"{_ACCOUNT}/regenerateKey", query=_VERSION, body=("keyName",)),
         Route("models", "key", "GET", "/openai/models", query=_VERSION),
         Route("token", "open", "POST", "/{tenant}/oauth2/v2.0/token", body=None),
     )
+
+    GIVES: ClassVar[Mapping[str, frozenset[str]]] = {
+        "create": frozenset({"create_key"}),
+        "list": frozenset({"list_keys"}),
+        "delete": frozenset({"create_key"}),
+    }
+    TOGETHER: ClassVar[tuple[frozenset[str], ...]] = (frozenset({"create", "delete"}),)  # both are regenerateKey
 
     def __init__(self, admin: KeyMaterial, clock: Callable[[], float]) -> None:
         super().__init__(admin, clock)
@@ -71,6 +82,16 @@ class AzureSimulator(Simulator):
             "location": "eastus",
             "properties": properties,
         }
+
+    async def tell_permissions(self, call: Call) -> Mapping[str, Any]:
+        """Two roles: one that reads, and one for keys, which is written as people write it."""
+        self._demand(call)
+        of_keys = f"{_KIND}/*/action"
+        lacking = {"create": f"{_KIND}/accounts/REGENERATEKEY/action", "list": f"{_KIND}/accounts/listKeys/*"}
+        less = [action for verb, action in lacking.items() if self.lacks(verb)]
+        reader = {"actions": ["*/read"], "notActions": [], "dataActions": [], "notDataActions": []}
+        role = {"actions": [of_keys], "notActions": less, "dataActions": [], "notDataActions": []}
+        return {"value": [reader, role]}
 
     async def list_keys(self, call: Call) -> Mapping[str, Any]:
         self._demand(call)

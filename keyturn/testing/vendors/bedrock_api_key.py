@@ -23,7 +23,14 @@ class BedrockSimulator(AWSUserSimulator):
     HELD_BY: ClassVar[HeldBy] = HeldBy(By.SDK, "boto3 1.44.5", "tests/providers/test_bedrock_api_key.py")
     ROUTES: ClassVar[tuple[Route, ...]] = (
         *TAG_ROUTES,
-        Route("list_keys", "admin", "POST", "/ListServiceSpecificCredentials", body=("UserName", "ServiceName", "Marker")),
+        Route(
+            "list_keys",
+            "admin",
+            "POST",
+            "/ListServiceSpecificCredentials",
+            body=("UserName", "ServiceName", "Marker"),
+            reads=True,
+        ),
         Route(
             "create_key",
             "admin",

@@ -12,11 +12,13 @@ from typing import Any, ClassVar
 
 from starlette.responses import JSONResponse, Response
 
+from keyturn.material import KeyMaterial
 from keyturn.testing.vendors.held_by import By, HeldBy
 from keyturn.testing.vendors.service import Call, Key, RefusedError, Route, Simulator, moment, stamp
 
 ACCOUNT = "8d2f0c7b5e6a41f3b9c0d1e2f3a4b5c6"
 TEMPLATE = "ed17574386854bf78a67040be0a770b0"
+MANAGEMENT = "7c9e6679f3b44d2aa1c5d0e8b2f46a13"  # the id of the management token
 _TOKENS = f"/client/v4/accounts/{ACCOUNT}/tokens"
 _LIST = ("direction", "include_expired", "page", "per_page")
 _MADE = ("name", "policies", "condition", "expires_on", "not_before")
@@ -44,6 +46,8 @@ class CloudflareSimulator(Simulator):
         Route("delete_key", "admin", "DELETE", f"{_TOKENS}/{{id}}"),
     )
 
+    TOGETHER: ClassVar[tuple[frozenset[str], ...]] = (frozenset({"create", "delete", "disable"}),)
+
     def text(self, literal: str) -> str:
         return f"{literal}{secrets.token_urlsafe(40)}"[:40]
 
@@ -59,6 +63,8 @@ class CloudflareSimulator(Simulator):
 
     async def verify(self, call: Call) -> Mapping[str, Any]:
         key = call.key
+        if self.is_admin(call.request):
+            return _done({"id": MANAGEMENT, "status": "active"})
         if key is None:
             raise RefusedError(401, "Invalid API Token", "1000")
         more = {"expires_on": stamp(key.expires_at)} if key.expires_at else {}
@@ -80,7 +86,19 @@ class CloudflareSimulator(Simulator):
         key, material = self.add_key(name, expires_at=moment(until) if until else None, **more)
         return _done({**self._shown(key), "value": material.reveal()})
 
+    def _may(self, route: Route, caller: KeyMaterial | None, key: Key | None) -> bool:
+        """The management token, too, can be verified."""
+        is_admin = caller is not None and caller.fingerprint() == self.admin_fingerprint
+        return (is_admin and route.operation == "verify") or super()._may(route, caller, key)
+
+    def _own_policies(self) -> list[Mapping[str, Any]]:
+        verbs = {"list": "Account API Tokens Read", "create": "Account API Tokens Write"}
+        groups = [{"id": secrets.token_hex(16), "name": name} for verb, name in verbs.items() if not self.lacks(verb)]
+        return [{**POLICY, "permission_groups": groups}]
+
     async def get_key(self, call: Call) -> Mapping[str, Any]:
+        if call.path["id"] == MANAGEMENT:
+            return _done({"id": MANAGEMENT, "status": "active", "policies": self._own_policies()})
         if call.path["id"] == TEMPLATE:
             return _done({"id": TEMPLATE, "status": "disabled", "policies": [POLICY], "condition": CONDITION})
         return _done(self._shown(self.by_id(call.path["id"])))

@@ -47,6 +47,7 @@ class DatabricksSecretsSimulator(TokenSimulator):
         Route("create_key", "admin", "POST", _SECRETS, body=("lifetime", "scopes")),
         Route("delete_key", "admin", "DELETE", f"{_SECRETS}/{{id}}"),
     )
+    TOGETHER: ClassVar[tuple[frozenset[str], ...]] = (frozenset({"create", "list", "delete"}),)
     most = 5
 
     def text(self, literal: str) -> str:
@@ -134,6 +135,8 @@ class DatabricksTokensSimulator(Simulator):
         Route("delete_key", "admin", "DELETE", f"{_TOKENS}/tokens/{{id}}"),
     )
 
+    TOGETHER: ClassVar[tuple[frozenset[str], ...]] = (frozenset({"create", "list", "delete"}),)
+
     def text(self, literal: str) -> str:
         return f"dapi{literal}{secrets.token_hex(16)}"
 
@@ -146,8 +149,15 @@ class DatabricksTokensSimulator(Simulator):
     def new_id(self) -> str:
         return hashlib.sha256(super().new_id().encode()).hexdigest()
 
+    def _may(self, route: Route, caller: KeyMaterial | None, key: Key | None) -> bool:
+        is_admin = caller is not None and caller.fingerprint() == self.admin_fingerprint
+        return (is_admin and route.operation == "me") or super()._may(route, caller, key)
+
     async def me(self, call: Call) -> Mapping[str, Any]:
-        return {"id": SERVICE_PRINCIPAL, "userName": APPLICATION, "active": True}
+        if not self.is_admin(call.request):
+            return {"id": SERVICE_PRINCIPAL, "userName": APPLICATION, "active": True}
+        groups = [] if self.lacks("create") else [{"display": "admins", "type": "direct", "value": "1"}]
+        return {"id": "2718281828", "userName": "admin@example.com", "active": True, "groups": groups}
 
     async def list_keys(self, call: Call) -> Mapping[str, Any]:
         shown = [self._shown(key) for key in reversed(self.live())]

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from keyturn.testing.vendors.google_errors import FAILED_PRECONDITION, google_error
+from keyturn.testing.vendors.google_permissions import tested
 from keyturn.testing.vendors.held_by import By, HeldBy
 from keyturn.testing.vendors.service import Call, Key, RefusedError, Route, Simulator, stamp
 
@@ -24,6 +25,7 @@ PROJECT = "suite-project"
 _NUMBER = "123456867718"  # Google names keys by their project's number
 _KEYS = f"/v2/projects/{PROJECT}/locations/global/keys"
 _ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+_TESTED = f"/v3/projects/{PROJECT}:testIamPermissions"
 _MADE = ("displayName", "restrictions", "serviceAccountEmail", "annotations")
 _ALT = ("alt",)  # the client library says `alt=json` each time
 _PAGE = 50  # keys, when more are asked for: recalled
@@ -51,6 +53,7 @@ class GeminiSimulator(Simulator):
         Route("delete_key", "admin", "DELETE", f"{_KEYS}/{{id}}", query=(*_ALT, "checkExistingUsage", "etag")),
         Route("undelete_key", "admin", "POST", f"{_KEYS}/{{id}}:undelete", query=_ALT),
         Route("get_operation", "admin", "GET", "/v2/operations/{operation}", query=_ALT),
+        Route("tell_permissions", "admin", "POST", _TESTED, query=_ALT, body=("permissions",), reads=True),
         Route("list_models", "key", "GET", "/v1beta/models", query=("pageSize", "pageToken")),
     )
 
@@ -136,6 +139,10 @@ class GeminiSimulator(Simulator):
         operation = self._operations[name]
         operation.polls -= 1
         return {"name": name, **(operation.done if operation.polls <= 0 else {})}
+
+    async def tell_permissions(self, call: Call) -> Mapping[str, Any]:
+        """The Resource Manager's."""
+        return tested(call, self.lacks, "apikeys.keys")
 
     async def list_models(self, call: Call) -> Mapping[str, Any]:
         return {"models": [{"name": "models/gemini-3-flash", "version": "001", "displayName": "Gemini"}]}

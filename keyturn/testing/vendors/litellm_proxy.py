@@ -33,8 +33,15 @@ class LiteLLMProxySimulator(Simulator):
         Route("block_key", "admin", "POST", "/key/block", body=("key",)),
         Route("unblock_key", "admin", "POST", "/key/unblock", body=("key",)),
         Route("delete_key", "admin", "POST", "/key/delete", body=("keys", "key_aliases")),
+        Route("user", "admin", "GET", "/v2/user/info", query=("user_id",)),
         Route("models", "key", "GET", "/v1/models"),
     )
+
+    GIVES: ClassVar[Mapping[str, frozenset[str]]] = {
+        **Simulator.GIVES,
+        "disable": frozenset({"block_key", "unblock_key"}),
+    }
+    TOGETHER: ClassVar[tuple[frozenset[str], ...]] = (frozenset({"create", "delete", "disable"}),)
 
     def text(self, literal: str) -> str:
         return f"sk-{literal}{secrets.token_urlsafe(16)}"
@@ -125,6 +132,18 @@ class LiteLLMProxySimulator(Simulator):
         for key in found:
             self.delete(key)
         return {"deleted_keys": asked}
+
+    async def user(self, call: Call) -> Mapping[str, Any]:
+        """Who the management key is of: an admin viewer may list, and change nothing."""
+        return {
+            "user_id": "admin",
+            "user_email": None,
+            "user_alias": None,
+            "user_role": "proxy_admin_viewer" if self.lacks("create") else "proxy_admin",
+            "spend": 0.0,
+            "models": [],
+            "created_at": stamp(self.clock()),
+        }
 
     async def models(self, call: Call) -> Mapping[str, Any]:
         named = (call.key.more.get("models") if call.key else None) or ["gpt-4o-mini"]

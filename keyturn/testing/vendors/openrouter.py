@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from starlette.responses import JSONResponse, Response
 
+from keyturn.material import KeyMaterial
 from keyturn.testing.vendors.held_by import By, HeldBy
 from keyturn.testing.vendors.service import Call, Key, RefusedError, Route, Simulator, moment, stamp
 
@@ -34,6 +35,8 @@ class OpenRouterSimulator(Simulator):
         Route("current_key", "key", "GET", f"{_BASE}/key"),
     )
 
+    TOGETHER: ClassVar[tuple[frozenset[str], ...]] = (frozenset({"create", "list", "delete", "disable"}),)
+
     def text(self, literal: str) -> str:
         return f"sk-or-v1-{literal}{secrets.token_hex(32)}"
 
@@ -42,6 +45,11 @@ class OpenRouterSimulator(Simulator):
 
     def new_id(self) -> str:
         return hashlib.sha256(super().new_id().encode()).hexdigest()
+
+    def _may(self, route: Route, caller: KeyMaterial | None, key: Key | None) -> bool:
+        """A management key, too, is told what it is."""
+        is_admin = caller is not None and caller.fingerprint() == self.admin_fingerprint
+        return (is_admin and route.operation == "current_key") or super()._may(route, caller, key)
 
     async def list_keys(self, call: Call) -> Mapping[str, Any]:
         workspace = call.query.get("workspace_id", DEFAULT_WORKSPACE)
@@ -82,23 +90,23 @@ class OpenRouterSimulator(Simulator):
         return {"deleted": True}
 
     async def current_key(self, call: Call) -> Mapping[str, Any]:
-        key = call.key
-        if key is None:
+        key, is_management = call.key, self.is_admin(call.request) and not self.lacks("create")
+        if key is None and not self.is_admin(call.request):
             raise RefusedError(401, "Missing Authentication header")
         return {
             "data": {
                 **self._figures(key),
-                "label": key.hint,
+                "label": key.hint if key else "sk-or-v1-...",
                 "budgets": [],
                 "effective_budget": None,
                 "allowed_data_regions": [],
                 "free_model_daily_requests": {"limit": 50, "remaining": 50, "used": 0},
                 "organization_id": None,
-                "workspace_id": key.more.get("workspace_id", DEFAULT_WORKSPACE),
+                "workspace_id": key.more.get("workspace_id", DEFAULT_WORKSPACE) if key else DEFAULT_WORKSPACE,
                 "is_free_tier": False,
-                "is_management_key": False,
-                "is_provisioning_key": False,
-                "expires_at": stamp(key.expires_at),
+                "is_management_key": is_management,
+                "is_provisioning_key": is_management,
+                "expires_at": stamp(key.expires_at) if key else None,
                 "rate_limit": {"interval": "1h", "note": "This field is deprecated and safe to ignore.", "requests": -1},
             }
         }
@@ -119,8 +127,8 @@ class OpenRouterSimulator(Simulator):
         }
 
     @staticmethod
-    def _figures(key: Key) -> Mapping[str, Any]:
+    def _figures(key: Key | None) -> Mapping[str, Any]:
         usage = {f"{kind}{span}": 0.0 for kind in ("usage", "byok_usage") for span in ("", "_daily", "_weekly", "_monthly")}
-        limit = key.more.get("limit")
+        limit = key.more.get("limit") if key else None
         more = {"limit": limit, "limit_remaining": limit, "limit_reset": None, "include_byok_in_limit": False}
         return {**usage, **more, "creator_user_id": None}

@@ -21,17 +21,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -41,50 +39,16 @@ from keyturn.material import KeyMaterial
 from keyturn.testing.faults import Fault, due
 from keyturn.testing.loopback import reset_connection
 from keyturn.testing.vendors.held_by import HeldBy
+from keyturn.testing.vendors.keys import Behaviour, Key
 
-
-class Behaviour(BaseModel):
-    """How the vendor acts. Times are seconds."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    accept_delay: float = 0  # a new key is refused for so long
-    refuse_delay: float = 0  # a deleted key is accepted for so long
-    usage_lag: float = 0
-    key_literal: str = ""  # inside every generated key, so that a search for leaks finds any
-
-
-@dataclass(slots=True)
-class Key:
-    """A key without its text. `more`: what the vendor keeps beside it."""
-
-    id: str
-    name: str
-    owner: str
-    fingerprint: str
-    hint: str
-    created_at: float
-    accepted_from: float
-    expires_at: float | None = None
-    disabled: bool = False
-    refused_from: float = math.inf
-    deletions: int = 0
-    uses: list[float] = field(default_factory=list)
-    more: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def deleted(self) -> bool:
-        return self.deletions > 0
-
-    def accepted(self, now: float) -> bool:
-        return not self.disabled and self.accepted_from <= now < min(self.refused_from, self.expires_at or math.inf)
+__all__ = ["Behaviour", "Call", "Key", "RefusedError", "Route", "Simulator"]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """`operation`: the method of the simulator that answers. `group`: admin, key (a call with the key under test), open.
 
-    `query`, `body`: the names that it takes; `body` None: not looked at.
+    `query`, `body`: the names that it takes; `body` None: not looked at. `reads`: a POST that changes nothing.
     """
 
     operation: str
@@ -93,6 +57,12 @@ class Route:
     path: str
     query: tuple[str, ...] = ()
     body: tuple[str, ...] | None = ()
+    reads: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether the management credential changes something by it."""
+        return self.group == "admin" and self.method != "GET" and not self.reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +102,14 @@ class Simulator:
 
     HELD_BY: ClassVar[HeldBy]
     ROUTES: ClassVar[Sequence[Route]]
+    # What the management credential may do -> the operations that this is needed for.
+    GIVES: ClassVar[Mapping[str, frozenset[str]]] = {
+        "create": frozenset({"create_key"}),
+        "list": frozenset({"list_keys"}),
+        "delete": frozenset({"delete_key"}),
+        "disable": frozenset({"disable_key", "enable_key", "update_key"}),
+    }
+    TOGETHER: ClassVar[Sequence[frozenset[str]]] = ()  # what the vendor gives, and takes away, as one
 
     def __init__(self, admin: KeyMaterial, clock: Callable[[], float] = time.time) -> None:
         self.admin_fingerprint = admin.fingerprint()
@@ -165,6 +143,22 @@ class Simulator:
     def refused(self, group: str, key: Key | None) -> Response:
         """The same, where the vendor tells why: `key` is there, and expired, disabled or deleted. None: nobody has it."""
         return self.rejected(group)
+
+    def denied(self) -> Response:
+        """The answer to what the management credential lacks the permission for."""
+        return self.error(403, "The credential may not do this")
+
+    def lacks(self, verb: str) -> bool:
+        """Whether the management credential may not do this with keys."""
+        told = self.behaviour.lacks
+        return verb in told or any(verb in group and told & group for group in self.TOGETHER)
+
+    def is_admin(self, request: Request) -> bool:
+        """Whether the call is made with the management credential."""
+        try:
+            return KeyMaterial(self.admin_of(request)).fingerprint() == self.admin_fingerprint
+        except ValueError:
+            return False
 
     def chosen(self, request: Request, routes: Sequence[Route]) -> Route:
         """Which of several routes with one address a request means: where a vendor has one address for everything, its body
@@ -275,6 +269,10 @@ class Simulator:
                 answer = self.refused(route.group, key)
                 record(answer.status_code, "rejected")
                 return answer
+            if route.group == "admin" and self._is_lacking(route):
+                answer = self.denied()
+                record(answer.status_code, "rejected")
+                return answer
             if route.group == "key" and key is not None:
                 key.uses.append(self.clock())
             fault = due(self.faults, route.operation, route.group, key.id if key else "")
@@ -306,6 +304,9 @@ class Simulator:
         if route.group == "admin":
             return caller is not None and caller.fingerprint() == self.admin_fingerprint
         return self.anyone or (key is not None and key.accepted(self.clock()))
+
+    def _is_lacking(self, route: Route) -> bool:
+        return any(route.operation in operations and self.lacks(verb) for verb, operations in self.GIVES.items())
 
     async def _parameters(self, request: Request, route: Route) -> tuple[Mapping[str, str], Mapping[str, Any]]:
         query = dict(request.query_params)

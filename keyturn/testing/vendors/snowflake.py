@@ -58,10 +58,15 @@ class SnowflakeSimulator(Simulator):
     )
     ROUTES: ClassVar[tuple[Route, ...]] = (
         Route("unknown_statement", "admin", "POST", _PATH, body=_TAKEN),
-        *(Route(operation, "admin", "POST", _PATH, body=_TAKEN) for operation in _STATEMENTS),
+        *(
+            Route(operation, "admin", "POST", _PATH, body=_TAKEN, reads=operation in ("list_keys", "show_parameters"))
+            for operation in _STATEMENTS
+        ),
         Route("whose", "key", "POST", _PATH, body=_TAKEN),
         Route("statement_status", "admin", "GET", f"{_PATH}/{{handle}}", query=("partition", "requestId")),
     )
+
+    GIVES: ClassVar[Mapping[str, frozenset[str]]] = {**Simulator.GIVES, "disable": frozenset({"change_key"})}
 
     def __init__(self, admin: KeyMaterial, clock: Callable[[], float] = time.time) -> None:
         super().__init__(admin, clock)

@@ -29,12 +29,14 @@ from starlette.responses import JSONResponse, Response
 
 from keyturn.material import KeyMaterial
 from keyturn.testing.vendors.google_errors import FAILED_PRECONDITION, google_error
+from keyturn.testing.vendors.google_permissions import tested
 from keyturn.testing.vendors.held_by import By, HeldBy
 from keyturn.testing.vendors.service import Call, Key, RefusedError, Route, Simulator, stamp
 
 PROJECT = "suite-project"
 ACCOUNT = f"litellm@{PROJECT}.iam.gserviceaccount.com"
 _KEYS = f"/v1/projects/{PROJECT}/serviceAccounts/{ACCOUNT}/keys"
+_TESTED = f"/v1/projects/{PROJECT}/serviceAccounts/{ACCOUNT}:testIamPermissions"
 _AUDIENCE = "https://oauth2.googleapis.com/token"
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _ALT = ("alt",)  # the client library says `alt=json` each time
@@ -59,8 +61,14 @@ class VertexSimulator(Simulator):
         Route("delete_key", "admin", "DELETE", f"{_KEYS}/{{id}}", query=_ALT),
         Route("disable_key", "admin", "POST", f"{_KEYS}/{{id}}:disable", query=_ALT),
         Route("enable_key", "admin", "POST", f"{_KEYS}/{{id}}:enable", query=_ALT),
+        Route("tell_permissions", "admin", "POST", _TESTED, query=_ALT, body=("permissions",), reads=True),
         Route("give_token", "key", "POST", "/token", body=("grant_type", "assertion")),
     )
+
+    GIVES: ClassVar[Mapping[str, frozenset[str]]] = {
+        **Simulator.GIVES,
+        "create": frozenset({"create_key", "upload_key"}),
+    }
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
@@ -183,6 +191,9 @@ class VertexSimulator(Simulator):
     async def enable_key(self, call: Call) -> Mapping[str, Any]:
         self.by_id(call.path["id"]).disabled = False
         return {}
+
+    async def tell_permissions(self, call: Call) -> Mapping[str, Any]:
+        return tested(call, self.lacks, "iam.serviceAccountKeys")
 
     async def give_token(self, call: Call) -> Response:
         """See google-auth: what an assertion has to say, and what a refusal looks like."""

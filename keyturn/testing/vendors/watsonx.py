@@ -42,6 +42,11 @@ class WatsonxSimulator(TokenSimulator):
         Route("unlock", "admin", "DELETE", f"{_KEYS}/{{id}}/lock"),
     )
 
+    GIVES: ClassVar[Mapping[str, frozenset[str]]] = {
+        **TokenSimulator.GIVES,
+        "disable": frozenset({"disable", "enable", "lock", "unlock"}),
+    }
+
     def text(self, literal: str) -> str:
         return f"{literal}{secrets.token_urlsafe(44)}"[:44]
 

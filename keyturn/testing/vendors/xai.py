@@ -36,6 +36,7 @@ class XAISimulator(Simulator):
         Route("propagation", "admin", "GET", f"{_KEY}/propagation"),
         Route("key_information", "key", "GET", "/v1/api-key"),
     )
+    TOGETHER: ClassVar[tuple[frozenset[str], ...]] = (frozenset({"create", "delete", "disable"}),)
     tells_disabled = False
 
     def __init__(self, *given: Any, **more: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import stat
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -15,11 +16,16 @@ from keyturn.config import parse
 from keyturn.delivery.agent import Choices, Plan, vault_agent
 from keyturn.delivery.agent.vault_agent import policy
 from keyturn.delivery.env_file import EnvFile
+from keyturn.delivery.keys import Variable
+from keyturn.delivery.variables import names
 from keyturn.errors import KeyturnError
+from keyturn.material import KeyMaterial
+from keyturn.model import HeldKey
 from keyturn.testing.bao_agent import log_in_with, start_agent
 from keyturn.testing.openbao import OpenBao
 from keyturn.testing.processes import Processes
 from tests.delivery.agent.written import configuration
+from tests.delivery.pairs import ID, new_pair, parts_of
 from tests.delivery.supervised import new_key, until
 
 pytestmark = pytest.mark.real
@@ -135,3 +141,54 @@ def test_a_namespace_is_where_the_agent_logs_in_and_reads(bao: OpenBao, processe
     config.write_text(vault_agent(what)["agent.hcl"])
     start_agent(processes, config)
     asyncio.run(until(has(rendered, keys)))
+
+
+PAIR = """
+providers:
+  iam: {{kind: aws_access_key, region: us-east-1, user_name: litellm}}
+stores:
+  vault: {{kind: vault_kv2, address: "{address}", auth: {{method: approle, role_id: env:ROLE_ID, secret_id: env:SECRET_ID}}}}
+proxies:
+  local: {{kind: process, members: ["http://127.0.0.1:4001"], master_key: env:LITELLM_MASTER_KEY}}
+credentials:
+  bedrock-prod:
+    provider: iam
+    secrets: [{{store: vault, path: litellm/pair, field: BEDROCK}}]
+    canary: {{proxy: local, model: m}}
+    proxies: [local]
+"""
+PAGE = (Path(__file__).parents[3] / "docs" / "vault-agent.md").read_text()
+
+
+def test_a_key_of_several_parts_is_rendered_whole_and_a_template_of_ones_own_may_take_a_part(
+    bao: OpenBao, processes: Processes, tmp_path: Path
+) -> None:
+    rendered, own, config = tmp_path / "keys.env", tmp_path / "own.env", tmp_path / "agent.hcl"
+    choices = Choices(interval=timedelta(seconds=1), rendered=PurePosixPath(rendered), logins=PurePosixPath(tmp_path))
+    what = Plan.of(parse(PAIR.format(address=bao.address)), "local", ("vault_kv2",), choices)
+    log_in_with(bao.app_role(policy(what), "pair"), tmp_path)
+    line = re.findall(r"Vault Agent, the injector \| `(.+?)` \|", PAGE)[0].replace("\\|", "|")
+    contents = f'{{{{ with secret "secret/data/litellm/pair" }}}}{line}\n{{{{ end }}}}'
+    more = f'\ntemplate {{\n  destination = "{own}"\n  contents = <<OWN\n{contents}\nOWN\n}}\n'
+    config.write_text(vault_agent(what)["agent.hcl"] + more)
+    (variable,) = EnvFile([rendered]).variables(names(parse(PAIR.format(address=bao.address)), "local"))
+    agent = None
+    for pair in (new_pair(), new_pair()):
+        bao.root.secrets.kv.v2.create_or_update_secret(
+            "litellm/pair", secret={"BEDROCK": pair.reveal()}, mount_point="secret"
+        )
+        agent = agent or start_agent(processes, config)
+
+        def there(pair: KeyMaterial = pair) -> bool:
+            id = parts_of(pair)[ID]
+            return own.exists() and own.read_text().strip() == f"{ID}='{id}'" and pair.reveal() in rendered.read_text()
+
+        asyncio.run(until(there))
+        found = asyncio.run(read(variable))
+        assert (found.material, found.version.fingerprint) == (pair, pair.fingerprint())
+        assert {name: text.reveal() for name, text in variable.names.given(found.material).items()} == parts_of(pair)
+    assert agent is not None and agent.poll() is None
+
+
+async def read(variable: Variable) -> HeldKey:
+    return await variable.read()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from keyturn.testing.aws_double import AWSDouble
 from keyturn.testing.openbao import OpenBao
 from keyturn.testing.processes import Processes
+from tests.delivery.pairs import BOTH, new_pair
 from tests.delivery.supervised import new_key
 
 CONFIG = """
@@ -115,17 +116,36 @@ def aws_scene(url: str, folder: Path, session: bool = False) -> Scene:
     scene.config.write_text(
         CONFIG.format(store=f'{{kind: aws_secrets_manager, region: us-east-1, endpoint_url: "{url}", {given}}}')
     )
-    client = boto3.client(
-        "secretsmanager", region_name="us-east-1", endpoint_url=url, aws_access_key_id="x", aws_secret_access_key="x"
-    )
     values = {
         "litellm/providers": json.dumps({"OPENAI_API_KEY": scene.keys["OPENAI_API_KEY"], "OTHER": "x"}),
         "litellm/whole": scene.keys["WHOLE_KEY"],
     }
+    put(url, values)
+    return scene
+
+
+def put(url: str, values: Mapping[str, str]) -> None:
+    """Into AWS's double, by the secrets' names."""
+    client = boto3.client(
+        "secretsmanager", region_name="us-east-1", endpoint_url=url, aws_access_key_id="x", aws_secret_access_key="x"
+    )
     for name, value in values.items():
         try:
             client.create_secret(Name=name, SecretString=value)
         except client.exceptions.ResourceExistsException:
             client.put_secret_value(SecretId=name, SecretString=value)
     client.close()
+
+
+def with_a_pair(scene: Scene, url: str, text: str | None = None) -> Scene:
+    """A scene of AWS's with one more key, of two parts; `text` in its place."""
+    pair, config = text or new_pair().reveal(), scene.config.read_text()
+    more = (
+        config[config.index("  openai-whole:") :].replace("openai-whole", "bedrock").replace("litellm/whole", "litellm/pair")
+    )
+    provider = "providers:\n  iam: {kind: aws_access_key, region: us-east-1, user_name: litellm}\n"
+    named = more.replace("provider: org", "provider: iam").replace("    env: WHOLE_KEY\n", "")
+    scene.config.write_text(config.replace("providers:\n", provider, 1) + named)
+    scene.keys[BOTH] = pair
+    put(url, {"litellm/pair": pair})
     return scene

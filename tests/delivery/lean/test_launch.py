@@ -18,7 +18,8 @@ from keyturn.material import KeyMaterial
 from keyturn.testing.aws_double import AWSDouble, Kind
 from keyturn.testing.embedded import keyturn_program
 from keyturn.testing.openbao import OpenBao
-from tests.delivery.lean.conftest import Scene, aws_scene, vault_scene
+from tests.delivery.lean.conftest import Scene, aws_scene, vault_scene, with_a_pair
+from tests.delivery.pairs import BOTH
 from tests.delivery.waiting import until_true
 from tests.hostile import tells
 
@@ -59,6 +60,26 @@ def test_the_program_is_given_the_keys_and_nothing_of_keyturns_own(marks: Sequen
     assert (
         "starting the program with openai-prod " + KeyMaterial(scene.keys["OPENAI_API_KEY"]).fingerprint()
     ) in done.stderr
+
+
+@pytest.mark.parametrize("marks", [LEAN, FULL], ids=["lean", "full"])
+def test_a_key_of_two_parts_is_two_variables_or_nothing_is_started(
+    marks: Sequence[str], double: tuple[AWSDouble, str], tmp_path: Path
+) -> None:
+    scene = with_a_pair(aws_scene(double[1], tmp_path), double[1])
+    done = run(scene, typed(marks=marks), AWS_SESSION_TOKEN="of another", AWS_ACCESS_KEY_ID="another")
+    given, parts = json.loads(done.stdout), json.loads(scene.keys[BOTH])
+    assert {name: value for name, value in given.items() if name.startswith("AWS_")} == parts
+    assert f"bedrock {KeyMaterial(scene.keys[BOTH]).fingerprint()}" in done.stderr
+    assert "AWS_SESSION_TOKEN is set in keyturn's own environment, and belongs to another key" in done.stderr
+    assert not [text for text in parts.values() if text in done.stderr]
+
+    (tmp_path / "spoilt").mkdir()
+    text = f"AKIA-{secrets.token_hex(20)}"
+    scene = with_a_pair(aws_scene(double[1], tmp_path / "spoilt"), double[1], text)
+    done = run(scene, typed(marks=marks))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "credentials.bedrock: a key of several parts is not the JSON object" in done.stderr
 
 
 def test_both_ways_warn_of_the_same(scene: Scene) -> None:

@@ -35,6 +35,9 @@ providers:
   openai-org:
     {kind: openai, admin_key: env:OPENAI_ADMIN_KEY, project: proj_abc, base_url: "https://api.example.com:8443/v1/",
      usage_lag: 5m, propagation: 1m, timeout: 20s}
+  bedrock: {kind: aws_access_key, region: us-east-1, user_name: litellm@prod, access_key_id: env:I, secret_access_key: env:S,
+            session_token: env:T, endpoint_url: "http://127.0.0.1:5001", sts_endpoint_url: "http://127.0.0.1:5002",
+            usage_lag: 4h, propagation: 1m, timeout: 20s}
 stores:
   vault:
     kind: vault_kv2
@@ -80,6 +83,17 @@ credentials:
     canary: {proxy: other, model: batch}
     proxies: [other]
     env: PLAIN
+  bedrock-prod:
+    provider: bedrock
+    secrets: [{store: aws, name: prod/bedrock}]
+    canary: {proxy: local, model: nova}
+    proxies: [local]
+  bedrock-batch:
+    provider: bedrock
+    secrets: [{store: vault, path: litellm/batch, field: BEDROCK}]
+    canary: {proxy: other, model: nova}
+    proxies: [local, other]
+    env: {aws_access_key_id: BATCH_ID, aws_secret_access_key: BATCH_SECRET}
 """
 
 
@@ -94,7 +108,7 @@ def same(plan: Plan, config: Config, proxy: str = "local") -> None:
     """Nothing is read, named, or taken away otherwise than by the full path."""
     asked: list[str] = []
     found = variables(config, proxy, lambda name: asked.append(name))  # type: ignore[arg-type,return-value]
-    assert [(read.credential, read.variable) for read in plan.reads] == [(each.credential, each.name) for each in found]
+    assert [(read.credential, read.names) for read in plan.reads] == [(each.credential, each.names) for each in found]
     secrets = [config.credentials[each.credential].secrets[0] for each in found]
     assert [tuple(read.secret) for read in plan.reads] == [(each.store, each.path, each.field) for each in secrets]
     environment = dict.fromkeys([*plan.own, *own_secrets(config, proxy), "KEYTURN_CONFIG", "PATH", "OPENAI_API_KEY"], "x")
@@ -169,6 +183,8 @@ def test_what_is_not_plain_is_left_though_it_is_good(what: str) -> None:
 
 
 FAULTY = {
+    "parts of a key that has none": ("    overlap: 24h", "    overlap: 24h\n    env: {aws_access_key_id: ID}"),
+    "no name at all": ("    overlap: 24h", "    overlap: 24h\n    env: {}"),
     "a setting that is unknown": ("project: proj_abc", "project: proj_abc, projekt: x"),
     "a setting that is missing": ("project: proj_abc, ", ""),
     "a name that stands twice": ("    overlap: 24h", "    overlap: 24h\n    overlap: 23h"),
@@ -215,6 +231,21 @@ def test_two_keys_of_one_variable_are_left() -> None:
     with pytest.raises(MisconfiguredError):
         variables(parse(source), "local", lambda _: None)  # type: ignore[arg-type,return-value]
     assert lean(source) is None
+
+
+def test_names_that_do_not_fit_the_parts_of_a_key_are_left() -> None:
+    for wrong in ("NAME", "{id: A}", "{aws_access_key_id: A, aws_secret_access_key: A}", "{aws_access_key_id: 'a b'}"):
+        source = FULL.replace("{aws_access_key_id: BATCH_ID, aws_secret_access_key: BATCH_SECRET}", wrong)
+        with pytest.raises(ConfigError):
+            parse(source)
+        assert lean(source) is lean(source, "other") is None
+    elsewhere = FULL.replace("env: PLAIN", "env: {aws_access_key_id: A}")  # of a credential that `local` is not given
+    with pytest.raises(ConfigError):
+        parse(elsewhere)
+    assert lean(elsewhere) is None
+    source = FULL.replace("{aws_access_key_id: BATCH_ID, aws_secret_access_key: BATCH_SECRET}", "{aws_access_key_id: A}")
+    parse(source)
+    assert lean(source) is None and lean(source, "other") is not None
 
 
 LOGINS = {

@@ -31,7 +31,7 @@ from keyturn.errors import KeyturnError
 from keyturn.testing.aws_double import AWSDouble
 from keyturn.testing.openbao import OpenBao
 from keyturn.testing.wire_faults import Hostile, hostile
-from tests.delivery.lean.conftest import Scene, aws_scene, vault_scene
+from tests.delivery.lean.conftest import Scene, aws_scene, vault_scene, with_a_pair
 from tests.hostile import changed, fuzz
 from tests.wire import Request, Wire
 
@@ -46,6 +46,7 @@ SCENES: dict[str, Callable[[OpenBao, str, Path], Scene]] = {
         bao, folder, "{method: approle, role_id: env:VAULT_ROLE_ID, secret_id: env:VAULT_SECRET_ID}"
     ),
     "aws": lambda bao, url, folder: aws_scene(url, folder),
+    "aws with a pair": lambda bao, url, folder: with_a_pair(aws_scene(url, folder), url),
     "aws with a session": lambda bao, url, folder: aws_scene(url, folder, session=True),
 }
 
@@ -82,7 +83,7 @@ def test_both_read_the_same(
     scene = SCENES[name](bao, double[1], tmp_path)
     given_to(monkeypatch, scene)
     keys, environment = lean()
-    assert {key.variable: key.material.reveal() for key in keys} == scene.keys
+    assert {key.names.key: key.material.reveal() for key in keys} == scene.keys
     assert (keys, environment) == full()
     used = {variable for variable in scene.variables if f"env:{variable}" in scene.config.read_text()}
     assert "LITELLM_MASTER_KEY" in environment and not {"OPENAI_ADMIN_KEY", *used} & set(environment)
