@@ -19,7 +19,7 @@ from keyturn.material import KeyMaterial
 from keyturn.model import Judgement, Mark, SecretRef
 from keyturn.parts import Part
 from keyturn.patience import Patience
-from keyturn.ports import Canary, KeyProvider, ProxyFleet, SecretStore
+from keyturn.ports import Canary, KeyProvider, Lease, ProxyFleet, SecretStore
 from keyturn.references import Resolver, resolver
 from keyturn.registry import adapter_class
 from keyturn.settings import CredentialSettings
@@ -106,6 +106,10 @@ class Adapters:
 
     def fleet(self, name: str) -> ProxyFleet:
         built: ProxyFleet = self._build("proxies", name, self.config.proxies)
+        return built
+
+    def lease(self, name: str) -> Lease:
+        built: Lease = self._build("leases", name, self.config.leases)
         return built
 
     async def canary(self, name: str, fleet: str) -> Canary:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from keyturn import durations
-from keyturn.delivery.variable_names import env_fault
+from keyturn.delivery.variable_names import env_fault, names_of
 from keyturn.document import LARGEST, Document, Fault, Loc, read
 from keyturn.errors import MisconfiguredError
 from keyturn.key_shapes import literal_keys, masked, shown
@@ -42,13 +42,21 @@ class Config:
     proxies: Mapping[str, Part]
     credentials: Mapping[str, CredentialSettings]
     sweep: SweepSettings = field(default_factory=SweepSettings)
+    leases: Mapping[str, Part] = field(default_factory=dict)
 
     def references(self, pattern: re.Pattern[str]) -> Iterator[str]:
-        """What the settings of providers, stores and proxies refer to by texts of this form."""
-        for section in (self.providers, self.stores, self.proxies):
+        """What the settings of providers, stores, proxies and leases refer to by texts of this form."""
+        for section in (self.providers, self.stores, self.proxies, self.leases):
             for part in section.values():
                 texts = _texts_of(part.settings.model_dump(), names=False)
                 yield from (text for _, text in texts if pattern.fullmatch(text))
+
+    def references_of_leases(self, pattern: re.Pattern[str], proxy: str | None) -> Iterator[str]:
+        """The same of the leases that this proxy has; without it of all."""
+        for part in self.leases.values():
+            settings: Any = part.settings
+            if proxy is None or proxy in settings.proxies:
+                yield from (text for _, text in _texts_of(settings.model_dump(), names=False) if pattern.fullmatch(text))
 
     def pools(self) -> Iterator[Any]:
         """Where providers keep keys that people make ahead: each with `store`, `path` and `places`."""
@@ -74,6 +82,11 @@ class Config:
             if (section, part.name) != ("providers", credential.provider)
         }
         return referring(parts, [secret.ref for secret in credential.secrets])
+
+    def leased(self, proxy: str) -> dict[str, str]:
+        """Lease -> variable, for each whose `proxies` name this one."""
+        found: dict[str, Any] = {name: part.settings for name, part in self.leases.items()}
+        return {name: settings.env for name, settings in found.items() if proxy in settings.proxies}
 
     def credential(self, name: str) -> CredentialSettings:
         """MisconfiguredError that names the credentials there are, for one that is not."""
@@ -146,18 +159,20 @@ class _Check:
             if not self.faults:
                 self.fault((), "must have the sections providers, stores, proxies and credentials")
             return None
-        known = ("providers", "stores", "proxies", "credentials", "sweep")
+        known = ("providers", "stores", "proxies", "credentials", "leases", "sweep")
         for name in self.data:
             if name not in known:
                 self.fault((name,), f"unknown section; there are: {', '.join(known)}")
         parts = {section: self.parts(section, self.data.get(section)) for section in known[:3]}
         credentials = self.credentials(self.data.get("credentials"))
         self.links(credentials, parts)
-        self.store_references(parts)
+        leases = self.parts("leases", self.data["leases"]) if "leases" in self.data else {}
+        self.leases(leases, credentials, parts)
+        self.store_references({**parts, "leases": leases})
         sweep = self.model(SweepSettings, self.data.get("sweep", {}), ("sweep",))
         if not isinstance(sweep, SweepSettings):
             return None
-        return Config(path, parts["providers"], parts["stores"], parts["proxies"], credentials, sweep)
+        return Config(path, parts["providers"], parts["stores"], parts["proxies"], credentials, sweep, leases)
 
     def no_literal_keys(self, source: str) -> None:
         """Among names and values, and then in what is neither: comments, anchors, a text that is not YAML."""
@@ -171,6 +186,8 @@ class _Check:
                 self.told(Fault((), _KEY_FAULT, number))
 
     def section(self, name: str, data: Any) -> dict[str, Any]:
+        if data is None and name not in ("proxies", "leases") and self.data.get("leases"):
+            return {}  # whoever has leases alone rotates nothing
         if not isinstance(data, dict) or not data:
             self.fault((name,), "is missing or empty: name at least one")
             return {}
@@ -252,6 +269,33 @@ class _Check:
                 if secret.field is None:
                     whole[secret.store, secret.path] = name
         self.pools(parts, {(secret.store, secret.path) for each in credentials.values() for secret in each.secrets})
+
+    def leases(
+        self,
+        leases: Mapping[str, Part],
+        credentials: Mapping[str, CredentialSettings],
+        parts: Mapping[str, Mapping[str, Part]],
+    ) -> None:
+        """A lease has a name and, in each of its proxies, a variable of its own, and something there that refreshes it."""
+        taken: dict[tuple[str, str], str] = {}
+        for name, credential in credentials.items():
+            provider = parts["providers"].get(credential.provider)
+            given = names_of(credential.env, credential.secrets[0].field, provider.kind if provider else "")
+            there = given.variables if given is not None else ()
+            taken.update({(proxy, variable): name for proxy in credential.proxies for variable in there})
+        for name, part in leases.items():
+            settings: Any = part.settings
+            if name in credentials:
+                self.fault(("leases", name), "is the name of a credential, too: give it another")
+            for index, proxy in enumerate(settings.proxies):
+                at: Loc = ("leases", name, "proxies", index)
+                self.link(at, proxy, "proxies", parts)
+                if (found := parts["proxies"].get(proxy)) is not None and found.kind == "command":
+                    self.fault(at, "is started without a supervisor, and nothing would replace the token before its end")
+                if (other := taken.get((proxy, settings.env))) is not None:
+                    told = f"and {_printable(other)} would both be ${settings.env} of {proxy}"
+                    self.fault(("leases", name, "env"), f"it {told}: give one of them another `env`")
+                taken[proxy, settings.env] = name
 
     def pools(self, parts: Mapping[str, Mapping[str, Part]], served: set[tuple[str, str]]) -> None:
         """A pool is in a store that is there, and in no secret that proxies read: they would read its keys, too."""

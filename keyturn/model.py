@@ -74,6 +74,20 @@ class HeldKey:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldToken(HeldKey):
+    """A value that ends by itself, and no secret of a store: a lease. All in UTC.
+
+    `asked`: when it was asked for, so all that it lives counts from there at the latest. From `due` on a new one is to be
+    fetched, until `last` it is given out, and from `ends` on it is refused.
+    """
+
+    asked: datetime
+    due: datetime
+    last: datetime
+    ends: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """One secret at one moment: what its stages hold, and the notes beside it. `world`: what its store keeps of it."""
 

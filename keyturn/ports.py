@@ -17,6 +17,7 @@ from keyturn.model import (
     CreatedKey,
     Finding,
     HeldKey,
+    HeldToken,
     Judgement,
     KeyRef,
     LoginLife,
@@ -365,6 +366,19 @@ class Canary(Protocol):
 
     async def member(self, member: Member) -> Judgement:
         """Try the key that the member has loaded."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Lease(Protocol):
+    """Where tokens come from that end by themselves: made here, or given by an endpoint. Nothing is stored or rotated."""
+
+    async def token(self) -> HeldToken:
+        """A token, anew at each call; or the one before, where the vendor gives that out until shortly before its end.
+
+        DeniedError, MisconfiguredError: somebody has to change something. UnavailableError and others: it may pass.
+        """
         ...
 
     async def aclose(self) -> None: ...

@@ -57,12 +57,16 @@ FLEETS = {
     "command": "keyturn.fleets.command:CommandFleet",
     "keyturn": "keyturn.fleets.own:KeyturnItself",
 }
+LEASES = {
+    "azure_token": "keyturn.leases.azure_token:AzureToken",
+    "bedrock_token": "keyturn.leases.bedrock_token:BedrockToken",
+}
 
-_BUILT_IN = {"providers": PROVIDERS, "stores": STORES, "proxies": FLEETS}
+_BUILT_IN = {"providers": PROVIDERS, "stores": STORES, "proxies": FLEETS, "leases": LEASES}
 
 
 def kinds(section: str) -> dict[str, str]:
-    """Every kind of a section of keyturn.yaml ("providers", "stores", "proxies"), built in first, then third parties'."""
+    """Every kind of a section of keyturn.yaml ("providers", "stores", "proxies", "leases"), ours, then third parties'."""
     return {**_installed(section), **_BUILT_IN[section]}
 
 

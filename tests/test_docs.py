@@ -78,7 +78,7 @@ ON_THE_PAGE_OF_PROVIDERS = set(kinds("providers")) - {"openai", "vault_dynamic"}
 
 SETTINGS = [("Credentials", CredentialSettings), ("Sweep", SweepSettings)] + [
     (f"`{kind}`", adapter_class(part, kind).Settings)
-    for part in ("providers", "stores", "proxies")
+    for part in ("providers", "stores", "proxies", "leases")
     for kind in kinds(part)
     if adapter_class(part, kind).__module__.startswith("keyturn.")  # not what somebody has installed beside it
     and (part != "providers" or kind not in ON_THE_PAGE_OF_PROVIDERS)
@@ -96,6 +96,15 @@ def test_the_page_of_providers_is_what_the_adapters_tell() -> None:
     ours = {kind: adapter_class("providers", kind) for kind in kinds("providers")}
     made = page_of(told({kind: each for kind, each in ours.items() if each.__module__.startswith("keyturn.")}))
     assert (DOCS / "providers.md").read_text() == made, "run `make docs`"
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "vertex", "azure_openai", "aws_access_key", "bedrock_api_key"])
+def test_who_does_without_a_key_is_led_to_the_steps(kind: str) -> None:
+    facts = adapter_class("providers", kind).FACTS
+    steps = section((DOCS / "without-a-key.md").read_text(), facts.steps)
+    assert "LiteLLM" in steps
+    assert "Recalled" in steps or "Read:" in steps, "it says how it is known"
+    assert facts.without_a_key.endswith(f"docs/without-a-key.md#{facts.anchor}")
 
 
 def test_the_settings_are_found_at_every_depth() -> None:
@@ -154,7 +163,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
 def test_a_keyturn_yaml_that_is_shown_is_a_good_one(page: Path) -> None:
     for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
-        if "\ncredentials:" in block:
+        if "\ncredentials:" in block or "\nleases:" in block:
             parse(block)
 
 
@@ -178,7 +187,12 @@ def test_no_target_of_make_is_named_that_is_not_there() -> None:
 
 def test_the_example_configuration_loads_and_shows_every_kind() -> None:
     config = load(ROOT / "deployments" / "keyturn.example.yaml")
-    for part, used in (("providers", config.providers), ("stores", config.stores), ("proxies", config.proxies)):
+    for part, used in (
+        ("providers", config.providers),
+        ("stores", config.stores),
+        ("proxies", config.proxies),
+        ("leases", config.leases),
+    ):
         ours = {kind for kind in kinds(part) if adapter_class(part, kind).__module__.startswith("keyturn.")}
         told = ON_THE_PAGE_OF_PROVIDERS if part == "providers" else set()
         assert {each.kind for each in used.values()} - told == ours - told

@@ -31,6 +31,7 @@ MAY_REVEAL = {
     "keyturn/fleets/process.py",
     "keyturn/key_parts.py",
     "keyturn/kubernetes/client.py",
+    "keyturn/leases/bedrock_token.py",
     "keyturn/providers/aws_access_key.py",
     "keyturn/providers/aws_iam.py",
     "keyturn/providers/bearer_check.py",
@@ -118,7 +119,7 @@ def test_no_path_of_a_machine_and_nothing_that_looks_like_a_key() -> None:
 def test_adapters_of_the_registry_exist() -> None:
     from keyturn.registry import adapter_class, kinds
 
-    for section in ("providers", "stores", "proxies"):
+    for section in ("providers", "stores", "proxies", "leases"):
         for kind in kinds(section):
             adapter = adapter_class(section, kind)
             assert adapter.Settings.model_config["extra"] == "forbid", (section, kind)

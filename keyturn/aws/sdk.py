@@ -25,7 +25,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
-from keyturn.aws.settings import AWSLogin
+from keyturn.aws.settings import AWSIdentity, AWSLogin
 
 NOT_A_PERMISSION = frozenset(
     {
@@ -59,13 +59,13 @@ NO_CREDENTIALS = (
 
 def make_client(service: str, settings: AWSLogin, keys: Sequence[str], attempts: int) -> Any:
     """A client of this service. `keys`: what the settings' references lead to. `attempts`: of the SDK, at each call."""
-    seconds = settings.timeout.total_seconds()
-    config = Config(
-        connect_timeout=min(seconds, 5),
-        read_timeout=seconds,
-        retries={"mode": "standard", "total_max_attempts": attempts},
-        user_agent_extra="keyturn",
-    )
+    session, config = make_session(settings, keys, attempts), _config(settings, attempts)
+    return session.create_client(service, region_name=settings.region, endpoint_url=settings.endpoint_url, config=config)
+
+
+def make_session(settings: AWSIdentity, keys: Sequence[str], attempts: int = 2) -> Any:
+    """A session that has the settings' credentials. Arguments as `make_client`; `attempts`: at assuming a role."""
+    config = _config(settings, attempts)
     session: Any = Session(profile=settings.profile)
     if keys:
         session.set_credentials(*keys)
@@ -82,7 +82,17 @@ def make_client(service: str, settings: AWSLogin, keys: Sequence[str], attempts:
         fetcher = AssumeRoleCredentialFetcher(create, source, settings.role_arn, session_of_ours)
         # botocore has no public way to give a session credentials that renew themselves.
         session._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
-    return session.create_client(service, region_name=settings.region, endpoint_url=settings.endpoint_url, config=config)
+    return session
+
+
+def _config(settings: AWSIdentity, attempts: int) -> Config:
+    seconds = settings.timeout.total_seconds()
+    return Config(
+        connect_timeout=min(seconds, 5),
+        read_timeout=seconds,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        user_agent_extra="keyturn",
+    )
 
 
 def attempt(call: partial[Any]) -> Any:

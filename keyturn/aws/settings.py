@@ -13,7 +13,7 @@ from keyturn.references import Address, SecretReference
 Region = Annotated[str, Field(pattern=r"^[a-z]{2,8}(-[a-z]+)+-\d+$")]
 
 
-class AWSLogin(BaseModel):
+class AWSIdentity(BaseModel):
     """Credentials: `access_key_id` and `secret_access_key` (references), or `profile`, or else what the AWS SDK finds by
     itself (environment, web identity, ECS, EC2). With `role_arn` they are used to assume that role, again and again as
     it expires; `external_id` is told with it.
@@ -22,7 +22,6 @@ class AWSLogin(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     region: Region
-    endpoint_url: Address | None = None
     sts_endpoint_url: Address | None = None
     profile: str | None = None
     role_arn: str | None = Field(default=None, pattern=r"^arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+$")
@@ -39,7 +38,7 @@ class AWSLogin(BaseModel):
         return tuple(reference for reference in given if reference is not None)
 
     @model_validator(mode="after")
-    def _login_fits(self) -> AWSLogin:
+    def _login_fits(self) -> AWSIdentity:
         if (self.access_key_id is None) != (self.secret_access_key is None):
             raise ValueError("access_key_id and secret_access_key go together")
         if self.access_key_id is not None and self.profile is not None:
@@ -47,3 +46,9 @@ class AWSLogin(BaseModel):
         if self.external_id is not None and self.role_arn is None:
             raise ValueError("external_id is told with role_arn, which is missing")
         return self
+
+
+class AWSLogin(AWSIdentity):
+    """The same, and where the service is that is called. `endpoint_url`: a private endpoint of it."""
+
+    endpoint_url: Address | None = None

@@ -9,7 +9,7 @@ from keyturn.assembly import Adapters
 from keyturn.commands.exits import Exit, leave, reported
 from keyturn.commands.variable_formats import writer
 from keyturn.config import load
-from keyturn.delivery.variables import variables
+from keyturn.delivery.variables import refuse_leases, variables
 from keyturn.errors import MisconfiguredError
 from keyturn.quiet import hold_vendor_loggers
 
@@ -29,6 +29,7 @@ def environment(proxy: str, style: str, name: str | None, show: bool) -> None:
 async def _values(proxy: str) -> dict[str, str]:
     adapters = Adapters(load())
     try:
+        refuse_leases(adapters.config, proxy)
         found = variables(adapters.config, proxy, adapters.store)
         held = await asyncio.gather(*(variable.read() for variable in found))
         given = [variable.names.given(key.material) for variable, key in zip(found, held, strict=True)]

@@ -18,7 +18,7 @@ from keyturn.delivery.become import Loaded, become, end_when_told, find_program
 from keyturn.delivery.caching import CacheOptions, key_cache
 from keyturn.delivery.environment import inherited
 from keyturn.delivery.keys import KeyReader
-from keyturn.delivery.variables import own_secrets, variables
+from keyturn.delivery.variables import own_secrets, refuse_leases, variables
 from keyturn.errors import MisconfiguredError
 from keyturn.quiet import hold_vendor_loggers
 
@@ -63,6 +63,7 @@ async def _read(proxy: str, limit: timedelta, options: CacheOptions | None) -> t
     """The keys, and the names of the variables that the program is not given."""
     adapters = Adapters(load())
     try:
+        refuse_leases(adapters.config, proxy)
         found = variables(adapters.config, proxy, adapters.store)
         cache = None if options is None else await key_cache(adapters, proxy, found, options)
         reader = KeyReader(found, asyncio.sleep, cache)

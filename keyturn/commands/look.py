@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 from rich.markup import escape
@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from keyturn import durations
 from keyturn.assembly import Adapters, Assembly, assemble
 from keyturn.commands.exits import Exit, console, leave, print_data, reported
+from keyturn.commands.look_leases import LeaseSeen, lease_facts, lease_findings, lease_plan, leases_seen, leases_table
 from keyturn.config import Config, load
 from keyturn.errors import KeyturnError
 from keyturn.key_parts import taken_apart
@@ -38,28 +39,31 @@ def status(name: str | None, as_json: bool) -> None:
     hold_vendor_loggers()
     with reported(as_json):
         config = load()
-        names = [name] if name else list(config.credentials)
+        tokens = [each for each in config.leases if name in (None, each)]
+        names = [] if name in config.leases else [name] if name else list(config.credentials)
         for asked in names:
             config.credential(asked)
-        found, ages = asyncio.run(_together(config, names))
+        found, ages, leased = asyncio.run(_all(config, names, tokens))
     if as_json:
         logins = {each.provider: each for each in ages}
-        print_data(
-            {
-                each.credential: {**_facts(each), "login": _login(logins.get(config.credential(each.credential).provider))}
-                for each in found
-            }
-        )
+        facts = {
+            each.credential: {**_facts(each), "login": _login(logins.get(config.credential(each.credential).provider))}
+            for each in found
+        }
+        print_data(facts | {each.name: lease_facts(each) for each in leased})
     else:
-        console.print(_table(found))
+        if found or not leased:
+            console.print(_table(found))
+        if leased:
+            console.print(leases_table(leased))
         for each in found:
             for problem in each.seen.problems:
                 console.print(f"[yellow]{each.credential}[/]: " + escape(problem))
         for login in ages:
             colour = {Age.FINE: "green", Age.OVER: "red"}.get(login.age, "yellow")
             console.print(f"[{colour}]login of {login.provider}[/]: {login.age}: " + escape(login.sentence))
-    well = not any(each.seen.problems for each in found) and not any(login.age is Age.OVER for login in ages)
-    leave(Exit.DONE if well else Exit.NOT_WELL)
+    is_well = not any(each.seen.problems for each in found) and all(each.is_well for each in leased)
+    leave(Exit.DONE if is_well and not any(login.age is Age.OVER for login in ages) else Exit.NOT_WELL)
 
 
 def plan(name: str, as_json: bool) -> None:
@@ -67,6 +71,8 @@ def plan(name: str, as_json: bool) -> None:
     hold_vendor_loggers()
     with reported(as_json):
         config = load()
+        if name in config.leases:
+            _plan_of_lease(name, config, as_json)
         steps, found, risks = asyncio.run(_plan(config, name))
         risks += _users(config, name)
     problems = list(found.seen.problems)
@@ -74,16 +80,29 @@ def plan(name: str, as_json: bool) -> None:
     if as_json:
         print_data({"next": _facts(found)["next"], "steps": steps, "risks": risks, "problems": problems})
         leave(code)
-    console.print(f"[bold]{name}[/]: {escape(found.decision.sentence)}")
-    table = Table("step", "where", "call", "permission")
-    for row in steps:
-        table.add_row(row["step"], row["where"], row["call"], row["permission"])
-    console.print(table)
-    for risk in risks:
-        console.print(f"[yellow]note:[/] {risk}")
+    _print_plan(name, found.decision.sentence, steps, risks)
     for problem in problems:
         console.print("[red]not seen:[/] " + escape(problem))
     leave(code)
+
+
+def _plan_of_lease(name: str, config: Config, as_json: bool) -> NoReturn:
+    rows, notes = lease_plan(name, config.leases[name])
+    if as_json:
+        print_data({"steps": rows, "risks": notes})
+    else:
+        _print_plan(name, "a lease: its tokens end by themselves, and nothing is rotated", rows, notes)
+    leave(Exit.DONE)
+
+
+def _print_plan(name: str, sentence: str, steps: Sequence[Mapping[str, str]], notes: Sequence[str]) -> None:
+    console.print(f"[bold]{name}[/]: {escape(sentence)}")
+    table = Table("step", "where", "call", "permission")
+    for row in steps:
+        table.add_row(*(escape(row[column]) for column in ("step", "where", "call", "permission")))
+    console.print(table)
+    for note in notes:
+        console.print(f"[yellow]note:[/] {escape(note)}")
 
 
 def doctor(as_json: bool) -> None:
@@ -103,6 +122,13 @@ def doctor(as_json: bool) -> None:
             if finding.ok is not True and finding.remedy:
                 console.print("         remedy: " + escape(finding.remedy))
     leave(Exit.NOT_WELL if any(finding.ok is False for _, finding in found) else Exit.DONE)
+
+
+async def _all(
+    config: Config, names: list[str], leases: list[str]
+) -> tuple[list[Standing], list[LoginAge], list[LeaseSeen]]:
+    (found, ages), leased = await asyncio.gather(_together(config, names), leases_seen(config, leases))
+    return found, ages, leased
 
 
 async def _together(config: Config, names: list[str]) -> tuple[list[Standing], list[LoginAge]]:
@@ -269,7 +295,7 @@ def _risks(c: Assembly) -> list[str]:
     can, facts = c.provider.capabilities, _facts_of(c)
     risks = [*facts.risks] if facts else []
     if facts and facts.keyless:
-        risks.append(f"a static key may not be needed there: {facts.keyless}")
+        risks.append(f"a static key may not be needed there: {facts.without_a_key}")
     if (provider := in_place(c)) is not None and provider.old_text_lives is not None:
         lives = durations.text(provider.old_text_lives)
         end = f"after {lives}" if provider.old_text_lives else "at once: requests fail until every member is rolled"
@@ -300,7 +326,7 @@ def _facts_of(c: Assembly) -> Facts | None:
 
 def _keyless(c: Assembly) -> list[Finding]:
     facts = _facts_of(c)
-    return [Finding("without a key", True, facts.keyless)] if facts and facts.keyless else []
+    return [Finding("without a key", True, facts.without_a_key)] if facts and facts.keyless else []
 
 
 async def _form(c: Assembly) -> list[Finding]:
@@ -324,7 +350,8 @@ async def _doctor(config: Config) -> list[tuple[str, Finding]]:
         except KeyturnError as error:
             return [(name, Finding("wiring", False, error.message, error.remedy))]
 
-    found = await asyncio.gather(_prefect(), _logins(config), *(one(name) for name in config.credentials))
+    rest = (_prefect(), _logins(config), lease_findings(config))
+    found = await asyncio.gather(*rest, *(one(name) for name in config.credentials))
     return [line for lines in found for line in lines]
 
 

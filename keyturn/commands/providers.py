@@ -63,7 +63,7 @@ def _print_one(each: Told) -> None:
         if can:
             console.print(f"{name}: {escape(can)}")
     if facts.keyless:
-        console.print(f"without a key: {escape(facts.keyless)}")
+        console.print(f"without a key: {escape(facts.without_a_key)}")
     for risk in facts.risks:
         console.print(f"[yellow]note:[/] {escape(risk)}")
     for source in facts.sources:

@@ -22,9 +22,14 @@ from keyturn.delivery.exec import run_exec
 from keyturn.delivery.key_files import KeyFiles
 from keyturn.delivery.keys import Variable
 from keyturn.delivery.supervisor import Supervisor
-from keyturn.delivery.variables import names, own_secrets, variables
-from keyturn.errors import MisconfiguredError
+from keyturn.delivery.token_keeper import Renewal
+from keyturn.delivery.turns import Look, Seen, Turn
+from keyturn.delivery.variables import all_variables, leases, names, own_secrets
+from keyturn.errors import KeyturnError, MisconfiguredError
+from keyturn.fleets.process import ProcessFleet
+from keyturn.fleets.supervisor_answers import SERVING
 from keyturn.material import KeyMaterial
+from keyturn.model import Member
 from keyturn.quiet import hold_vendor_loggers
 
 
@@ -96,7 +101,10 @@ async def _supervise(typed: Typed, times: _Times, caching: CacheOptions | None) 
 
 async def _supervisor(typed: Typed, times: _Times, caching: CacheOptions | None, adapters: Adapters) -> Supervisor:
     config, proxy = adapters.config, typed.proxy
-    wanted = _rendered(adapters, proxy, typed.env_files) if typed.env_files else variables(config, proxy, adapters.store)
+    if typed.env_files:
+        wanted = [*_rendered(adapters, proxy, typed.env_files), *leases(config, proxy, adapters.lease)]
+    else:
+        wanted = all_variables(config, proxy, adapters.store, adapters.lease)
     url = typed.readiness or _readiness(typed.command)
     files = None if typed.keys_folder is None else KeyFiles(typed.keys_folder)
     own = {typed.token, *([caching.key] if caching else [])}
@@ -112,7 +120,29 @@ async def _supervisor(typed: Typed, times: _Times, caching: CacheOptions | None,
         inspect=_inspection(adapters, proxy, url) if files is not None and not typed.any_version else None,
         strip={*own_secrets(config, proxy), *(each.removeprefix("env:") for each in own)},
         cache=None if caching is None else await key_cache(adapters, proxy, wanted, caching),
+        renewal=Renewal(await _turn(adapters, proxy, typed.control)),
     )
+
+
+async def _turn(adapters: Adapters, proxy: str, control: str) -> Turn:
+    """Among the other members of these proxies. None of them is looked at before there is a token to restart for."""
+    fleet = adapters.fleet(proxy)
+    if not isinstance(fleet, ProcessFleet):
+        return Turn()
+
+    def look(member: Member) -> Look:
+        async def seen() -> Seen | None:
+            try:
+                status = await fleet.look(member)
+            except KeyturnError:
+                return None
+            return Seen(status.member, status.state == SERVING, status.wants_its_turn)
+
+        return seen
+
+    members = list(await fleet.members())
+    place = next((n for n, each in enumerate(members) if each.control == control.rstrip("/")), len(members))
+    return Turn(place, {n: look(each) for n, each in enumerate(members) if n != place})
 
 
 def _rendered(adapters: Adapters, proxy: str, paths: Sequence[Path]) -> list[Variable]:

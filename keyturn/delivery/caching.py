@@ -25,6 +25,6 @@ async def key_cache(adapters: Adapters, proxy: str, variables: Sequence[Variable
     """MisconfiguredError for a secret that leads nowhere or is too short, and for a folder that is not there."""
     credentials = adapters.config.credentials
     bound_to = [proxy]
-    for each in sorted(variables, key=lambda variable: variable.credential):
+    for each in sorted((each for each in variables if not each.leased), key=lambda variable: variable.credential):
         bound_to += [each.credential, each.name, address_of(adapters.config, credentials[each.credential])]
     return KeyCache(options.file, await adapters.resolve(options.key), bound_to, options.max_age)

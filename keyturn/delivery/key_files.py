@@ -80,6 +80,11 @@ class KeyFiles:
             )
         self._written.add(path)
 
+    def withdraw(self, name: str) -> None:
+        """Take one away: a request that would have sent it fails in LiteLLM."""
+        with suppress(OSError):
+            (self.folder / name).unlink(missing_ok=True)
+
     def environment(self, inherited: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
         """The program's: without the keys' variables, and with the folder among those that LiteLLM may read."""
         allowed = [str(self.folder), *filter(None, [inherited.get(ALLOWED_FOLDERS)])]

@@ -19,7 +19,7 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -86,7 +86,7 @@ class KeyRing:
         """
         from keyturn.assembly import Adapters
         from keyturn.config import load
-        from keyturn.delivery.variables import variables
+        from keyturn.delivery.variables import all_variables
         from keyturn.quiet import hold_vendor_loggers
 
         hold_vendor_loggers()
@@ -96,11 +96,12 @@ class KeyRing:
         async def stores() -> AsyncIterator[Sequence[Variable]]:
             adapters = Adapters(config)
             try:
-                yield variables(config, proxy, adapters.store)
+                yield all_variables(config, proxy, adapters.store, adapters.lease)
             finally:
                 await adapters.aclose()
 
-        variables(config, proxy, Adapters(config).store)  # what does not fit comes up here, and not in the background
+        tried = Adapters(config)  # what does not fit comes up here, and not in the background
+        all_variables(config, proxy, tried.store, tried.lease)
         return cls(stores, freshness, **more)
 
     # Reading --------------------------------------------------------------------------------------------------------
@@ -242,6 +243,7 @@ class KeyRing:
                     "stale": now > entry.limit,
                     "version": entry.version.id,
                     "fingerprint": entry.version.fingerprint,
+                    **({} if entry.ends is None else _told(entry.ends, entry.limit - now, entry.due - now)),
                     **self._board.figures(name).told(),
                 }
                 for name, entry in entries.items()
@@ -306,6 +308,11 @@ class KeyRing:
         return entry
 
     def _refuse(self, name: str, entry: Entry | None) -> NoReturn:
+        if entry is not None and entry.ends is not None:
+            raise StaleKeyError(
+                f"{name} is a token that has ended, or is about to, and no new one could be had",
+                remedy="see why its lease gives none: stats(), and the log keyturn.keyring",
+            )
         if entry is not None:
             raise StaleKeyError(
                 f"{name} was last confirmed by its store {self._clock() - entry.confirmed:.0f} s ago: too long",
@@ -359,6 +366,12 @@ class _Board:
                 listener(*what)
             except Exception as error:  # its text may hold the key that it was called for
                 log.error("a listener of the key ring failed (%s)", type(error).__name__)
+
+
+def _told(ends: datetime, left: float, due: float) -> Mapping[str, Any]:
+    """Of a token: when it is refused from, for how many seconds it is given out, and when a new one is fetched."""
+    refresh = datetime.now(UTC) + timedelta(seconds=max(due, 0))
+    return {"ends": ends.isoformat(), "left_seconds": round(left, 3), "refresh": refresh.isoformat()}
 
 
 def _not_open() -> UnavailableError:

@@ -48,6 +48,15 @@ class RingMember:
                 for name, told in stats.items()
                 if not told["stale"]
             },
+            "leases": {
+                self._ring.credentials[name]: {
+                    "ends": told["ends"],
+                    "refresh": told["refresh"],
+                    "failure": told["last_error"],
+                }
+                for name, told in stats.items()
+                if "ends" in told
+            },
             "starts": 1,
             "restarts": False,
             "rolls": sum(told["swaps"] for told in stats.values()),

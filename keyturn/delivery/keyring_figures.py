@@ -38,6 +38,10 @@ def prometheus(stats: Mapping[str, Any]) -> str:
             f'keyturn_keyring_{name}{{key="{_escaped(key)}"}} {float(told[name.removesuffix("_total")])!r}'
             for key, told in stats["keys"].items()
         ]
+    if tokens := {key: told["left_seconds"] for key, told in stats["keys"].items() if "left_seconds" in told}:
+        lines.append("# HELP keyturn_keyring_left_seconds Seconds that a token is still given out.")
+        lines.append("# TYPE keyturn_keyring_left_seconds gauge")
+        lines += [f'keyturn_keyring_left_seconds{{key="{_escaped(key)}"}} {left!r}' for key, left in tokens.items()]
     lines += [
         "# HELP keyturn_keyring_running 1 while keys are refreshed in the background.",
         "# TYPE keyturn_keyring_running gauge",

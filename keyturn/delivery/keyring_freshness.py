@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from math import inf
 
 from keyturn.errors import MisconfiguredError
 from keyturn.material import KeyMaterial
-from keyturn.model import HeldKey, VersionRef
+from keyturn.model import HeldKey, HeldToken, VersionRef
 
 # Linux: it goes on while the machine sleeps, which time.monotonic does not.
 elapsed: Callable[[], float] = (
@@ -58,14 +58,26 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A key as it was last confirmed: when the read began that found it, and until when it is given out."""
+    """A key as it was last confirmed: when the read began that found it, and until when it is given out.
+
+    Of a token: `due`, from when on the next one is fetched, and `ends`. A token is confirmed by nobody again: its own end is
+    its limit.
+    """
 
     material: KeyMaterial
     version: VersionRef
     confirmed: float
     limit: float
+    due: float = -inf
+    ends: datetime | None = None
 
     @classmethod
-    def of(cls, held: HeldKey, began: float, freshness: Freshness) -> Entry:
+    def of(cls, held: HeldKey, began: float, freshness: Freshness, chance: float = 0.0) -> Entry:
+        """`chance`: from 0 to 1, of how much earlier than it has to be a token is replaced."""
         # From the beginning of the read: what the store said is at least as old as that.
-        return cls(held.material, held.version, began, began + freshness.limit)
+        if not isinstance(held, HeldToken):
+            return cls(held.material, held.version, began, began + freshness.limit)
+        # By how long it lives, and not by the clock on the wall: that may be set, and stands still for nobody.
+        usable, rest = (held.last - held.asked).total_seconds(), (held.due - held.asked).total_seconds()
+        due = began + rest * (1 - freshness.jitter * chance)
+        return cls(held.material, held.version, began, began + usable, due, held.ends)

@@ -26,12 +26,16 @@ log = logging.getLogger("keyturn.keyring")
 # Not left empty: LiteLLM would look for another key, in its own settings and in the environment.
 STALE = "keyturn-gives-no-stale-key"
 
+# Which setting of a call takes it, where that is not api_key: Entra's token is a bearer token, and an api_key is not.
+_FIELDS = {"AZURE_AD_TOKEN": "azure_ad_token"}
+
 
 class LiteLLMCredentials:
     """One stored credential for each key. `names`: variable -> credential, where it is not to have the variable's name.
 
     `environ`: set the variables of this process too, which LiteLLM reads at each call (and every child process inherits).
     A key that has gone stale is refused by the credential, and taken out of the environment as long as the refresher lives.
+    `fields`: variable -> the setting of a call that takes it, where it is neither `api_key` nor AZURE_AD_TOKEN's.
     Not with a key of several parts, whose variables cannot be replaced at one moment.
     """
 
@@ -40,11 +44,13 @@ class LiteLLMCredentials:
         ring: KeyRing,
         names: Mapping[str, str] | None = None,
         *,
+        fields: Mapping[str, str] | None = None,
         environ: bool = False,
         environment: MutableMapping[str, str] = os.environ,
     ) -> None:
         self._ring = ring
         self._names = names or {}
+        self._fields = {**_FIELDS, **(fields or {})}
         self._environment = environment if environ else None
         self._values: dict[str, _Values] = {}
 
@@ -99,7 +105,9 @@ class LiteLLMCredentials:
 
     def _texts(self, name: str, material: KeyMaterial) -> dict[str, str]:
         parts = [part for part, _ in self._ring.names_of(name).parts]
-        return {each: text.reveal() for each, text in parameters(material, parts).items()}
+        texts = {each: text.reveal() for each, text in parameters(material, parts).items()}
+        # Of a key that is one text: whether a call takes it as api_key or otherwise.
+        return texts if parts else {self._fields.get(name, each): text for each, text in texts.items()}
 
     def _warn(self, litellm: Any) -> None:
         if getattr(litellm, "api_key", None):

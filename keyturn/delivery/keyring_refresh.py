@@ -149,10 +149,14 @@ class Refresher:
     async def _keep(self, key: _Key) -> None:
         while True:
             await self._wait(key, self._rest(key))
-            await asyncio.shield(self._reading(key))
+            if key.entry is None or key.failure is not None or self._clock() >= key.entry.due:
+                await asyncio.shield(self._reading(key))
 
     def _rest(self, key: _Key) -> float:
-        """Seconds until the next read: the interval; sooner, and later and later, after an error that may pass."""
+        """Seconds until the next read: the interval; sooner, and later and later, after an error that may pass.
+
+        A token is looked at as often, and read when it is due: a machine that slept finds it so soon afterwards.
+        """
         interval = self._freshness.interval.total_seconds()
         rest, failure = interval, key.failure
         if failure is not None and _passes(failure):
@@ -160,6 +164,8 @@ class Refresher:
             if isinstance(failure, ThrottledError) and failure.retry_after is not None:
                 rest = max(rest, failure.retry_after)
         rest *= 1 + self._freshness.jitter * (2 * self._chance() - 1)
+        if key.failure is None and key.entry is not None and key.entry.ends is not None:
+            rest = min(rest, key.entry.due - self._clock())
         if key.failure is not None and key.entry is not None and not key.told_stale:
             rest = min(rest, key.entry.limit - self._clock())  # so that the end of its time is told in time
         return max(rest, self._floor)
@@ -219,7 +225,8 @@ class Refresher:
         swapped = key.entry is not None and key.entry.version != found.version
         again = key.failure is not None and key.entry is not None
         news = swapped or key.told_stale
-        key.entry, key.failure, key.in_a_row, key.told_stale = Entry.of(found, began, self._freshness), None, 0, False
+        entry = Entry.of(found, began, self._freshness, self._chance())
+        key.entry, key.failure, key.in_a_row, key.told_stale = entry, None, 0, False
         key.figures.refreshes += 1
         key.figures.swaps += swapped
         key.figures.last_error = ""
@@ -262,10 +269,14 @@ class Refresher:
         soft = self._freshness.warn_after.total_seconds()
         if age >= soft and now - key.warned >= soft:
             key.warned = now
-            log.warning("%s was last confirmed by its store %.0f s ago: %s", key.name, age, failure)
+            if key.entry.ends is not None:
+                log.warning("%s is given out for another %.0f s: %s", key.name, max(key.entry.limit - now, 0), failure)
+            else:
+                log.warning("%s was last confirmed by its store %.0f s ago: %s", key.name, age, failure)
         if now > key.entry.limit and not key.told_stale:
             key.told_stale = True
-            log.error("%s is given out no more: its store has not confirmed it for %.0f s", key.name, age)
+            why = "it has ended" if key.entry.ends is not None else f"its store has not confirmed it for {age:.0f} s"
+            log.error("%s is given out no more: %s", key.name, why)
             self._board.went_stale(key.name)
 
 

@@ -45,6 +45,7 @@ class Variable:
     `rendered`: it comes from a file that is written some time after the store. Reading raises NotRenderedError then.
     `changed`: see keyturn.ports.TellsChanges; None where the store does not tell. `name` and `parts`: see Names; what `read`
     gives is the whole key, and can be taken apart.
+    `leased`: it is no key of a store but a token of this lease: `read` gives a HeldToken, another one each time.
     """
 
     credential: str
@@ -53,6 +54,7 @@ class Variable:
     rendered: bool = False
     changed: Callable[[VersionRef], Awaitable[None]] | None = None
     parts: tuple[tuple[Part, str], ...] = ()
+    leased: bool = False
 
     @property
     def names(self) -> Names:
@@ -127,7 +129,8 @@ class KeyReader:
         return kept.held
 
     def _keep(self, read: Keys) -> None:
-        """These were read from their stores just now."""
+        """These were read from their stores just now. A token is never kept: it would end in the cache."""
+        read = {name: held for name, held in read.items() if not self._variables[name].leased}
         for name, held in read.items():
             if name in self._from_cache and self._from_cache[name].held.version == held.version:
                 del self._from_cache[name]
@@ -163,6 +166,11 @@ class KeyReader:
             f"the store's current value of {variable.credential} is not the one to roll onto",
             remedy="look whether this member reads the same secret, or whether the key has turned again",
         )
+
+
+async def read(variable: Variable) -> HeldKey:
+    """Its key, or its token, now. UnavailableError where that takes too long."""
+    return await _read(variable)
 
 
 async def _read_or_keep(variable: Variable, loaded: HeldKey) -> HeldKey:

@@ -30,7 +30,9 @@ from keyturn.delivery.key_files import KeyFiles
 from keyturn.delivery.keys import KeyReader, Keys, NotRenderedError, Variable
 from keyturn.delivery.readiness import NotReadyError, Readiness
 from keyturn.delivery.renders import Renders
+from keyturn.delivery.token_keeper import Renewal, TokenKeeper
 from keyturn.errors import MisconfiguredError, NotFoundError, RollFailedError, UnavailableError
+from keyturn.model import HeldToken
 
 if TYPE_CHECKING:
     from keyturn.delivery.cache import KeyCache
@@ -72,6 +74,7 @@ class Supervisor:
     program when it is ready, before anybody is sent to it; what it raises ends `run`.
     `inherited`: the environment the program starts from, without what is keyturn's own (KEYTURN_*) and `strip`.
     `cache`: the last known keys, for a first start while a store is unavailable. A roll never uses it.
+    `renewal`: how tokens of leases are renewed before they end (keyturn.delivery.token_keeper).
     `pause` is asyncio.sleep; a test turns the clock itself.
     """
 
@@ -90,6 +93,7 @@ class Supervisor:
         inherited: Mapping[str, str] | None = None,
         strip: Collection[str] = (),
         cache: KeyCache | None = None,
+        renewal: Renewal | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._inherited = without_own(os.environ if inherited is None else inherited, strip)
@@ -109,6 +113,9 @@ class Supervisor:
         self._starts = self._rolls = 0
         self._shadowed: list[str] = []
         self._last_error = ""
+        self._renewal = renewal or Renewal()
+        restart = None if files is not None else drain + grace + 2 * start_timeout
+        self._keeper = TokenKeeper([each for each in variables if each.leased], self, restart, self._renewal)
         self._admitting = asyncio.Lock()
         self._wanted: asyncio.Queue[Keys] = asyncio.Queue()
         self._stop_asked = asyncio.Event()
@@ -154,7 +161,8 @@ class Supervisor:
         `restarts`: whether a roll starts the program anew. `cached`: the credentials that are served from the cache, and
         when their store told the key. With key files `versions` is what stands in them, for the program was ready and reads
         them at each request: a call that was under way when one was replaced may still end with the key before. `waiting`:
-        orders whose render is not there yet.
+        orders whose render is not there yet. `leases`: of each, when its token ends, when a new one is fetched, and what
+        went wrong. `member` names this process; `turn`: it wants to restart for a token.
         """
         return {
             "state": str(self.state),
@@ -164,6 +172,9 @@ class Supervisor:
             "starts": self._starts,
             "rolls": self._rolls,
             "restarts": self._files is None,
+            "leases": self._keeper.told(),
+            "member": self._renewal.turn.member,
+            "turn": self._renewal.turn.wants,
             "waiting": dict(self._renders.waiting),
             "pid": self._child.pid if self._child is not None and self._child.running else None,
             "shadowed": self._shadowed,
@@ -203,9 +214,57 @@ class Supervisor:
             if self._files is not None:
                 self._replace(self._files, keys)
                 return Admission.BEGUN
+            # Members that restart for tokens of their own are not restarted beside one that does.
+            if self._keeper.restarts and not await self._renewal.turn.take_at_once():
+                return Admission.BUSY
+            if not self.serving:
+                self._renewal.turn.give_back()
+                return Admission.BUSY
             self.state, self._intended = State.DRAINING, keys
             self._wanted.put_nowait(keys)
             return Admission.BEGUN
+
+    @property
+    def tokens(self) -> Mapping[str, HeldToken]:
+        """The tokens that the program has; none while it could not be given others."""
+        held = self._loaded if self.serving else self._intended if self._in_files else {}
+        return {name: each for name, each in held.items() if isinstance(each, HeldToken)}
+
+    @property
+    def _in_files(self) -> bool:
+        """Whether tokens can be replaced at any time: also of a program that takes longer to start than they live."""
+        return self._files is not None and self.state in (State.SERVING, State.STARTING)
+
+    async def renew(self, tokens: Mapping[str, HeldToken]) -> bool:
+        """Move the program onto these tokens, and return when it is ready again. False: not now, nothing was done.
+
+        UnavailableError: a file could not be written. RollFailedError: it did not come up with them, and has the old ones.
+        """
+        async with self._admitting:
+            if self._files is not None and self._in_files:
+                for name, held in tokens.items():
+                    self._files.put(self._variables[name].name, held.material)
+                    self._intended = {**self._intended, name: held}
+                    self._loaded = self._intended if self.serving else {}
+                    log.info("%s: its file has the new token %s", name, held.version.fingerprint)
+                return True
+            if not self.serving:
+                return False
+            if all(name in self.tokens and self.tokens[name].asked >= held.asked for name, held in tokens.items()):
+                return True  # a roll has brought later ones along meanwhile
+            self.state, self._intended = State.DRAINING, {**self._loaded, **tokens}
+            self._wanted.put_nowait(self._intended)
+        while self.state in (State.DRAINING, State.STARTING):  # noqa: ASYNC110  # the program's life is another task's
+            await asyncio.sleep(0.05)
+        if any(self._loaded.get(name) != held for name, held in tokens.items()):
+            raise RollFailedError(self._last_error or "it was stopped meanwhile", remedy="look at what the program printed")
+        return True
+
+    def withdraw(self, name: str) -> bool:
+        """Take the file of a token away, so that it is not sent any more. False: it stands in an environment."""
+        if self._files is not None:
+            self._files.withdraw(self._variables[name].name)
+        return self._files is not None
 
     def stop(self) -> None:
         """End the program gently, and `run` with it."""
@@ -222,13 +281,14 @@ class Supervisor:
         """
         life = asyncio.create_task(self._live())
         stop_asked = asyncio.create_task(self._stop_asked.wait())
+        keeping = asyncio.create_task(self._keeper.run())
         try:
             await asyncio.wait({life, stop_asked}, return_when=asyncio.FIRST_COMPLETED)
             return life.result() if life.done() else await self._leave(life)
         finally:
-            for task in (life, stop_asked):
+            for task in (life, stop_asked, keeping):
                 task.cancel()
-            await asyncio.gather(life, stop_asked, return_exceptions=True)
+            await asyncio.gather(life, stop_asked, keeping, return_exceptions=True)
             if self._child is not None and self._child.running:
                 await self._child.stop(timedelta(0))
             if self._files is not None:
@@ -252,6 +312,7 @@ class Supervisor:
                 wanted.cancel()
                 return await self._died(child)
             child = await self._restart(child, wanted.result())
+            self._renewal.turn.give_back()
 
     async def _read_first(self) -> Keys:
         def waiting(words: str) -> None:
@@ -328,7 +389,8 @@ class Supervisor:
         """Start the program with these keys and wait until it is ready. NotReadyError: it is not, and does not run."""
         self.state, self._intended, self._loaded = State.STARTING, keys, {}
         await self._readiness.nobody_answers()
-        self._child = child = await Child.start(self._command, self._environment(keys))
+        # Not `keys`: in files a token may have been replaced meanwhile.
+        self._child = child = await Child.start(self._command, self._environment(self._intended))
         self._starts += 1
         log.info("started process %d", child.pid)
         try:
@@ -338,8 +400,8 @@ class Supervisor:
             raise
         if self._inspect is not None:
             await self._inspect()
-        self.state, self._loaded = State.SERVING, keys
-        log.info("ready with %s", ", ".join(f"{name} {held.version.fingerprint}" for name, held in keys.items()))
+        self.state, self._loaded = State.SERVING, self._intended
+        log.info("ready with %s", ", ".join(f"{name} {held.version.fingerprint}" for name, held in self._loaded.items()))
         return child
 
     def _environment(self, keys: Keys) -> dict[str, str]:

@@ -10,7 +10,7 @@ from keyturn.delivery.keys import Variable
 from keyturn.delivery.variable_names import Names, names_of
 from keyturn.errors import MisconfiguredError
 from keyturn.model import HeldKey, SecretRef, VersionRef
-from keyturn.ports import SecretStore
+from keyturn.ports import Lease, SecretStore
 from keyturn.settings import CredentialSettings
 
 _ENVIRONMENT = re.compile(r"env:.*", re.DOTALL)
@@ -62,6 +62,32 @@ def variables(config: Config, proxy: str, store: Callable[[str], SecretStore]) -
     found = names(config, proxy)
     deciding = {name: config.credentials[name].secrets[0] for name in found}
     return [_variable(name, given, store(deciding[name].store), deciding[name].ref) for name, given in found.items()]
+
+
+def all_variables(
+    config: Config, proxy: str, store: Callable[[str], SecretStore], lease: Callable[[str], Lease]
+) -> list[Variable]:
+    """All that a program of these proxies is given by what keeps it up to date: keys of stores, and tokens of leases.
+
+    MisconfiguredError as in `names`, unless there is a lease.
+    """
+    leased = leases(config, proxy, lease)
+    keyed = any(proxy in credential.proxies for credential in config.credentials.values())
+    return [*(variables(config, proxy, store) if keyed or not leased else []), *leased]
+
+
+def leases(config: Config, proxy: str, lease: Callable[[str], Lease]) -> list[Variable]:
+    """A variable for each lease whose `proxies` name this one."""
+    return [Variable(name, env, lease(name).token, leased=True) for name, env in config.leased(proxy).items()]
+
+
+def refuse_leases(config: Config, proxy: str) -> None:
+    """MisconfiguredError where this proxy has a lease: for what gives a program its keys once, and never again."""
+    if found := config.leased(proxy):
+        raise MisconfiguredError(
+            f"{', '.join(found)} of {proxy} gives tokens that end by themselves, and nothing would replace them here",
+            remedy="start the program with `keyturn exec --control ADDRESS`, which does, or use a key ring",
+        )
 
 
 def _variable(name: str, given: Names, store: SecretStore, secret: SecretRef) -> Variable:

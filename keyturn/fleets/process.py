@@ -105,6 +105,10 @@ class ProcessFleet:
     async def members(self) -> Sequence[Member]:
         return self._members
 
+    async def look(self, member: Member) -> Status:
+        """What the member's supervisor, or its key ring, tells of itself. UnavailableError, DeniedError: it does not."""
+        return await self._status(member)
+
     async def serving(self, member: Member, credential: str) -> VersionRef | None:
         """What the program was seen ready with; None also while the member is between two versions."""
         try:

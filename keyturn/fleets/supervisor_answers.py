@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from keyturn.json_object import UnreadableError, inside, mapping, plain_id, text, texts
@@ -43,15 +44,28 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Leased:
+    """A token that a member has: when it ends, when a new one is fetched, and why that failed the last time."""
+
+    ends: datetime
+    refresh: datetime
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """`versions`: what the program was seen ready with, by credential. `shadowed`: names of variables. `restarts`: whether a
-    roll starts the program anew."""
+    roll starts the program anew. `leases`: its tokens. `member` names its process; `wants_its_turn`: it is about to restart
+    for a token."""
 
     state: str
     versions: Mapping[str, VersionRef]
     shadowed: Sequence[str]
     last_error: str
     restarts: bool = True
+    leases: Mapping[str, Leased] = field(default_factory=dict)
+    member: str = ""
+    wants_its_turn: bool = False
 
     @classmethod
     def of(cls, answer: Answer) -> Status:
@@ -63,10 +77,34 @@ class Status:
         last_error = texts({"": document.get("last_error")})[""]
         served = {name: _version(each) for name, each in versions.items()}
         # One that is older does not say, and restarts.
-        return cls(answer.state, served, shadowed, _shown(last_error), document.get("restarts") is not False)
+        return cls(
+            answer.state,
+            served,
+            shadowed,
+            _shown(last_error),
+            document.get("restarts") is not False,
+            {name: _leased(each) for name, each in mapping(document.get("leases", {})).items()},
+            plain_id(document["member"]) if "member" in document else "",
+            document.get("turn") is True,
+        )
 
     def serving(self, credential: str) -> VersionRef | None:
         return self.versions.get(credential) if self.state == SERVING else None
+
+
+def _leased(value: Any) -> Leased:
+    failure = text(inside(value, "failure")) if inside(value, "failure") else ""
+    return Leased(_moment(inside(value, "ends")), _moment(inside(value, "refresh")), _shown(failure) if failure else "")
+
+
+def _moment(value: Any) -> datetime:
+    try:
+        found = datetime.fromisoformat(text(value))
+    except ValueError:
+        raise UnreadableError from None
+    if found.tzinfo is None:
+        raise UnreadableError
+    return found
 
 
 def _version(value: Any) -> VersionRef:

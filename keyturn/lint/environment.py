@@ -57,5 +57,5 @@ def unwritten_hits(variables: Sequence[Variable], written: Written | None) -> It
         for name in (name for name, first in BEFORE.items() if name in delivered and each.name in first and each.is_set):
             told = f"LiteLLM reads {each.name} before {name}, which {delivered[name]} is delivered as"
             yield hit(SHADOWED, each.spot, told)
-        if written is not None and each.name in KEY_VARIABLES and each.is_set and each.name not in written.variables:
+        if written is not None and each.name in KEY_VARIABLES and each.is_set and not written.delivers(each.name):
             yield hit(NOBODY_WRITES, each.spot, f"no credential of keyturn.yaml delivers {each.name}")

@@ -103,5 +103,5 @@ def _key_hits(params: Map, written: Written | None) -> Iterator[Hit]:
 
 def _unwritten(node: Node | None, written: Written | None) -> Iterator[Hit]:
     named = _REFERENCE.fullmatch(node.text) if isinstance(node, Scalar) else None
-    if isinstance(node, Scalar) and written is not None and named and named[1] not in written.variables:
+    if isinstance(node, Scalar) and written is not None and named and not written.delivers(named[1]):
         yield hit(NOBODY_WRITES, node, f"no credential of keyturn.yaml delivers {shown(named[1])}")

@@ -65,11 +65,14 @@ class Answer:
 
 
 class AdminApi:
-    """Calls below `base_url`. `vendor`: its name, for messages. `remedy`: what to do about a 401 or 403."""
+    """Calls below `base_url`. `vendor`: its name, for messages. `remedy`: what to do about a 401 or 403. `direct`: past the
+    proxies of the environment, for an address that only this machine has."""
 
-    def __init__(self, vendor: str, base_url: str, login: Login, timeout: timedelta, remedy: str) -> None:
+    def __init__(
+        self, vendor: str, base_url: str, login: Login, timeout: timedelta, remedy: str, *, direct: bool = False
+    ) -> None:
         self._vendor, self._base_url, self._login = vendor, base_url, login
-        self._timeout, self.remedy = timeout, remedy
+        self._timeout, self.remedy, self._direct = timeout, remedy, direct
         self._client: httpx.AsyncClient | None = None
 
     async def read(self, path: str, parse: Callable[[Mapping[str, Any]], _T], **sent: Any) -> _T:
@@ -171,7 +174,9 @@ class AdminApi:
             # Waiting for a connection of our own is no fault of the vendor's: that alone has no limit.
             timeout = httpx.Timeout(self._timeout.total_seconds(), pool=None)
             try:
-                self._client = httpx.AsyncClient(base_url=self._base_url, timeout=timeout, cookies=no_cookies())
+                self._client = httpx.AsyncClient(
+                    base_url=self._base_url, timeout=timeout, cookies=no_cookies(), trust_env=not self._direct
+                )
             except (httpx.InvalidURL, ValueError, OSError, ImportError) as error:
                 raise MisconfiguredError(
                     f"no client for {self._base_url} can be made ({type(error).__name__})",

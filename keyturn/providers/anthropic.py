@@ -42,6 +42,9 @@ class Anthropic(PoolVendor):
         login="an Admin API key (Console, Admin keys): it may list keys and change their status",
         disables=True,
         expiry="chosen in the Console",
+        keyless="workload identity federation, for organizations: an OIDC token of your platform is exchanged for one that "
+        "ends, and LiteLLM 1.106.2 renews it by itself",
+        steps="Anthropic",
         risks=(
             "people make the keys: with an empty pool nothing is rotated",
             "a key that is inactive can be made active again by an administrator; only archived is final",

@@ -46,7 +46,9 @@ class AwsAccessKey(IamUser):
         shape=Shape.CREATE_DELETE,
         variables=(_ID, _SECRET),
         models="bedrock/",
-        keyless="an IAM role for the pod, task or machine: LiteLLM finds it by itself, and no access key is made",
+        keyless="an IAM role for the pod, task or machine: LiteLLM finds it by itself, and no access key is made; or a "
+        "lease of short-term Bedrock keys (bedrock_token)",
+        steps="AWS and Bedrock",
         login="AWS credentials that may iam:Create-, List-, Update- and DeleteAccessKey, iam:GetAccessKeyLastUsed, "
         "iam:TagUser, iam:UntagUser and iam:ListUserTags, on the one user",
         disables=True,

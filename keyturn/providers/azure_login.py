@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import Field, model_validator
 
 from keyturn.providers.admin_api import AdminApi, Login
 from keyturn.providers.logins import bearer
-from keyturn.providers.token_login import TokenLogin, in_form, no_login
+from keyturn.providers.token_login import Exchange, TokenLogin, in_form, no_login
 from keyturn.providers.vendor import VendorSettings
 from keyturn.references import Address, Resolver, SecretReference
 
-_ID = r"^[A-Za-z0-9._-]{1,80}$"
+AZURE_ID = r"^[A-Za-z0-9._-]{1,80}$"
+ENTRA = "https://login.microsoftonline.com"
+_JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 class AzureSettings(VendorSettings):
@@ -21,10 +23,10 @@ class AzureSettings(VendorSettings):
     `tenant`, `client_id` and `client_secret`: an application, for which keyturn asks for tokens itself."""
 
     access_token: SecretReference | None = None
-    tenant: str | None = Field(default=None, pattern=_ID)
-    client_id: str | None = Field(default=None, pattern=_ID)
+    tenant: str | None = Field(default=None, pattern=AZURE_ID)
+    client_id: str | None = Field(default=None, pattern=AZURE_ID)
     client_secret: SecretReference | None = None
-    login_url: Address = "https://login.microsoftonline.com"
+    login_url: Address = ENTRA
     scope: str = Field(default="https://management.azure.com/.default", pattern=r"^[A-Za-z0-9:/._-]+$")
 
     @model_validator(mode="after")
@@ -41,13 +43,26 @@ class AzureSettings(VendorSettings):
 
 
 def azure_login(settings: AzureSettings, resolve: Resolver, now: Callable[[], datetime]) -> Login:
-    """The headers of a call. The form of the token request is that of OAuth 2.0 (RFC 6749 section 4.4)."""
+    """The headers of a call."""
     if settings.access_token is not None:
         return bearer(settings.access_token, resolve)
     remedy = f"put into {settings.client_secret} a live secret of {settings.identity}"
-    api = AdminApi("Microsoft Entra", settings.login_url, no_login, settings.timeout, remedy)
-    exchange = in_form(
-        "client_secret", grant_type="client_credentials", client_id=settings.client_id or "", scope=settings.scope
-    )
-    path = f"/{settings.tenant}/oauth2/v2.0/token"
+    api, path = entra(settings.login_url, settings.tenant or "", settings.timeout, remedy)
+    exchange = by_secret(settings.client_id or "", settings.scope)
     return TokenLogin(api, path, exchange, settings.client_secret or "", resolve, now)
+
+
+def entra(login_url: str, tenant: str, timeout: timedelta, remedy: str) -> tuple[AdminApi, str]:
+    """Where a tenant gives tokens, and the path of that."""
+    return AdminApi("Microsoft Entra", login_url, no_login, timeout, remedy), f"/{tenant}/oauth2/v2.0/token"
+
+
+def by_secret(client_id: str, scope: str) -> Exchange:
+    """The form of an application that shows its secret: OAuth 2.0, RFC 6749 section 4.4."""
+    return in_form("client_secret", grant_type="client_credentials", client_id=client_id, scope=scope)
+
+
+def by_assertion(client_id: str, scope: str) -> Exchange:
+    """The form of an application for which somebody vouches with a JSON Web Token: RFC 7523 section 2.2."""
+    form = {"grant_type": "client_credentials", "client_id": client_id, "scope": scope}
+    return in_form("client_assertion", client_assertion_type=_JWT_BEARER, **form)

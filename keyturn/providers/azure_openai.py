@@ -47,8 +47,9 @@ class AzureOpenAI(Vendor):
         models="azure/, azure_ai/",
         login="an Entra identity that may Microsoft.CognitiveServices/accounts/ read, listKeys/action, regenerateKey/action",
         most_keys=2,
-        keyless="Entra ID: give the proxies a managed identity with the role Cognitive Services OpenAI User, and LiteLLM no "
-        "api_key; then disableLocalAuth refuses every key",
+        keyless="Entra ID: give the proxies an identity with the role Cognitive Services OpenAI User, or a lease "
+        "(azure_token), and LiteLLM no api_key; then disableLocalAuth refuses every key",
+        steps="Azure OpenAI",
         risks=(
             "whoever else uses the idle key is cut off when it is made anew: owns_both_keys says that nobody does",
             "Azure does not tell when a key was last used: the proof is LiteLLM's alone",

@@ -34,7 +34,9 @@ class BedrockApiKey(IamUser):
         shape=Shape.CREATE_DELETE,
         variables=("AWS_BEARER_TOKEN_BEDROCK",),
         models="bedrock/",
-        keyless="an IAM role for the pod, task or machine, or short-term Bedrock keys of at most 12 hours",
+        keyless="an IAM role for the pod, task or machine; or a lease of short-term Bedrock keys of at most 12 hours "
+        "(bedrock_token)",
+        steps="AWS and Bedrock",
         login="AWS credentials that may iam:Create-, List-, Update- and DeleteServiceSpecificCredential, iam:TagUser, "
         "iam:UntagUser and iam:ListUserTags, on the one user",
         disables=True,

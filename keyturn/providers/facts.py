@@ -73,6 +73,7 @@ class Facts:
     live. `most_keys`: live ones at a time. `in_place`: how a key can be given a new text, where that is asked for. `risks`:
     what cannot be promised, each in a sentence. `keyless`: how the vendor lets one do without a static key. `makes_logins`:
     its keys may be what keyturn logs in with there, so that one of them makes its own successor.
+    `steps`: the heading of docs/without-a-key.md that says how to get there.
     `permissions`: none where nobody logs in to the vendor.
     """
 
@@ -91,7 +92,18 @@ class Facts:
     risks: tuple[str, ...] = ()
     keyless: str = ""
     makes_logins: bool = False
+    steps: str = ""
     permissions: tuple[Permission, ...] = ()
+
+    @property
+    def without_a_key(self) -> str:
+        """`keyless`, and where the steps are."""
+        return f"{self.keyless}. Steps: docs/without-a-key.md#{self.anchor}" if self.steps else self.keyless
+
+    @property
+    def anchor(self) -> str:
+        """Of the heading, as it stands in a link."""
+        return self.steps.lower().replace(" ", "-")
 
     def permission(self, may: May) -> Permission | None:
         """None: it is not asked of the credential."""

@@ -17,8 +17,9 @@ FACTS = Facts(
     login="an organization's admin key that may read and write project API keys and service accounts",
     expiry="1 second to 365 days",
     last_use="to the second",
-    keyless="workload identity federation: set up an identity provider and a rule in the organization; an OIDC token of "
-    "your platform is then exchanged at auth.openai.com for one that ends, and something has to renew that for LiteLLM",
+    keyless="workload identity federation: an OIDC token of your platform is exchanged for one that ends, and LiteLLM "
+    "1.106.2 renews it by itself",
+    steps="OpenAI",
     risks=(
         "how late OpenAI reports a use, accepts a new key and refuses a deleted one is published nowhere: settings",
         "the check may count as a use of the key",

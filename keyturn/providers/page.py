@@ -76,7 +76,8 @@ def _one(told: Told) -> Iterator[str]:
         yield from (f"| {' | '.join(map(_cell, row))} |" for row in told.permissions)
         yield ""
     if facts.keyless:
-        yield f"**Without a key:** {facts.keyless}.\n"
+        steps = f" [Steps](without-a-key.md#{facts.anchor})." if facts.steps else ""
+        yield f"**Without a key:** {facts.keyless}.{steps}\n"
     if facts.risks:
         yield "What cannot be promised:\n"
         yield from (f"- {risk}" for risk in facts.risks)

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -45,8 +45,13 @@ def rsa_key_of(material: KeyMaterial) -> RSAPrivateKey:
 
 def signed_token(key: RSAPrivateKey, claims: Mapping[str, Any], **header: str) -> str:
     """`header`: what stands in its header beside the algorithm."""
-    signed = _packed({"typ": "JWT", "alg": "RS256", **header}) + b"." + _packed(claims)
-    return b".".join((signed, _base64(key.sign(signed, PKCS1v15(), hashes.SHA256())))).decode()
+    return signed_by(lambda text: key.sign(text, PKCS1v15(), hashes.SHA256()), claims, alg="RS256", **header)
+
+
+def signed_by(sign: Callable[[bytes], bytes], claims: Mapping[str, Any], **header: str) -> str:
+    """The same with an algorithm that the header has to name."""
+    signed = _packed({"typ": "JWT", **header}) + b"." + _packed(claims)
+    return b".".join((signed, _base64(sign(signed)))).decode()
 
 
 def _packed(value: Mapping[str, Any]) -> bytes:

@@ -91,12 +91,20 @@ class TokenLogin:
 
     async def _fetch(self, credential: KeyMaterial) -> _Token:
         asked = self._now()
-        headers, form = self._exchange(credential)
-        answer = await self._api.call("POST", self._path, passing=(400,), more=headers, data=dict(form))
-        if answer.status == 400:  # RFC 6749 section 5.2: most refusals are a 400
-            raise DeniedError(f"no token is given for {self._reference} (400)", remedy=self._api.remedy)
-        material, seconds = self._api.parsed(answer, f"POST {self._path}", _token)
+        material, seconds = await fetch(self._api, self._path, self._exchange(credential), self._reference)
         return _Token(material, credential.fingerprint(), asked + timedelta(seconds=seconds) - _BEFORE_ITS_END)
+
+
+async def fetch(api: AdminApi, path: str, shown: tuple[Headers, Form], reference: str) -> tuple[KeyMaterial, int]:
+    """A token, and for how many seconds it lives from now on; 0 where that is not told.
+
+    `shown`: what an Exchange made of the credential, which `reference` names in messages. DeniedError: it is refused.
+    """
+    headers, form = shown
+    answer = await api.call("POST", path, passing=(400,), more=headers, data=dict(form))
+    if answer.status == 400:  # RFC 6749 section 5.2: most refusals are a 400
+        raise DeniedError(f"no token is given for {reference} (400)", remedy=api.remedy)
+    return api.parsed(answer, f"POST {path}", _token)
 
 
 def _token(document: Mapping[str, Any]) -> tuple[KeyMaterial, int]:
@@ -108,4 +116,4 @@ def _token(document: Mapping[str, Any]) -> tuple[KeyMaterial, int]:
     return key_text(document.get("access_token")), max(0, min(lives, _LONGEST))
 
 
-__all__ = ["Exchange", "TokenLogin", "client_credentials", "in_form", "no_login", "with_basic"]
+__all__ = ["Exchange", "TokenLogin", "client_credentials", "fetch", "in_form", "no_login", "with_basic"]

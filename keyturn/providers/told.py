@@ -110,7 +110,7 @@ class Told:
             "variables": list(f.variables),
             "litellm": f.models,
             "risks": list(f.risks),
-            "without_a_key": f.keyless,
+            "without_a_key": f.without_a_key,
             "sources": [{"where": s.where, "known": s.known.value, "what": s.what} for s in f.sources],
         }
 

@@ -43,6 +43,7 @@ class Vertex(Vendor):
         models="vertex_ai/",
         keyless="workload identity federation, or the service account of the machine or pod: LiteLLM finds it by "
         "itself, and no key file is made",
+        steps="Vertex AI",
         login="an access token, or a service account's key: roles/iam.serviceAccountKeyAdmin on the service account",
         makes_logins=True,
         disables=True,

@@ -58,6 +58,14 @@ def test_a_credential_may_be_excepted_where_it_stands(folder: Folder) -> None:
     assert folder.rules(litellm(", api_key: os.environ/X"), written=delivered) == [("KT501", 3)]
 
 
+def test_the_variable_of_a_lease_is_delivered_and_need_not_be_read(folder: Folder) -> None:
+    lease = "leases:\n  azure: {kind: azure_token, managed_identity: true, env: AZURE_TOKEN, proxies: [local]}\n"
+    named = litellm(", api_key: os.environ/AZURE_TOKEN")
+    without, delivered = (written(folder.write("keyturn.yaml", text)) for text in (GOOD, GOOD + lease))
+    assert [rule for rule, _ in folder.rules(named, written=without)] == ["KT502", "KT501"]
+    assert [rule for rule, _ in folder.rules(named, written=delivered)] == ["KT502"]
+
+
 # A key of several parts -------------------------------------------------------------------------------------------------
 
 PROVIDER = "providers:\n  iam: {kind: aws_access_key, region: us-east-1, user_name: litellm}\n"

@@ -1,0 +1,1 @@
+"""Leases: tokens that end by themselves and are fetched anew before. One kind per file; see keyturn.ports.Lease."""
