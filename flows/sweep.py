@@ -3,18 +3,21 @@
 import asyncio
 import logging
 from collections import defaultdict
+from datetime import UTC, datetime
 
 from prefect import flow
 from prefect.logging import get_run_logger
 
 from flows.at_work import keep_page
 from flows.late import overtaken
-from flows.sweep_one import sweep_one
-from flows.swept import Swept, page
+from flows.sweep_one import LOOK_SECONDS, sweep_one
+from flows.swept import State, Swept, page
+from keyturn import faults
 from keyturn.assembly import Adapters
 from keyturn.config import Config, load
 from keyturn.quiet import hold_vendor_loggers
 from keyturn.settings import CredentialSettings
+from keyturn.steps.login_age import Age, login_ages
 from tasks.policy import discreet
 
 
@@ -30,7 +33,7 @@ async def sweep() -> list[Swept]:
         rows = await _every_credential(load())
     for row in rows:
         logger.log(
-            logging.INFO if row.is_well else logging.WARNING,
+            logging.INFO if row.is_well and row.state is not State.ENDING else logging.WARNING,
             "%s: %s: %s",
             row.credential,
             row.state,
@@ -51,10 +54,25 @@ async def _every_credential(config: Config) -> list[Swept]:
             return await sweep_one(config, adapters, name)
 
     try:
-        return await asyncio.gather(*(in_its_place(name) for name in config.credentials))
+        looks = asyncio.gather(*(in_its_place(name) for name in config.credentials))
+        rows, logins = await asyncio.gather(looks, _logins(config, adapters))
+        return [*rows, *logins]
     finally:
         await adapters.aclose()
 
 
+async def _logins(config: Config, adapters: Adapters) -> list[Swept]:
+    """Those of keyturn's own that end soon, or should have. No credential waits for them, and none fails with them."""
+    states = {Age.ENDING: State.ENDING, Age.OVER: State.TOO_OLD}
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            found = await login_ages(config, adapters.provider, datetime.now(UTC))
+    except TimeoutError:
+        return []
+    except Exception as error:
+        return [Swept("logins", State.FAILED, f"a fault of keyturn's: {faults.describe(error)}")]
+    return [Swept(f"login of {each.provider}", states[each.age], each.sentence) for each in found if each.age in states]
+
+
 def _parts(settings: CredentialSettings) -> object:
-    return settings.provider, tuple(secret.store for secret in settings.secrets), settings.proxies, settings.canary.proxy
+    return settings.provider, tuple(secret.store for secret in settings.secrets), settings.proxies, settings.canary_proxy

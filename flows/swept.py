@@ -20,14 +20,19 @@ class State(StrEnum):
     FAILED = "failed"
     PARKED = "parked"
     UNSEEN = "not seen"
+    ENDING = "ends soon"  # of a login of keyturn's own, as the next
+    TOO_OLD = "too old"
 
 
-_WELL = (State.QUIET, State.BUSY, State.WAITING, State.DONE)
+_WELL = (State.QUIET, State.BUSY, State.WAITING, State.DONE, State.ENDING)
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """`drift`: where store, provider and proxies disagree. `strays`: ids of stray keys that were revoked."""
+    """`drift`: where store, provider and proxies disagree. `strays`: ids of stray keys that were revoked.
+
+    `credential`: its name; or, for what keyturn logs in with, `login of PROVIDER`.
+    """
 
     credential: str
     state: State
@@ -42,6 +47,6 @@ class Swept:
 
 def page(rows: Sequence[Swept]) -> str:
     """For Prefect's artifact: what is not well first."""
-    ordered = sorted(rows, key=lambda row: (row.is_well, row.state is State.QUIET))
+    ordered = sorted(rows, key=lambda row: (row.is_well, row.state is not State.ENDING, row.state is State.QUIET))
     cells = ((row.credential, row.state, row.sentence, "; ".join(row.drift), ", ".join(row.strays)) for row in ordered)
     return "\n".join(["# Sweep", "", *table(("credential", "state", "what", "drift", "strays revoked"), cells)])

@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from keyturn.canary import LiteLLMCanary
-from keyturn.config import Config, Part
+from keyturn.canary.own_login import OwnLoginCanary
+from keyturn.config import Config
 from keyturn.delivery.variable_names import PARTS_BY_PROVIDER_KIND
 from keyturn.errors import MisconfiguredError
 from keyturn.key_parts import Part as KeyPart
 from keyturn.material import KeyMaterial
 from keyturn.model import Judgement, Mark, SecretRef
+from keyturn.parts import Part
 from keyturn.patience import Patience
 from keyturn.ports import Canary, KeyProvider, Lease, ProxyFleet, SecretStore
 from keyturn.references import Resolver, resolver
@@ -61,7 +63,7 @@ class Assembly:
 
     @property
     def canary(self) -> Canary:
-        return self.canaries[self.settings.canary.proxy]
+        return self.canaries[self.settings.canary_proxy]
 
     @property
     def propagation(self) -> timedelta:
@@ -110,7 +112,11 @@ class Adapters:
         built: Lease = self._build("leases", name, self.config.leases)
         return built
 
-    async def canary(self, credential: CredentialSettings, fleet: str) -> Canary:
+    async def canary(self, name: str, fleet: str) -> Canary:
+        """Of one credential, at one of its fleets."""
+        credential = self.config.credential(name)
+        if self.config.proxies[fleet].is_keyturn:
+            return self._own_canary(name, credential)
         settings: Any = self.config.proxies[fleet].settings
 
         async def master_key() -> KeyMaterial:
@@ -127,6 +133,18 @@ class Adapters:
             parts=parts_of(self.config, credential),
         )
 
+    def _own_canary(self, name: str, credential: CredentialSettings) -> Canary:
+        part, reference = self.config.providers[credential.provider], self.config.login_of(name)
+
+        def logged_in_with(material: KeyMaterial) -> KeyProvider:
+            async def resolve(asked: str) -> KeyMaterial:
+                return material if asked == reference else await self.resolve(asked)
+
+            made: KeyProvider = adapter_class("providers", part.kind)(part.settings, resolve)
+            return made
+
+        return OwnLoginCanary(self.provider(part.name).check, logged_in_with, lambda: self.resolve(reference))
+
     async def aclose(self) -> None:
         for adapter in self._built.values():
             await adapter.aclose()
@@ -135,7 +153,8 @@ class Adapters:
         if (section, name) not in self._built:
             part = parts[name]
             adapter = adapter_class(section, part.kind)
-            more = {"stores": self.store} if getattr(adapter, "NEEDS_STORES", False) else {}
+            more: dict[str, Any] = {"stores": self.store} if getattr(adapter, "NEEDS_STORES", False) else {}
+            more |= {"logins": self.config.login_of} if getattr(adapter, "NEEDS_LOGINS", False) else {}
             self._built[section, name] = adapter(part.settings, self.resolve, **more)
         return self._built[section, name]
 
@@ -152,8 +171,8 @@ async def assemble(
     own = adapters or Adapters(config)
     canaries: dict[str, Canary] = {}
     try:
-        for fleet in dict.fromkeys((settings.canary.proxy, *settings.proxies)):
-            canaries[fleet] = await own.canary(settings, fleet)
+        for fleet in dict.fromkeys((settings.canary_proxy, *settings.proxies)):
+            canaries[fleet] = await own.canary(name, fleet)
         yield Assembly(
             name=name,
             settings=settings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -18,8 +18,11 @@ from keyturn.document import LARGEST, Document, Fault, Loc, read
 from keyturn.errors import MisconfiguredError
 from keyturn.key_shapes import literal_keys, masked, shown
 from keyturn.model import SecretRef
+from keyturn.own_logins import login_of, referring
+from keyturn.parts import Part, part_of
 from keyturn.references import STORE_REFERENCE, parse_store_reference
 from keyturn.registry import adapter_class
+from keyturn.serving import faults_of_serving
 from keyturn.settings import CredentialSettings, SweepSettings
 
 DEFAULT_PATH = "keyturn.yaml"
@@ -27,19 +30,6 @@ PATH_VARIABLE = "KEYTURN_CONFIG"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # short enough for provider key names, plain enough for run names
 _KEY_FAULT = "looks like a literal key (not printed): take it out, use a reference, and rotate it"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A section with a `kind`: which adapter, and its settings, checked by the adapter's own model.
-
-    `for_one`: a provider that has its keys for one credential alone.
-    """
-
-    name: str
-    kind: str
-    settings: BaseModel
-    for_one: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +62,26 @@ class Config:
         """Where providers keep keys that people make ahead: each with `store`, `path` and `places`."""
         found = (getattr(part.settings, "pool", None) for part in self.providers.values())
         yield from (pool for pool in found if hasattr(pool, "places"))
+
+    def serves_keyturn(self, credential: CredentialSettings) -> bool:
+        """Whether it is a login of keyturn's own, which no proxy is given."""
+        return any(self.proxies[fleet].is_keyturn for fleet in credential.proxies)
+
+    def login_of(self, name: str) -> str:
+        """The reference by which a credential's provider logs in with that credential's secret; "": it does with another."""
+        credential = self.credential(name)
+        return login_of(self.providers[credential.provider].settings, credential.secrets[0].ref)
+
+    def users_of(self, name: str) -> Sequence[str]:
+        """The settings of this file that refer to a secret of this credential, but for those of its own provider."""
+        credential = self.credential(name)
+        parts = {
+            f"{section}.{part.name}": part.settings
+            for section, each in (("providers", self.providers), ("stores", self.stores), ("proxies", self.proxies))
+            for part in each.values()
+            if (section, part.name) != ("providers", credential.provider)
+        }
+        return referring(parts, [secret.ref for secret in credential.secrets])
 
     def leased(self, proxy: str) -> dict[str, str]:
         """Lease -> variable, for each whose `proxies` name this one."""
@@ -206,8 +216,7 @@ class _Check:
             rest = {key: value for key, value in settings.items() if key != "kind"}
             model = self.model(adapter.Settings, rest, (section, name))
             if model is not None:
-                shape = getattr(getattr(adapter, "FACTS", None), "shape", "")
-                parts[name] = Part(name, kind, model, for_one=shape == "two_slots")
+                parts[name] = part_of(name, kind, adapter, model)
         return parts
 
     def credentials(self, data: Any) -> dict[str, CredentialSettings]:
@@ -241,9 +250,12 @@ class _Check:
                 first = _printable(users[credential.provider])
                 self.fault((*here, "provider"), f"has two keys, for one credential, and {first} uses it already")
             users.setdefault(credential.provider, name)
-            self.link((*here, "canary", "proxy"), credential.canary.proxy, "proxies", parts)
+            if "proxy" in credential.canary.model_fields_set:
+                self.link((*here, "canary", "proxy"), credential.canary.proxy, "proxies", parts)
             for index, proxy in enumerate(credential.proxies):
                 self.link((*here, "proxies", index), proxy, "proxies", parts)
+            for loc, sentence in faults_of_serving(name, credential, provider, parts["proxies"]):
+                self.fault(loc, masked(sentence))
             for index, secret in enumerate(credential.secrets):
                 at = (*here, "secrets", index)
                 self.link((*at, "store"), secret.store, "stores", parts)

@@ -30,7 +30,7 @@ def rotator(config: Config, store: str) -> Grants:
 
 def proxy(config: Config, store: str, name: str | None = None) -> Grants:
     """What `keyturn exec` and the like need: the deciding secret of each credential that the proxies serve, and
-    what their leases log in with.
+    what their leases log in with. None of these is a login of keyturn's own.
 
     `name`: of these proxies alone. MisconfiguredError: there are none of that name.
     """
@@ -39,7 +39,9 @@ def proxy(config: Config, store: str, name: str | None = None) -> Grants:
             "no proxies of that name in keyturn.yaml", remedy=f"use one of: {', '.join(config.proxies)}"
         )
     served = [
-        credential.secrets[0].ref for credential in config.credentials.values() if name is None or name in credential.proxies
+        credential.secrets[0].ref
+        for credential in config.credentials.values()
+        if (name is None or name in credential.proxies) and not config.serves_keyturn(credential)
     ]
     served += map(parse_store_reference, config.references_of_leases(STORE_REFERENCE, name))
     return Grants(read=_of(store, served))

@@ -129,6 +129,14 @@ class KeyRef:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginLife:
+    """Of what keyturn logs in to a vendor with: when it was issued, and when it ends. None where that is not known."""
+
+    issued_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CreatedKey:
     """The provider's answer to a create: the only moment its text can be read."""
 

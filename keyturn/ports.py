@@ -20,6 +20,7 @@ from keyturn.model import (
     HeldToken,
     Judgement,
     KeyRef,
+    LoginLife,
     Look,
     Member,
     PoolEntry,
@@ -184,6 +185,15 @@ class InPlace(Protocol):
         Not idempotent: what a second turn does to the text before the last is known of no provider. LostAnswerError when
         it may have been done. ConflictError, and nothing is done, where this key cannot be turned.
         """
+        ...
+
+
+@runtime_checkable
+class TellsLogin(Protocol):
+    """What a provider may offer beside: what its vendor says of the credential that keyturn is logged in with."""
+
+    async def login_life(self) -> LoginLife | None:
+        """By calls that cost nothing and change nothing. None: the vendor does not tell."""
         ...
 
 

@@ -21,7 +21,7 @@ from keyturn.material import KeyMaterial
 from keyturn.model import SecretRef
 
 STORE_REFERENCE = re.compile(r"store:[A-Za-z0-9_-]+/[A-Za-z0-9_./+=@-]+(#[A-Za-z0-9_.-]+)?")
-_REFERENCE = re.compile(rf"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\s#\x00-\x1f\x7f\ud800-\udfff]+|{STORE_REFERENCE.pattern}")
+REFERENCE = re.compile(rf"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\s#\x00-\x1f\x7f\ud800-\udfff]+|{STORE_REFERENCE.pattern}")
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HTTP = re.compile(
     rf"https?://(?:(?P<host>{_LABEL}(?:\.{_LABEL})*\.?)|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{{1,5}}))?"
@@ -32,7 +32,7 @@ _LARGEST_SECRET = 65536  # bytes
 
 
 def _must_be_a_reference(value: Any) -> str:
-    if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
+    if not isinstance(value, str) or not REFERENCE.fullmatch(value):
         raise ValueError(
             "must be a reference to a secret: env:NAME, file:PATH or store:NAME/PATH#FIELD. What stands here is not "
             "printed; if it is a real key, take it out of the file and rotate it"

@@ -7,7 +7,8 @@ A third party adds a kind by an entry point of the same group:
 
 An adapter is a class with a pydantic model `Settings` (its section of keyturn.yaml without `kind`) and a constructor
 `(settings, resolve)`, where `resolve` is a `keyturn.references.Resolver`. One with `NEEDS_STORES = True` is also given
-`stores`, which gives the store of a name of keyturn.yaml.
+`stores`, which gives the store of a name of keyturn.yaml; one with `NEEDS_LOGINS = True` is given `logins`, which gives the
+reference that the provider of a credential logs in with.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ PROVIDERS = {
     "litellm_proxy": "keyturn.providers.litellm_proxy:LiteLLMProxy",
     "mistral": "keyturn.providers.mistral:Mistral",
     "openai": "keyturn.providers.openai:OpenAI",
+    "openai_admin_key": "keyturn.providers.openai_admin_key:OpenAIAdminKey",
     "openrouter": "keyturn.providers.openrouter:OpenRouter",
     "perplexity": "keyturn.providers.perplexity:Perplexity",
     "snowflake": "keyturn.providers.snowflake:Snowflake",
@@ -53,6 +55,7 @@ STORES = {
 FLEETS = {
     "process": "keyturn.fleets.process:ProcessFleet",
     "command": "keyturn.fleets.command:CommandFleet",
+    "keyturn": "keyturn.fleets.own:KeyturnItself",
 }
 LEASES = {
     "azure_token": "keyturn.leases.azure_token:AzureToken",

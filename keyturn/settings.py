@@ -45,10 +45,13 @@ class SecretAddress(Section):
 
 
 class CanarySettings(Section):
-    """The real call. `model`: a model group, or a deployment's id. `deployment`: its id, where the group has several."""
+    """The real call. `model`: a model group, or a deployment's id. `deployment`: its id, where the group has several.
 
-    proxy: str
-    model: str = Field(min_length=1)
+    Empty where keyturn itself is what is served: there is no LiteLLM to call. keyturn.config sees to it that there is.
+    """
+
+    proxy: str = ""
+    model: str = ""
     deployment: str | None = None
     propagation: Duration | None = None  # overrides the provider's budget for a fresh key
     timeout: Duration = timedelta(seconds=30)
@@ -59,7 +62,7 @@ class CredentialSettings(Section):
 
     provider: str
     secrets: tuple[SecretAddress, ...] = Field(min_length=1)
-    canary: CanarySettings
+    canary: CanarySettings = CanarySettings()
     proxies: tuple[str, ...] = Field(min_length=1)
     env: str | dict[str, str] | None = None
     schedule: str | None = None
@@ -109,6 +112,11 @@ class CredentialSettings(Section):
                 f"overlap ({text(2 * interval + self.overlap)}): else one missed rotation lets the key expire in production"
             )
         return self
+
+    @property
+    def canary_proxy(self) -> str:
+        """The fleet whose canary decides: where none is named, the one that serves the key."""
+        return self.canary.proxy or self.proxies[0]
 
     @property
     def interval(self) -> timedelta | None:

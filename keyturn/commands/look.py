@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from keyturn import durations
-from keyturn.assembly import Assembly, assemble
+from keyturn.assembly import Adapters, Assembly, assemble
 from keyturn.commands.exits import Exit, console, leave, print_data, reported
 from keyturn.commands.look_leases import LeaseSeen, lease_facts, lease_findings, lease_plan, leases_seen, leases_table
 from keyturn.config import Config, load
@@ -25,6 +25,7 @@ from keyturn.model import Finding, Stage
 from keyturn.providers.facts import Facts
 from keyturn.quiet import hold_vendor_loggers
 from keyturn.steps.in_place import in_place
+from keyturn.steps.login_age import Age, LoginAge, login_ages
 from keyturn.steps.preflight import examine
 from keyturn.steps.standing import Standing, standing
 
@@ -42,9 +43,14 @@ def status(name: str | None, as_json: bool) -> None:
         names = [] if name in config.leases else [name] if name else list(config.credentials)
         for asked in names:
             config.credential(asked)
-        found, leased = asyncio.run(_all(config, names, tokens))
+        found, ages, leased = asyncio.run(_all(config, names, tokens))
     if as_json:
-        print_data({each.credential: _facts(each) for each in found} | {each.name: lease_facts(each) for each in leased})
+        logins = {each.provider: each for each in ages}
+        facts = {
+            each.credential: {**_facts(each), "login": _login(logins.get(config.credential(each.credential).provider))}
+            for each in found
+        }
+        print_data(facts | {each.name: lease_facts(each) for each in leased})
     else:
         if found or not leased:
             console.print(_table(found))
@@ -53,8 +59,11 @@ def status(name: str | None, as_json: bool) -> None:
         for each in found:
             for problem in each.seen.problems:
                 console.print(f"[yellow]{each.credential}[/]: " + escape(problem))
+        for login in ages:
+            colour = {Age.FINE: "green", Age.OVER: "red"}.get(login.age, "yellow")
+            console.print(f"[{colour}]login of {login.provider}[/]: {login.age}: " + escape(login.sentence))
     is_well = not any(each.seen.problems for each in found) and all(each.is_well for each in leased)
-    leave(Exit.DONE if is_well else Exit.NOT_WELL)
+    leave(Exit.DONE if is_well and not any(login.age is Age.OVER for login in ages) else Exit.NOT_WELL)
 
 
 def plan(name: str, as_json: bool) -> None:
@@ -65,6 +74,7 @@ def plan(name: str, as_json: bool) -> None:
         if name in config.leases:
             _plan_of_lease(name, config, as_json)
         steps, found, risks = asyncio.run(_plan(config, name))
+        risks += _users(config, name)
     problems = list(found.seen.problems)
     code = Exit.NOT_WELL if problems else Exit.DONE
     if as_json:
@@ -114,16 +124,44 @@ def doctor(as_json: bool) -> None:
     leave(Exit.NOT_WELL if any(finding.ok is False for _, finding in found) else Exit.DONE)
 
 
-async def _all(config: Config, names: list[str], leases: list[str]) -> tuple[list[Standing], list[LeaseSeen]]:
-    return await asyncio.gather(_together(config, names), leases_seen(config, leases))
+async def _all(
+    config: Config, names: list[str], leases: list[str]
+) -> tuple[list[Standing], list[LoginAge], list[LeaseSeen]]:
+    (found, ages), leased = await asyncio.gather(_together(config, names), leases_seen(config, leases))
+    return found, ages, leased
 
 
-async def _together(config: Config, names: list[str]) -> list[Standing]:
+async def _together(config: Config, names: list[str]) -> tuple[list[Standing], list[LoginAge]]:
     async def one(name: str) -> Standing:
         async with assemble(config, name) as c:
             return await _standing(c)
 
-    return list(await asyncio.gather(*(one(name) for name in names)))
+    providers = {config.credential(name).provider for name in names}
+    found, ages = await asyncio.gather(asyncio.gather(*(one(name) for name in names)), _ages(config, providers))
+    return list(found), ages
+
+
+async def _ages(config: Config, providers: Collection[str] | None = None) -> list[LoginAge]:
+    """How old the logins are of the providers of these names, or of all."""
+    adapters = Adapters(config)
+    try:
+        return await login_ages(config, adapters.provider, datetime.now(UTC), providers)
+    finally:
+        await adapters.aclose()
+
+
+def _login(age: LoginAge | None) -> dict[str, Any] | None:
+    """None where nothing is known of a login, and keyturn.yaml names none."""
+    if age is None:
+        return None
+    told = {"provider": age.provider, "age": age.age.value, "sentence": age.sentence}
+    return {**told, "issued_at": age.life.issued_at, "expires_at": age.life.expires_at}
+
+
+def _users(config: Config, name: str) -> list[str]:
+    """Who else reads what this credential rotates, by this file."""
+    read = "logs in with the same secret, which is read anew for each call: what is under way goes on with the new key"
+    return [f"{each} {read}" for each in config.users_of(name)]
 
 
 def _old_keys(seen: Observed) -> list[str]:
@@ -248,7 +286,7 @@ def _parts(c: Assembly) -> dict[str, Mapping[str, Any]]:
         "secrets": {str(secret): store for secret, store in c.secrets},
         "journal": {str(secret): store},
         "fleets": dict(c.fleets),
-        "canary": {c.settings.canary.proxy: c.canary},
+        "canary": {c.settings.canary_proxy: c.canary},
         "canaries": dict(c.canaries),
     }
 
@@ -312,9 +350,13 @@ async def _doctor(config: Config) -> list[tuple[str, Finding]]:
         except KeyturnError as error:
             return [(name, Finding("wiring", False, error.message, error.remedy))]
 
-    rest = (_prefect(), lease_findings(config))
+    rest = (_prefect(), _logins(config), lease_findings(config))
     found = await asyncio.gather(*rest, *(one(name) for name in config.credentials))
     return [line for lines in found for line in lines]
+
+
+async def _logins(config: Config) -> list[tuple[str, Finding]]:
+    return [(f"provider {each.provider}", each.finding) for each in await _ages(config)]
 
 
 async def _prefect() -> list[tuple[str, Finding]]:

@@ -13,10 +13,11 @@ from rich.table import Column, Table
 
 from keyturn import durations
 from keyturn.assembly import Adapters
-from keyturn.config import Config, Part
+from keyturn.config import Config
 from keyturn.errors import KeyturnError
 from keyturn.fleets.supervisor_answers import SERVING, Leased
 from keyturn.model import Finding
+from keyturn.parts import Part
 from keyturn.registry import adapter_class
 
 _RESTART = "start its `keyturn exec`, or its program, again with this keyturn.yaml"

@@ -55,7 +55,10 @@ def _print_one(each: Told) -> None:
     console.print(f"needs: {escape(facts.login)}")
     for may, needs, by, known in each.permissions:
         console.print(f"to {may} keys: {escape(needs)}. doctor checks it by: {escape(by)} ({known})")
-    console.print(f"LiteLLM: {escape(facts.models)}, reads {', '.join(facts.variables) or 'no variable of its own'}")
+    if facts.models:
+        console.print(f"LiteLLM: {escape(facts.models)}, reads {', '.join(facts.variables) or 'no variable of its own'}")
+    if facts.makes_logins:
+        console.print("keyturn's own login there can be rotated: docs/own-credentials.md")
     for name, can in each.promises.items():
         if can:
             console.print(f"{name}: {escape(can)}")

@@ -27,10 +27,16 @@ def variable_names(name: str, credential: CredentialSettings, provider_kind: str
 
 
 def names(config: Config, proxy: str) -> dict[str, Names]:
-    """Credential -> its names, for each whose `proxies` name this one. MisconfiguredError: none, or two of one name."""
+    """Credential -> its names, for each whose `proxies` name this one. MisconfiguredError: none, or two of one name; or what
+    is named is keyturn itself, whose logins are delivered to nobody."""
     if proxy not in config.proxies:
         raise MisconfiguredError(
             "no proxies of that name in keyturn.yaml", remedy=f"use one of: {', '.join(config.proxies)}"
+        )
+    if config.proxies[proxy].is_keyturn:
+        raise MisconfiguredError(
+            f"{proxy} is keyturn itself: its logins are given to no program",
+            remedy="name the proxies that are meant",
         )
     found: dict[str, Names] = {}
     taken: dict[str, str] = {}

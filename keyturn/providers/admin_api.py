@@ -107,7 +107,13 @@ class AdminApi:
         `may_be_empty`: the vendor does not say that there is one. `more`: headers beside those of the login.
         """
         where = f"{method} {self._base_url}{path}"
-        answer = await self.send(method, path, {**await self._login(), **more}, **sent)
+        login = await self._login()
+        answer = await self.send(method, path, {**login, **more}, **sent)
+        if isinstance(answer, Answer) and answer.status == 401 and not isinstance(self._login, KeptLogin):
+            # A login of ours may have been rotated between its reading and its use. What is refused has done nothing.
+            anew = await self._login()
+            if anew != login:
+                answer = await self.send(method, path, {**anew, **more}, **sent)
         if not isinstance(answer, Answer):
             if issubclass(answer, _NOT_SENT):
                 raise UnavailableError(

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from keyturn.errors import ConflictError, MisconfiguredError, NotFoundError
 from keyturn.json_object import inside
-from keyturn.model import CreatedKey, Finding, KeyRef
+from keyturn.model import CreatedKey, Finding, KeyRef, LoginLife
 from keyturn.providers.admin_api import AdminApi, segment
 from keyturn.providers.facts import Facts, Known, May, Permission, Shape, Source, WithoutOverlap
 from keyturn.providers.fields import iso, items, key_text, mapping, name_of, optional_iso, plain_id, rfc3339, text
@@ -86,6 +86,7 @@ class Cloudflare(Vendor):
             "Account API Tokens Write",
         ),
         "disable": ("GET and PUT /accounts/{account}/tokens/{id}", "Account API Tokens Write"),
+        "login_life": ("GET /accounts/{account}/tokens/verify and /tokens/{id}", "Account API Tokens Read"),
     }
 
     class Settings(VendorSettings):
@@ -107,6 +108,11 @@ class Cloudflare(Vendor):
     def _probe(self, verdicts: Verdicts) -> Probe:
         # Of a token's form, which is 40 characters: any other text is answered 400, which says nothing.
         return Probe(self.api, "GET", f"{self._tokens}/verify", with_bearer, verdicts, lambda: secrets.token_urlsafe(30))
+
+    async def login_life(self) -> LoginLife | None:
+        """GET .../tokens/verify tells the id of the management token, and GET .../tokens/{id} the rest."""
+        id = await self.api.read(f"{self._tokens}/verify", lambda document: plain_id(_result(document).get("id")))
+        return await self.api.read(f"{self._tokens}/{segment(id)}", _life)
 
     @property
     def _tokens(self) -> str:
@@ -193,6 +199,11 @@ class Cloudflare(Vendor):
 
 def _result(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return mapping(document.get("result"))
+
+
+def _life(document: Mapping[str, Any]) -> LoginLife:
+    found = _result(document)
+    return LoginLife(optional_iso(found.get("issued_on")), optional_iso(found.get("expires_on")))
 
 
 def _effects(account: str, document: Mapping[str, Any]) -> Sequence[str]:

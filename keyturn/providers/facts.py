@@ -71,7 +71,8 @@ class Facts:
     `variables`: what LiteLLM reads, the one that counts first. `models`: LiteLLM's prefix. `login`: what keyturn logs in
     with, and the least permission it needs. `last_use`: how exactly a key's last use is told. `expiry`: how long a key may
     live. `most_keys`: live ones at a time. `in_place`: how a key can be given a new text, where that is asked for. `risks`:
-    what cannot be promised, each in a sentence. `keyless`: how the vendor lets one do without a static key.
+    what cannot be promised, each in a sentence. `keyless`: how the vendor lets one do without a static key. `makes_logins`:
+    its keys may be what keyturn logs in with there, so that one of them makes its own successor.
     `steps`: the heading of docs/without-a-key.md that says how to get there.
     `permissions`: none where nobody logs in to the vendor.
     """
@@ -90,6 +91,7 @@ class Facts:
     in_place: str = ""
     risks: tuple[str, ...] = ()
     keyless: str = ""
+    makes_logins: bool = False
     steps: str = ""
     permissions: tuple[Permission, ...] = ()
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from keyturn.durations import Duration
 from keyturn.errors import (
@@ -28,11 +28,16 @@ from keyturn.errors import (
 from keyturn.http_answers import no_cookies, pause, read_body
 from keyturn.json_object import UnreadableError, json_object
 from keyturn.material import KeyMaterial
-from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef, Verdict
+from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef, LoginLife, Verdict
 from keyturn.providers.facts import Facts, May
+from keyturn.providers.login_settings import LoginSettings
 from keyturn.providers.negative_control import NegativeControl, no_such_key
+from keyturn.providers.openai_admin_answers import KEYS as ADMIN_KEYS
+from keyturn.providers.openai_admin_answers import asked
+from keyturn.providers.openai_admin_answers import page as admin_page
 from keyturn.providers.openai_answers import ID, LABEL, Answer, Listed, created, listed, page, thing
 from keyturn.providers.openai_calls import CALLS, FACTS
+from keyturn.providers.pages import TokenPage, by_token
 from keyturn.providers.permissions import findings as permission_findings
 from keyturn.providers.permissions import may
 from keyturn.references import Address, Resolver, SecretReference
@@ -71,9 +76,7 @@ class OpenAI:
     FACTS: ClassVar[Facts] = FACTS
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = CALLS
 
-    class Settings(BaseModel):
-        model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
+    class Settings(LoginSettings):
         admin_key: SecretReference
         project: str = Field(pattern=f"^{ID.pattern}$")
         service_account: str | None = Field(default=None, pattern=f"^{ID.pattern}$")
@@ -235,6 +238,16 @@ class OpenAI:
             return None
         return key.owner if (account.get("id"), account.get("name")) == (key.owner, label) else None
 
+    async def login_life(self) -> LoginLife | None:
+        """From the organization's list of admin keys, where the admin key may read that. See TellsLogin."""
+        admin_key = await self._resolve(self.settings.admin_key)
+
+        async def read(after: str) -> TokenPage[KeyRef]:
+            return await self._read(ADMIN_KEYS, admin_page, asked(after), below="")
+
+        fitting = [key for key in await by_token("OpenAI", read) if admin_key.fits_hint(key.hint)]
+        return LoginLife(fitting[0].created_at, fitting[0].expires_at) if len(fitting) == 1 else None
+
     async def check(self, material: KeyMaterial) -> Judgement:
         """GET /models with the key under test: free, but OpenAI may count it as a use of the key.
 
@@ -261,31 +274,48 @@ class OpenAI:
             await client.aclose()
 
     async def _read(
-        self, path: str, parse: Callable[[Mapping[str, Any]], _T], params: Mapping[str, str] | None = None
+        self,
+        path: str,
+        parse: Callable[[Mapping[str, Any]], _T],
+        params: Mapping[str, str] | None = None,
+        below: str | None = None,
     ) -> _T:
-        answer = await self._admin("GET", path, params=params)
+        answer = await self._admin("GET", path, params=params, below=below)
         try:
             return parse(answer.document)
         except UnreadableError:
-            raise self._unreadable("GET", path) from None
+            raise self._unreadable("GET", (self._project if below is None else below) + path) from None
 
     async def _delete(self, path: str, passing: Collection[int]) -> int:
         answer = await self._admin("DELETE", path, passing=passing)
         if answer.is_success and answer.document.get("deleted") is not True:
-            raise self._unreadable("DELETE", path)
+            raise self._unreadable("DELETE", self._project + path)
         return answer.status
 
     def _unreadable(self, method: str, path: str) -> UnavailableError:
-        where = f"{method} {self.settings.base_url}{self._project}{path}"
+        where = f"{method} {self.settings.base_url}{path}"
         return UnavailableError(f"the answer to {where} is not one of OpenAI's", remedy="check base_url")
 
     async def _admin(
-        self, method: str, path: str, *, creating: bool = False, passing: Collection[int] = (), **sent: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        creating: bool = False,
+        passing: Collection[int] = (),
+        below: str | None = None,
+        **sent: Any,
     ) -> Answer:
-        """A call below the project with the admin key. Raises for every status but 2xx and those of `passing`."""
-        where = f"{method} {self.settings.base_url}{self._project}{path}"
+        """A call with the admin key, below the project, or `below`. Raises for all but 2xx and the statuses of `passing`."""
+        path = (self._project if below is None else below) + path
+        where = f"{method} {self.settings.base_url}{path}"
         admin_key = await self._resolve(self.settings.admin_key)
-        answer = await self._send(method, self._project + path, admin_key, **sent)
+        answer = await self._send(method, path, admin_key, **sent)
+        if isinstance(answer, Answer) and answer.status == 401:
+            # It may have been rotated between its reading and its use. What is refused has done nothing.
+            anew = await self._resolve(self.settings.admin_key)
+            if anew != admin_key:
+                answer = await self._send(method, path, anew, **sent)
         if not isinstance(answer, Answer):
             if issubclass(answer, _NOT_SENT):
                 raise UnavailableError(

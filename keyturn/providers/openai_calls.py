@@ -49,4 +49,8 @@ CALLS: Mapping[str, tuple[str, str]] = {
         f"GET and DELETE {_PROJECT}/service_accounts/{{account}}",
         _WRITE,
     ),
+    "login_life": (
+        "GET /organization/admin_api_keys, page by page",
+        "admin key: read admin keys; without it, nothing is told",
+    ),
 }

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from keyturn.json_object import inside
-from keyturn.model import CreatedKey, KeyRef
+from keyturn.model import CreatedKey, KeyRef, LoginLife
 from keyturn.providers.admin_api import AdminApi, segment
 from keyturn.providers.facts import Facts, May, Permission, Shape, Source
 from keyturn.providers.fields import hint_of, iso, items, key_text, mapping, name_of, optional_iso, plain_id, rfc3339
@@ -55,6 +55,7 @@ class OpenRouter(Vendor):
         "last_used": ("GET /keys", "management key"),
         "revoke": ("DELETE /keys/{hash}, then GET /keys", "management key"),
         "disable": ("PATCH /keys/{hash}", "management key"),
+        "login_life": ("GET /key, with the management key", "none"),
     }
 
     class Settings(VendorSettings):
@@ -72,6 +73,10 @@ class OpenRouter(Vendor):
 
     def _probe(self, verdicts: Verdicts) -> Probe:
         return Probe(self.api, "GET", "/key", with_bearer, verdicts)
+
+    async def login_life(self) -> LoginLife | None:
+        """GET /key, with the management key: when it ends, if it does. When it was made is not told."""
+        return await self.api.read("/key", _life)
 
     async def _granted(self) -> Rights:
         """One kind of key may all of it."""
@@ -119,6 +124,10 @@ def _rights(document: Mapping[str, Any]) -> Rights:
 
 def _created(document: Mapping[str, Any]) -> CreatedKey:
     return CreatedKey(_key(mapping(document.get("data"))), key_text(document.get("key")))
+
+
+def _life(document: Mapping[str, Any]) -> LoginLife:
+    return LoginLife(expires_at=optional_iso(mapping(document.get("data")).get("expires_at")))
 
 
 def _page(document: Mapping[str, Any]) -> Sequence[KeyRef]:

@@ -15,7 +15,9 @@ Made by `keyturn providers --page` of what the adapters tell of themselves; `mak
 Each fact has a source. **verified**: from the vendor's SDK, API description or page. **secondary**: from somebody else's.
 **recalled**: nobody could verify it, so it is a setting, with this as its default. No vendor was called for any of it: the
 suites run against simulators that the vendors' own SDKs and descriptions hold to the truth
-([testing.md](testing.md)). One of your own: [adding-a-provider.md](adding-a-provider.md), or without code the kind `http`.
+([testing.md](testing.md)). The settings `login_...` are of what keyturn itself logs in with:
+[own-credentials.md](own-credentials.md#the-age-watch). One of your own:
+[adding-a-provider.md](adding-a-provider.md), or without code the kind `http`.
 
 ## Permissions
 
@@ -61,10 +63,14 @@ def _one(told: Told) -> Iterator[str]:
         return
     yield f"## {told.kind}\n"
     variables = ", ".join(f"`{name}`" for name in facts.variables)
-    yield f"{facts.vendor}. Shape: {SHAPES[facts.shape]}. LiteLLM: `{facts.models}`" + (
-        f", reads {variables}." if variables else "."
+    yield f"{facts.vendor}. Shape: {SHAPES[facts.shape]}. " + (
+        f"LiteLLM: `{facts.models}`" + (f", reads {variables}." if variables else ".")
+        if facts.models or not facts.makes_logins
+        else "LiteLLM has no use for it: keyturn logs in with it."
     )
     yield f"\n**keyturn needs** {facts.login}.\n"
+    if facts.makes_logins:
+        yield "What keyturn logs in with there can be rotated as its keys are: [own-credentials.md](own-credentials.md).\n"
     if told.permissions:
         yield "| to do this with keys | the least permission | `doctor` checks it by | known |\n|---|---|---|---|"
         yield from (f"| {' | '.join(map(_cell, row))} |" for row in told.permissions)

@@ -6,7 +6,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -156,7 +156,7 @@ def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     for mark, word in (("_must_be_a_reference", "reference"), ("_must_be_http", "address"), ("_must_be_absolute", "path")):
         if mark in validators:
             return word
-    named = {timedelta: "duration", bool: "yes or no", int: "number", float: "number", str: "text"}
+    named = {date: "day", timedelta: "duration", bool: "yes or no", int: "number", float: "number", str: "text"}
     if annotation in named:
         return named[annotation]
     return "mapping" if isinstance(annotation, type) and issubclass(annotation, BaseModel) else "text"

@@ -10,14 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from keyturn.durations import Duration
 from keyturn.errors import DeniedError, NotFoundError, UnavailableError
 from keyturn.material import KeyMaterial
-from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef
+from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef, LoginLife
 from keyturn.providers.admin_api import AdminApi
 from keyturn.providers.facts import Facts
+from keyturn.providers.login_settings import LoginSettings
 from keyturn.providers.permissions import Rights, findings, list_finding
 from keyturn.providers.probe import Probe
 from keyturn.providers.verdicts import Verdicts
@@ -31,11 +32,9 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class VendorSettings(BaseModel):
+class VendorSettings(LoginSettings):
     """What every vendor's settings have. `refused_as`: how it answers a dead key, `STATUS` or `STATUS:CODE`, where that is
     not what the table of docs/providers.md says."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     refused_as: tuple[str, ...] | None = Field(default=None, min_length=1)
     usage_lag: Duration = timedelta(minutes=10)
@@ -168,6 +167,19 @@ class Vendor:
         if self._check is None:
             raise NotFoundError(f"{self.facts.vendor} has no call that a key could be tried with")
         return await self._check.ask(material)
+
+    @property
+    def _own_key(self) -> str:
+        """The reference that is logged in with, where that may be one of the keys that are listed; else ""."""
+        return ""
+
+    async def login_life(self) -> LoginLife | None:
+        """Of the one listed key that is logged in with. See TellsLogin."""
+        if not self._own_key:
+            return None
+        login = await self._resolve(self._own_key)
+        fitting = [key for key in await self._keys() if login.fits_hint(key.hint)]
+        return LoginLife(fitting[0].created_at, fitting[0].expires_at) if len(fitting) == 1 else None
 
     async def _listed(self, key: KeyRef) -> KeyRef:
         for other in await self._keys():

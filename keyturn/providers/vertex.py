@@ -45,6 +45,7 @@ class Vertex(Vendor):
         "itself, and no key file is made",
         steps="Vertex AI",
         login="an access token, or a service account's key: roles/iam.serviceAccountKeyAdmin on the service account",
+        makes_logins=True,
         disables=True,
         expiry="any moment, by the certificate (secondary)",
         most_keys=10,
@@ -116,6 +117,10 @@ class Vertex(Vendor):
         self._path = f"/projects/{s.project}/serviceAccounts/{s.service_account}/keys"
         login = google_login(s, self._resolve, self._now)
         return AdminApi("Google", s.base_url, login, s.timeout, f"see that {s.login} has roles/iam.serviceAccountKeyAdmin")
+
+    @property
+    def _own_key(self) -> str:
+        return self.settings.service_account_key or ""
 
     def _probe(self, verdicts: Verdicts) -> TokenProbe:
         api, path = endpoint(self.settings.token_uri, self.settings.timeout, "")

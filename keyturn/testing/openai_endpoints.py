@@ -141,7 +141,7 @@ class Endpoints:
         live = key is not None and key.accepted(self.organization.clock())
         if group == "admin" and live:
             return _error(403, "You have insufficient permissions for this operation. Missing scopes.", "missing_scope")
-        known = caller.fingerprint() == self.organization.admin_fingerprint if group == "admin" else live
+        known = self.organization.is_admin(caller.fingerprint()) if group == "admin" else live
         if known:
             return None
         text = caller.reveal()

@@ -126,6 +126,7 @@ class Organization:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.admin_fingerprint = admin_key.fingerprint()
+        self.other_admins: Callable[[str], bool] = lambda fingerprint: False  # by fingerprint; who keeps them knows
         self.initial = behaviour or Behaviour()
         self.behaviour = self.initial.model_copy(deep=True)
         self.clock = clock
@@ -135,6 +136,10 @@ class Organization:
         self.calls: deque[Call] = deque(maxlen=_CALLS_KEPT)
         self.faults: list[Fault] = []
         self._numbers = count(1)
+
+    def is_admin(self, fingerprint: str) -> bool:
+        """Whether a key of this fingerprint may call the Admin API."""
+        return fingerprint == self.admin_fingerprint or self.other_admins(fingerprint)
 
     def add_project(self, id: str | None = None, name: str = "simulated", *, archived: bool = False) -> Project:
         now = int(self.clock())

@@ -33,7 +33,7 @@ from keyturn.model import (
     Verdict,
     VersionRef,
 )
-from keyturn.ports import SecretStore
+from keyturn.ports import Canary, SecretStore
 from keyturn.settings import CredentialSettings
 from keyturn.stores.memory import MemoryStore
 
@@ -276,6 +276,9 @@ class MemoryFleet:
         self.rolls.append(member.name)
         self.loaded[member.name] = current
 
+    def canary(self, provider: MemoryProvider) -> Canary:
+        return MemoryCanary(provider, self)
+
     async def aclose(self) -> None:
         """Nothing is open."""
 
@@ -327,8 +330,10 @@ class World:
         keys: Callable[[], KeyMaterial] = new_key,
         made_of: type[MemoryStore] = MemoryStore,
         provider_of: Callable[..., MemoryProvider] = MemoryProvider,
+        fleet_of: Callable[..., MemoryFleet] = MemoryFleet,
     ) -> World:
-        """`keys`: where the text of every key comes from. `made_of`, `provider_of`: what each store and the provider are."""
+        """`keys`: where the text of every key comes from. `made_of`, `provider_of`, `fleet_of`: what each store, the
+        provider and each fleet are."""
         clock = Clock()
         provider = provider_of(clock, new_key=keys)
         await provider.begin()
@@ -338,7 +343,7 @@ class World:
             secret = SecretRef(name, "litellm/providers", "OPENAI_API_KEY")
             store = made_of({secret.path: {"OPENAI_API_KEY": first.material.reveal(), "OTHER": "untouched"}})
             secrets.append((secret, store))
-            fleets[fleet] = MemoryFleet(store, secret)
+            fleets[fleet] = fleet_of(store, secret)
             await fleets[fleet].start()
         settings = CredentialSettings.model_validate(
             {
@@ -380,7 +385,7 @@ class World:
             provider=self.provider,
             secrets=self.secrets,
             fleets=dict(self.fleets),
-            canaries={name: MemoryCanary(self.provider, fleet) for name, fleet in self.fleets.items()},
+            canaries={name: fleet.canary(self.provider) for name, fleet in self.fleets.items()},
             now=self.clock.now,
             pause=self.clock.pause,
         )

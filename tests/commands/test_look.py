@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from keyturn.errors import DeniedError, LostAnswerError, UnavailableError
 from keyturn.key_parts import AWS_ACCESS_KEY, stranger
 from keyturn.lifecycle import Asked
 from keyturn.material import KeyMaterial
-from keyturn.model import Stage
+from keyturn.model import LoginLife, Stage
 from keyturn.steps.create import create
 from keyturn.steps.observe import begin, observe
 from keyturn.steps.write import write
@@ -61,6 +62,7 @@ def test_status_has_this_shape(terminal: Terminal) -> None:
         "parked": "",
         "strays": 0,
         "problems": [],
+        "login": None,
     }
 
 
@@ -219,3 +221,28 @@ def test_a_stray_is_counted(terminal: Terminal) -> None:
     with pytest.raises(LostAnswerError):
         asyncio.run(lose_the_answer())
     assert status(terminal)["strays"] == 1
+
+
+OTHER = """  other: {kind: openai, admin_key: "store:memory/litellm/providers#OPENAI_API_KEY", project: proj_a}
+"""
+
+
+def test_plan_names_who_else_logs_in_with_the_secret(terminal: Terminal) -> None:
+    terminal.config.write_text(terminal.config.read_text().replace("stores:", f"{OTHER}stores:"))
+    risks = terminal.json("plan", "openai-prod")["risks"]
+    (told,) = [risk for risk in risks if risk.startswith("providers.other.admin_key")]
+    assert "read anew for each call" in told
+
+
+def test_status_and_doctor_tell_how_old_a_login_is(terminal: Terminal) -> None:
+    async def login_life() -> LoginLife:
+        return life
+
+    terminal.monkeypatch.setattr(terminal.world.provider, "login_life", login_life, raising=False)
+    for days, ok, code in ((60, True, 0), (3, None, 0), (-1, False, 6)):
+        life = LoginLife(None, datetime.now(UTC) + timedelta(days=days, minutes=1))
+        login = status(terminal, code=code)["login"]
+        assert (login["provider"], login["age"]) == ("org", {True: "fine", None: "ends soon", False: "too old"}[ok])
+        assert f"login of org: {login['age']}: {login['sentence']}" in terminal.type("status").stdout
+        (row,) = [row for row in terminal.json("doctor", code=6) if row["of"] == "provider org"]
+        assert (row["ok"], row["detail"]) == (ok, login["sentence"])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime, timedelta
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from keyturn.errors import DeniedError
+from keyturn.model import LoginLife
 from tests.flows.conftest import Source
 
 PARTS = """
@@ -45,6 +48,7 @@ class Sweep:
         self.done: list[str] = []
         self.pages: list[str] = []
         self.overtaken = False
+        self.life: LoginLife | Exception | None = None
         self.release = asyncio.Event()
         words = logging.getLogger("tests.sweep")
         stubs: dict[str, Any] = {
@@ -52,7 +56,7 @@ class Sweep:
             "overtaken": self._overtaken,
             "sweep_one": self._one,
             "keep_page": self._keep,
-            "Adapters": lambda config: SimpleNamespace(aclose=self._close),
+            "Adapters": lambda config: SimpleNamespace(aclose=self._close, provider=lambda name: self),
         }
         for name, stub in stubs.items():
             monkeypatch.setattr(self.module, name, stub)
@@ -69,6 +73,12 @@ class Sweep:
 
     async def _close(self) -> None:
         """Nothing is open."""
+
+    async def login_life(self) -> LoginLife | None:
+        """Of every provider."""
+        if isinstance(self.life, Exception):
+            raise self.life
+        return self.life
 
     async def _one(self, config: Any, adapters: Any, name: str) -> Any:
         provider = config.credentials[name].provider
@@ -116,3 +126,23 @@ async def test_the_page_has_a_row_for_everybody_and_what_is_not_well_first(sweep
     page = sweep.swept.page(rows).splitlines()
     assert [line.split(" ")[1] for line in page[4:]] == ["c", "b", "a"]
     assert "z \\| z" in page[4]
+
+
+@pytest.mark.parametrize(("days", "is_well", "state"), [(3, True, "ends soon"), (-1, False, "too old")])
+async def test_a_sweep_tells_of_each_login_that_ends_once(sweep: Sweep, days: int, is_well: bool, state: str) -> None:
+    sweep.release.set()
+    sweep.life = LoginLife(None, datetime.now(UTC) + timedelta(days=days))
+    told = [row for row in await sweep.run() if row.credential.startswith("login of ")]
+    assert [(row.credential, row.is_well, row.state) for row in told] == [
+        (f"login of {provider}", is_well, state) for provider in ("quick", "hangs")
+    ]
+    assert "| login of quick |" in sweep.pages[0].splitlines()[4], "before all that is well and quiet"
+
+
+@pytest.mark.parametrize("life", [None, DeniedError("it may not"), RuntimeError("a fault")])
+async def test_what_cannot_be_told_of_a_login_holds_up_nobody(sweep: Sweep, life: Exception | None) -> None:
+    sweep.release.set()
+    sweep.life = life
+    rows = await sweep.run()
+    assert len([row for row in rows if row.sentence == "not due"]) == 25
+    assert [row.state for row in rows[25:]] == (["failed"] if isinstance(life, RuntimeError) else [])

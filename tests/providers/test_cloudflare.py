@@ -11,13 +11,14 @@ from starlette.types import Receive, Scope, Send
 
 from keyturn.errors import MisconfiguredError, NotFoundError, UnavailableError
 from keyturn.material import KeyMaterial
-from keyturn.model import Verdict
+from keyturn.model import LoginLife, Verdict
 from keyturn.providers.admin_api import Answer
 from keyturn.providers.cloudflare import Cloudflare
 from keyturn.testing.in_place_suite import InPlaceSuite
 from keyturn.testing.provider_scene import Scene, new_label
 from keyturn.testing.provider_suite import ProviderSuite, fault
 from keyturn.testing.vendors.cloudflare import ACCOUNT, CONDITION, POLICY, TEMPLATE, CloudflareSimulator
+from keyturn.testing.vendors.service import stamp
 from tests.providers.sdk import drive
 
 
@@ -136,6 +137,14 @@ class TestCloudflare(ProviderSuite):
         with pytest.raises(UnavailableError):
             await scene.provider.create(new_label())
         assert scene.counts("create_key") == 0
+
+    async def test_the_age_of_the_login_is_told(self, scene: Scene) -> None:
+        end = scene.clock.moment() + timedelta(days=9)
+        for until in (None, end):
+            assert isinstance(scene.vendor, CloudflareSimulator)
+            ends = stamp(until.timestamp() if until else None)
+            scene.vendor.own_life = {"issued_on": stamp(scene.clock()), "expires_on": ends}
+            assert await scene.provider.login_life() == LoginLife(scene.clock.moment(), until)
 
 
 class TestCloudflareInPlace(InPlaceSuite):

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from keyturn.errors import (
     DeniedError,
@@ -26,12 +27,13 @@ from keyturn.errors import (
     UnavailableError,
 )
 from keyturn.material import KeyMaterial
-from keyturn.model import KeyRef, Mark, Verdict
+from keyturn.model import KeyRef, LoginLife, Mark, Verdict
 from keyturn.providers.openai import OpenAI
 from keyturn.references import resolver
 from keyturn.testing.faults import Fault
 from keyturn.testing.openai_organization import Organization
 from keyturn.testing.processes import free_port
+from keyturn.testing.vendors.openai_admin_key import OpenAIAdminKeySimulator
 from tests.providers.conftest import ACCOUNT, PROJECT, Clock, Provider, Server
 
 MARK = Mark.of("openai-prod", "vault:litellm/providers#OPENAI_API_KEY")
@@ -327,6 +329,23 @@ async def test_a_wrong_admin_key_is_denied_and_named_but_not_printed(provider: P
     assert wrong[-4:] not in str(caught.value)
 
 
+async def test_an_admin_key_that_was_replaced_while_a_call_was_under_way_is_read_again(
+    provider: Provider, admin_key: KeyMaterial, organization: Organization
+) -> None:
+    """Another run has rotated it, and deleted the one that this call was about to be made with."""
+    old, reads = KeyMaterial("sk-admin-" + secrets.token_hex(24)), 0
+
+    async def resolve(reference: str) -> KeyMaterial:
+        nonlocal reads
+        reads += 1
+        return old if reads == 1 else admin_key
+
+    openai = OpenAI(provider().settings, resolve)
+    await openai.create(label())
+    await openai.aclose()
+    assert (reads, calls(organization, "create_key"), len(live(organization))) == (2, 2, 1)
+
+
 @each_call
 async def test_a_403_is_denied(provider: Provider, organization: Organization, call: Call) -> None:
     organization.faults.append(Fault(operation="admin", kind="status", status=403))
@@ -549,3 +568,23 @@ def test_settings_that_are_wrong_are_refused_without_printing_them(wrong: dict[s
         OpenAI.Settings.model_validate({"admin_key": "env:ADMIN", "project": "proj_1"} | wrong)
     assert "not-a-reference" not in str(caught.value)
     assert caught.value.errors()[0]["loc"] == (next(iter(wrong)),)
+
+
+async def test_the_age_of_the_admin_key_is_told_where_it_may_list_admin_keys(
+    provider: Provider, admin_key: KeyMaterial, organization: Organization, server: Server, clock: Clock
+) -> None:
+    keys = OpenAIAdminKeySimulator(admin_key, clock)
+    openai, others = provider(), server.app
+
+    async def by_path(scope: Scope, receive: Receive, send: Send) -> None:
+        is_theirs = scope.get("path", "").startswith("/v1/organization/admin_api_keys")
+        await (keys.app() if is_theirs else others)(scope, receive, send)
+
+    server.app = by_path
+    assert await openai.login_life() is None, "it is not listed"
+    keys.add_key("by hand", text=admin_key.reveal(), expires_at=clock.now + 3600)
+    moment = datetime.fromtimestamp(clock.now, UTC)
+    assert await openai.login_life() == LoginLife(moment, moment + timedelta(hours=1))
+    keys.faults.append(Fault(operation="admin", kind="status", status=403))
+    with pytest.raises(DeniedError):
+        await openai.login_life()

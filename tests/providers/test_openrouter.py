@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from keyturn.material import KeyMaterial
+from keyturn.model import LoginLife
 from keyturn.providers.openrouter import OpenRouter
-from keyturn.testing.provider_scene import Scene, new_label
+from keyturn.testing.provider_scene import ADMIN, Scene, new_label
 from keyturn.testing.provider_suite import ProviderSuite
 from keyturn.testing.vendors.openrouter import OpenRouterSimulator
 from tests.providers.description import Description
@@ -31,6 +32,13 @@ class TestOpenRouter(ProviderSuite):
         assert (told["listed"], told["disabled"], told["deleted"], told["after"]) == (["from the SDK"], True, True, [])
         assert told["management"] == [True, False]
         assert (told["current"], key.deletions) == (key.hint, 1)
+
+    async def test_the_end_of_the_login_is_told(self, scene: Scene) -> None:
+        end = scene.clock.moment() + timedelta(days=9)
+        for until in (None, end):
+            ends = until.timestamp() if until else None
+            scene.vendor.add_key("by hand", text=scene.environ[ADMIN], expires_at=ends, at_once=True)
+            assert await scene.provider.login_life() == LoginLife(None, until)
 
     async def test_requests_and_answers_fit_the_description(self, scene: Scene) -> None:
         api = Description("openrouter-keys.yaml", strip="/api/v1", newer={"GET /keys": ["include_expired"]})

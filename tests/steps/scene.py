@@ -22,7 +22,8 @@ from keyturn.testing.explorer import Actor, Fault
 from keyturn.testing.looking_store import LookingStore
 from keyturn.testing.memory_in_place import MemoryInPlace
 from keyturn.testing.memory_pool import MemoryPool
-from keyturn.testing.world import MemoryProvider, MemorySlots, World
+from keyturn.testing.own_world import MemoryAdminKeys, ServedToItself
+from keyturn.testing.world import MemoryFleet, MemoryProvider, MemorySlots, World
 from tests.steps import plain_flows
 
 MOST_RUNS = 6
@@ -42,6 +43,7 @@ class Kind:
     most: int | None = None  # so many keys its provider takes
     by_hand: bool = False  # only a person can delete keys there, and does so when asked to
     provider_of: type[MemoryProvider] = MemoryProvider
+    fleet_of: type[MemoryFleet] = MemoryFleet
 
     def __str__(self) -> str:
         return self.name
@@ -60,6 +62,8 @@ BY_HAND = Kind("by-hand", provider_of=MemoryPool, by_hand=True)
 IN_PLACE = Kind("in-place", provider_of=MemoryInPlace)
 SEASONED_IN_PLACE = Kind("seasoned-in-place", stores=2, seasoned=True, disables=True, provider_of=MemoryInPlace)
 SLOTS = Kind("slots", provider_of=MemorySlots)
+OWN = Kind("own", provider_of=MemoryAdminKeys, fleet_of=ServedToItself)  # what keyturn itself logs in with
+SEASONED_OWN = Kind("seasoned-own", seasoned=True, provider_of=MemoryAdminKeys, fleet_of=ServedToItself)
 SEASONED_SLOTS = Kind("seasoned-slots", stores=2, seasoned=True, provider_of=MemorySlots)
 
 
@@ -84,7 +88,15 @@ class Scene:
     @asynccontextmanager
     async def of(cls, title: str, kind: Kind = PLAIN, *, merges_notes: bool = False) -> AsyncIterator[Scene]:
         made_of = LookingStore if kind.one_look else MemoryStore
-        world = await World.make(stores=kind.stores, overlap=kind.overlap, made_of=made_of, provider_of=kind.provider_of)
+        world = await World.make(
+            stores=kind.stores,
+            overlap=kind.overlap,
+            made_of=made_of,
+            provider_of=kind.provider_of,
+            fleet_of=kind.fleet_of,
+        )
+        if isinstance(world.provider, MemoryAdminKeys) and isinstance(world.fleet, ServedToItself):
+            world.provider.login = world.fleet.login
         if kind.seasoned:
             await _season(world)
         can = replace(

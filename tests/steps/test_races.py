@@ -27,10 +27,12 @@ from tests.steps.scene import (
     LOOKS_TWICE,
     NO_OVERLAP,
     ONE_LOOK,
+    OWN,
     PLAIN,
     POOL,
     SEASONED,
     SEASONED_IN_PLACE,
+    SEASONED_OWN,
     SEASONED_POOL,
     SEASONED_SLOTS,
     SLOTS,
@@ -74,8 +76,8 @@ async def test_a_store_that_gives_one_look_is_looked_at_once_in_a_step() -> None
 
 
 @kinds(
-    *(PLAIN, POOL, TWO_STORES, BLIND, SLOTS, IN_PLACE),
-    also=(SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING, SEASONED_IN_PLACE),
+    *(PLAIN, POOL, TWO_STORES, BLIND, SLOTS, IN_PLACE, OWN),
+    also=(SEASONED_OWN, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING, SEASONED_IN_PLACE),
 )
 async def test_one_more_run_ends_what_a_fault_at_any_call_left(kind: Kind) -> None:
     found = Findings()
@@ -90,7 +92,13 @@ async def test_one_more_run_ends_what_a_fault_at_any_call_left(kind: Kind) -> No
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, TWO_STORES, BLIND, also=(POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING, IN_PLACE))
+@kinds(
+    PLAIN,
+    TWO_STORES,
+    BLIND,
+    OWN,
+    also=(SEASONED_OWN, POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING, IN_PLACE),
+)
 async def test_one_more_run_ends_what_a_denial_at_any_call_left(kind: Kind) -> None:
     found = Findings()
     for number, call in enumerate(await calls_of_a_rotation(kind)):
@@ -103,8 +111,8 @@ async def test_one_more_run_ends_what_a_denial_at_any_call_left(kind: Kind) -> N
 
 
 @kinds(
-    *(PLAIN, POOL, TWO_STORES, SLOTS, DISABLING, IN_PLACE),
-    also=(SEASONED_POOL, BY_HAND, BLIND, SEASONED, SEASONED_SLOTS, SEASONED_IN_PLACE),
+    *(PLAIN, POOL, TWO_STORES, SLOTS, DISABLING, IN_PLACE, OWN),
+    also=(SEASONED_OWN, SEASONED_POOL, BY_HAND, BLIND, SEASONED, SEASONED_SLOTS, SEASONED_IN_PLACE),
 )
 async def test_a_fault_at_any_call_of_a_retirement_is_made_good_by_the_next(kind: Kind) -> None:
     found = Findings()
@@ -125,8 +133,8 @@ async def test_a_fault_at_any_call_of_a_retirement_is_made_good_by_the_next(kind
 
 
 @kinds(
-    *(PLAIN, POOL, SEASONED, SLOTS, IN_PLACE),
-    also=(SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED_SLOTS, SEASONED_IN_PLACE),
+    *(PLAIN, POOL, SEASONED, SLOTS, IN_PLACE, OWN),
+    also=(SEASONED_OWN, SEASONED_POOL, BY_HAND, TWO_STORES, NO_OVERLAP, SEASONED_SLOTS, SEASONED_IN_PLACE),
 )
 async def test_an_undo_that_fails_anywhere_leaves_nothing_for_good(kind: Kind) -> None:
     found = Findings()
@@ -173,8 +181,11 @@ async def test_an_undo_that_sleeps_anywhere_spares_a_key_that_others_brought_int
 
 
 @kinds(
-    *(PLAIN, POOL, TWO_STORES, SLOTS, IN_PLACE),
-    also=(SEASONED_POOL, BY_HAND, NO_OVERLAP, BLIND, SEASONED, SEASONED_SLOTS, DISABLING, CAPPED, SEASONED_IN_PLACE),
+    *(PLAIN, POOL, TWO_STORES, SLOTS, IN_PLACE, OWN),
+    also=(
+        *(SEASONED_OWN, SEASONED_POOL, BY_HAND, NO_OVERLAP, BLIND, SEASONED, SEASONED_SLOTS, DISABLING, CAPPED),
+        SEASONED_IN_PLACE,
+    ),
 )
 async def test_two_workers_that_take_turns_anywhere_make_one_rotation(kind: Kind) -> None:
     """A until before any effect, B until before any, A until before any later one, then B to its end, then A.
@@ -203,7 +214,12 @@ async def test_two_workers_that_take_turns_anywhere_make_one_rotation(kind: Kind
     found.demand_none(at_least=30)
 
 
-@kinds(PLAIN, TWO_STORES, also=(POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING, IN_PLACE))
+@kinds(
+    PLAIN,
+    TWO_STORES,
+    OWN,
+    also=(SEASONED_OWN, POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING, IN_PLACE),
+)
 async def test_a_worker_that_sleeps_anywhere_through_anything_does_no_harm(kind: Kind) -> None:
     """Meanwhile the others finish its rotation; retire the old key too; and begin the next, as far as any effect of it."""
     found, calls = Findings(), await calls_of_a_rotation(kind)
@@ -237,7 +253,11 @@ async def _sleep_through(scene: Scene, sleeper: Actor, stop: int | None) -> None
         await last.end()
 
 
-@kinds(PLAIN, DISABLING, also=(POOL, SEASONED_POOL, BY_HAND, TWO_STORES, SEASONED, SLOTS, SEASONED_SLOTS, IN_PLACE))
+@kinds(
+    PLAIN,
+    DISABLING,
+    also=(OWN, SEASONED_OWN, POOL, SEASONED_POOL, BY_HAND, TWO_STORES, SEASONED, SLOTS, SEASONED_SLOTS, IN_PLACE),
+)
 async def test_a_retirement_that_sleeps_anywhere_touches_no_later_key(kind: Kind) -> None:
     found = Findings()
     for number in count():

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from keyturn.config import Part
 from keyturn.delivery.agent.quoting import documents, entrypoint, sprig_line
 from keyturn.delivery.agent.wanted import VAULT, Plan, Wanted
 from keyturn.errors import MisconfiguredError
+from keyturn.parts import Part
 
 _API = "external-secrets.io/v1"
 _RENDERED = PurePosixPath("/run/keyturn/keys.env")

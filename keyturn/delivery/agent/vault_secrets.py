@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from keyturn.config import Part
 from keyturn.delivery.agent.external_secrets import about_the_pod
 from keyturn.delivery.agent.quoting import documents, entrypoint, go, sprig_line
 from keyturn.delivery.agent.wanted import Plan, Wanted
+from keyturn.parts import Part
 
 _API = "secrets.hashicorp.com/v1beta1"
 _FOLDER = "/run/keyturn"

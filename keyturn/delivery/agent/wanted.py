@@ -8,9 +8,10 @@ from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
-from keyturn.config import Config, Part
+from keyturn.config import Config
 from keyturn.delivery.variables import names
 from keyturn.errors import MisconfiguredError
+from keyturn.parts import Part
 from keyturn.settings import SecretAddress
 
 VAULT, AWS = "vault_kv2", "aws_secrets_manager"

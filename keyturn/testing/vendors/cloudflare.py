@@ -35,6 +35,8 @@ CONDITION = {"request_ip": {"in": ["192.0.2.0/24"], "not_in": ["192.0.2.7/32"]}}
 class CloudflareSimulator(Simulator):
     """See the module's text."""
 
+    own_life: Mapping[str, str | None] = {}  # `issued_on` and `expires_on` of the management token
+
     HELD_BY: ClassVar[HeldBy] = HeldBy(By.SDK, "PyPI cloudflare 5.9.0", "tests/providers/test_cloudflare.py")
     ROUTES: ClassVar[tuple[Route, ...]] = (
         Route("verify", "key", "GET", f"{_TOKENS}/verify"),
@@ -98,7 +100,7 @@ class CloudflareSimulator(Simulator):
 
     async def get_key(self, call: Call) -> Mapping[str, Any]:
         if call.path["id"] == MANAGEMENT:
-            return _done({"id": MANAGEMENT, "status": "active", "policies": self._own_policies()})
+            return _done({"id": MANAGEMENT, "status": "active", "policies": self._own_policies(), **self.own_life})
         if call.path["id"] == TEMPLATE:
             return _done({"id": TEMPLATE, "status": "disabled", "policies": [POLICY], "condition": CONDITION})
         return _done(self._shown(self.by_id(call.path["id"])))

@@ -1,0 +1,40 @@
+"""The parts of keyturn.yaml that have a kind: which adapter, with which settings, and what that makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A section with a `kind`: which adapter, and its settings, checked by the adapter's own model.
+
+    `for_one`: a provider that has its keys for one credential alone. `makes_logins`: one whose keys may be what keyturn logs
+    in with; `for_keyturn`: and nobody else. `is_keyturn`: a fleet that is keyturn itself.
+    """
+
+    name: str
+    kind: str
+    settings: BaseModel
+    for_one: bool = False
+    makes_logins: bool = False
+    for_keyturn: bool = False
+    is_keyturn: bool = False
+
+
+def part_of(name: str, kind: str, adapter: Any, settings: BaseModel) -> Part:
+    """A section that its adapter's own model has checked."""
+    facts = getattr(adapter, "FACTS", None)
+    makes_logins = bool(getattr(facts, "makes_logins", False))
+    return Part(
+        name,
+        kind,
+        settings,
+        for_one=getattr(facts, "shape", "") == "two_slots",
+        makes_logins=makes_logins,
+        for_keyturn=makes_logins and not getattr(facts, "models", ""),
+        is_keyturn=bool(getattr(adapter, "NEEDS_LOGINS", False)),
+    )
