@@ -290,7 +290,10 @@ class _Check:
             for index, proxy in enumerate(settings.proxies):
                 at: Loc = ("leases", name, "proxies", index)
                 self.link(at, proxy, "proxies", parts)
-                if (found := parts["proxies"].get(proxy)) is not None and found.kind == "command":
+                found = parts["proxies"].get(proxy)
+                if found is not None and found.is_keyturn:
+                    self.fault(at, "is keyturn itself, which calls no model: a lease is for proxies")
+                elif found is not None and found.kind == "command":
                     self.fault(at, "is started without a supervisor, and nothing would replace the token before its end")
                 if (other := taken.get((proxy, settings.env))) is not None:
                     told = f"and {_printable(other)} would both be ${settings.env} of {proxy}"

@@ -65,3 +65,10 @@ def test_proxies_that_nothing_supervises_cannot_have_one() -> None:
     source = PROXIES.rstrip("\n") + units + LEASES.replace("proxies: [local]", "proxies: [local, units]", 1)
     assert "leases.bedrock.proxies.1" in faults(source)
     assert "started without a supervisor" in faults(source)
+
+
+def test_keyturn_itself_has_no_use_for_one() -> None:
+    itself = "\n  itself: {kind: keyturn}\n"
+    source = PROXIES.rstrip("\n") + itself + LEASES.replace("proxies: [local]", "proxies: [local, itself]", 1)
+    assert "leases.bedrock.proxies.1" in faults(source)
+    assert "calls no model" in faults(source)
