@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keyturn.journal import Journal, notes, words
+from keyturn.journal import Journal, Turned, notes, words
 from keyturn.lifecycle import CHAIN, Asked, Observed, Reason, Step, decide, old_keys
 from keyturn.model import Mark, Stage, VersionRef, rotation_id
 
@@ -228,6 +228,24 @@ SITUATIONS = {
         Asked(NOW, Reason.SCHEDULED),
         Step.WAIT,
         "backing_off",
+    ),
+    "the text in service was turned away from, and its successor is not there: a new key": (
+        replace(QUIET, journal=Journal(turned=Turned(NOW, OLD.fingerprint, "key_1"))),
+        Asked(NOW, Reason.SCHEDULED, max_age=timedelta(days=30)),
+        Step.CREATE,
+        "turned",
+    ),
+    "the same, and parked: a new key all the same": (
+        replace(QUIET, journal=Journal(parked="by hand", turned=Turned(NOW, OLD.fingerprint, "key_1"))),
+        Asked(NOW, Reason.SCHEDULED),
+        Step.CREATE,
+        "turned",
+    ),
+    "another text was turned away from, long ago: as if never": (
+        replace(QUIET, journal=Journal(turned=Turned(EARLIER, NEW.fingerprint, "key_1"))),
+        Asked(NOW),
+        Step.CREATE,
+        "due",
     ),
     "failed a moment ago, by hand: at once": (
         replace(QUIET, journal=Journal(failures=2, failed_at=NOW)),
