@@ -125,7 +125,7 @@ def told_of(c: Assembly) -> tuple[Finding, ...]:
         return ()
     what, lives = "the key is turned in place", provider.old_text_lives
     if not lives:
-        return (Finding(what, None, "its old text is refused at once: requests fail until every member is rolled"),)
+        return (Finding(what, True, "its old text is refused at once: requests fail until every member is rolled"),)
     if lives < c.settings.overlap + _TIME_TO_ROLL:
         enough = "the old text has to live through the overlap, and an hour more for the roll"
         return (Finding(what, False, f"{enough}: it lives {lives}", "set a longer `in_place`, or a shorter `overlap`"),)
