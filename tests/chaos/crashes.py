@@ -22,7 +22,7 @@ def stalled(point: Point, side: Side, then: Where = Where.ELSEWHERE) -> Case:
 
     async def play(scene: Scene) -> bool:
         async def meanwhile() -> None:
-            await scene.finish(then)
+            await scene.finish(then, asleep=True)
 
         scene.delivers_late(point, side)
         strike = Stall(point, side, meanwhile)

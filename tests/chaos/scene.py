@@ -88,14 +88,17 @@ class Scene:
         if side is Side.BEFORE and late and late in point.name:
             self.watch.excused = f"{point} was delivered when others had finished"
 
-    async def finish(self, first: Where | None = None, credential: str | None = None) -> None:
-        """Run again, here and as another worker by turns, until a run says that all is done."""
+    async def finish(self, first: Where | None = None, credential: str | None = None, *, asleep: bool = False) -> None:
+        """Run again, here and as another worker by turns, until a run says that all is done.
+
+        `asleep`: a worker here sleeps until then, and holds this machine's lock: a rotation here would wait for it.
+        """
         where = first or self.chance.choice([Where.HERE, Where.ELSEWHERE])
         for _ in range(MOST_RUNS):
             sweep = first is None and self.chance.random() < _SWEEPS
             if (await self.run(self.worker(where), credential, sweep=sweep)).done:
                 return
-            first, where = None, Where.HERE if where is not Where.HERE else Where.ELSEWHERE
+            first, where = None, Where.HERE if where is not Where.HERE and not asleep else Where.ELSEWHERE
 
     async def settle(self) -> tuple[Left, bool]:
         """Judge; and where something is left to do, first have it done: by a run, and a stray by a sweep that comes later.
