@@ -64,7 +64,8 @@ class Resource:
 
     `decoded`: its known fields, in canonical form; UndecodableError. `prepared`: with its defaults, and its generation
     (the old object is None at a create). `causes`: what is wrong with it. `merge_keys`: see kubernetes_patches.
-    `grace`: for how many seconds one that is deleted with these options is only marked; 0: it goes at once.
+    `grace`: for how many seconds one that is deleted with these options is only marked; 0: it goes at once. `tells_last`:
+    a delete is answered with the object as it was last, instead of a Status.
     """
 
     group: str
@@ -78,6 +79,7 @@ class Resource:
     causes: Callable[[Object, Object | None], Iterable[Cause]] = _nothing_wrong
     merge_keys: MergeKeys = field(default_factory=lambda: METADATA_KEYS)
     grace: Callable[[Object, Object], int] = _at_once
+    tells_last: bool = False
 
     @property
     def api_version(self) -> str:

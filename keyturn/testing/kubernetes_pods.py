@@ -133,6 +133,7 @@ PODS = Resource(
     causes=_causes,
     merge_keys={**METADATA_KEYS, **merge_keys("spec")},
     grace=_grace,
+    tells_last=True,
 )
 DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 

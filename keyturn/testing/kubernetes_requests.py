@@ -131,9 +131,10 @@ def _on_objects(cluster: Cluster, resource: Resource, call: Call, request: Reque
             kind = request.headers.get("content-type", "").partition(";")[0].strip()
             return JSONResponse(cluster.patch(resource, space, name, kind, _json(raw)))
         case "delete":
-            uid = cluster.get(resource, space, name)["metadata"]["uid"]
+            last = cluster.get(resource, space, name)
             left = cluster.delete(resource, space, name, _delete_options(call, request, raw))
-            return JSONResponse(left or done(resource.named(name), uid))
+            gone = last if resource.tells_last else done(resource.named(name), last["metadata"]["uid"])
+            return JSONResponse(left or gone)
     raise method_not_allowed()
 
 

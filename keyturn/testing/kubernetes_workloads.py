@@ -13,6 +13,9 @@ tests/testing/test_kubernetes_rollout.py. What is known to differ, and why a rot
 - The hash of a template is another one, in the same form: nobody computes it but the controller.
 - Between two writes a controller is not disturbed by its own clients' limits, nor by being late: how many events there are
   and when differs from run to run on a real server, too.
+- Recorded is one strategy, RollingUpdate with maxSurge 1: the others, pauses, scaling amid a rollout, crashes and silent
+  nodes are after the documentation of Kubernetes.
+- Pod templates get the defaults of the commonest fields: a rotation compares no templates.
 - Types of fields are looked at no deeper than the numbers of a workload's spec, and fields that do not exist are kept: what
   a rotation sends is one annotation.
 - `matchExpressions` of a selector, the adoption of orphans, the order of a `Foreground` delete, the subresources `scale`,
