@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,8 @@ class Played:
     events: list[Event] = field(default_factory=list)
 
 
-def play(on: Scene) -> Played:
+def play(on: Scene, ends_after: float = 0.0) -> Played:
+    """`ends_after`: how long a pod takes to end, seconds. In the recording it was nothing."""
     played, cluster = Played(), on.double.cluster
     began = cluster.number
     delays = iter([1.0, 1.25])
@@ -58,7 +59,8 @@ def play(on: Scene) -> Played:
     def one_after_the_other(pod: Object, environment: Mapping[str, str]) -> Behaviour:
         """The recorded pods of the create were ready a moment apart."""
         delay = next(delays, None)
-        return unless_bad(pod, environment) if delay is None else Behaviour(ready_after=delay)
+        behaviour = unless_bad(pod, environment) if delay is None else Behaviour(ready_after=delay)
+        return replace(behaviour, ends_after=ends_after)
 
     on.runtime.behaves = one_after_the_other
 
@@ -215,8 +217,11 @@ def test_a_watch_tells_the_recorded_states_one_after_another(played: Played) -> 
     assert ours == theirs
 
 
-def test_a_rollout_is_judged_done_only_when_its_controller_says_so_and_no_pod_of_before_is_left(played: Played) -> None:
+@pytest.mark.parametrize("ends_after", [0.0, 3.0])
+def test_a_rollout_is_judged_done_only_when_its_controller_says_so_and_no_pod_of_before_is_left(ends_after: float) -> None:
     """At every write of anybody, with the pods as they were at that moment."""
+    with scene() as on:
+        played = play(on, ends_after)
     states: dict[int, list[State]] = {}
     there: dict[str, Any] = {}
     pods: dict[str, Any] = {}
