@@ -157,8 +157,8 @@ SLIPS = (
     Bug(
         "create retried blindly",
         "keyturn/steps/create.py",
-        "        created = await c.provider.create(turn.label, c.settings.fuse)\n    except LostAnswerError:\n",
-        "        created = await c.provider.create(turn.label, c.settings.fuse)\n    except LostAnswerError:\n"
+        "            created = await _turned_or_made(c, turn)\n    except LostAnswerError:\n",
+        "            created = await _turned_or_made(c, turn)\n    except LostAnswerError:\n"
         "        return await c.provider.create(turn.label + 'b', c.settings.fuse)\n",
         "tests/steps/test_races.py::test_one_more_run_ends_what_a_fault_at_any_call_left",
     ),
