@@ -9,6 +9,7 @@ when its node says that it has ended, so on a silent node it stays.
 from __future__ import annotations
 
 import base64
+import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -42,10 +43,15 @@ class Kubelet:
     def __init__(self, cluster: Cluster, nodes: Nodes, runtime: Runtime) -> None:
         self._cluster, self._nodes, self._runtime = cluster, nodes, runtime
         self._runs: dict[str, _Run] = {}
+        self._lock = threading.RLock()  # a test evicts while they move
         self.counts: Counter[str] = Counter()
 
     def step(self) -> None:
         """Look at every pod once."""
+        with self._lock:
+            self._look_at_all()
+
+    def _look_at_all(self) -> None:
         pods = self._cluster.list(PODS)[0]
         there = {pod["metadata"]["uid"] for pod in pods}
         for gone in [uid for uid in self._runs if uid not in there]:
@@ -62,13 +68,15 @@ class Kubelet:
         told = {**pod["status"], "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
         told["conditions"] = self._conditions(pod, ready=False)
         told.pop("containerStatuses", None)
-        self._cluster.write_parts(PODS, pod, {"status": told})
-        self._forget(pod["metadata"]["uid"])
+        with self._lock:
+            self._cluster.write_parts(PODS, pod, {"status": told})
+            self._forget(pod["metadata"]["uid"])
 
     def stop(self) -> None:
         """Kill whatever runs."""
-        for uid in list(self._runs):
-            self._forget(uid)
+        with self._lock:
+            for uid in list(self._runs):
+                self._forget(uid)
 
     def _look_at(self, pod: Object) -> None:
         node = pod["spec"].get("nodeName")

@@ -47,7 +47,7 @@ from keyturn.testing.kubernetes_replica_sets import REPLICA_SETS, ReplicaSetCont
 
 WORKLOADS = (DEPLOYMENTS, REPLICA_SETS, PODS, DISRUPTION_BUDGETS)
 _MOST_STEPS = 1000
-_BETWEEN_STEPS = 0.02  # seconds
+_BETWEEN_STEPS = 0.05  # seconds
 
 
 class Workloads:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from kubernetes import client, watch
 from kubernetes.client.exceptions import ApiException
 
 from keyturn.testing.kubernetes_clock import moment_of
@@ -418,6 +419,27 @@ def test_faults_and_counts_are_those_of_any_object(on: Scene) -> None:
     assert on.double.calls["patch deployments"] == 2
 
 
+def test_a_watch_of_who_may_no_more_than_that_tells_of_a_rollout_to_its_end(on: Scene) -> None:
+    on.create()
+    on.turn(5)
+    rules = [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list", "watch"]}]
+    made = client.Configuration(host=on.double.url)
+    made.api_key["BearerToken"] = f"Bearer {on.double.account('watcher', rules, namespace=SPACE)}"
+    its: Any = client.AppsV1Api(client.ApiClient(made))
+    since = its.list_namespaced_deployment(SPACE).metadata.resource_version
+    on.restart("2026-01-01T00:00:00Z")
+    on.turn(10)
+    seen: list[Any] = []
+    watching: Any = watch
+    for event in watching.Watch().stream(its.list_namespaced_deployment, SPACE, resource_version=since, timeout_seconds=30):
+        status = event["object"].status
+        seen.append((status.observed_generation, status.updated_replicas))
+        if status.observed_generation == 2 and "NewReplicaSetAvailable" in [each.reason for each in status.conditions]:
+            break
+    assert seen[:3] == [(1, 2), (1, 2), (2, None)], "the counters of before, twice, and then none"
+    assert seen[-1] == (2, 2)
+
+
 # In real time -----------------------------------------------------------------------------------------------------------
 
 
@@ -437,7 +459,9 @@ def test_in_real_time_they_move_by_themselves_and_are_told_over_http() -> None:
         url = f"{double.url}/apis/apps/v1/namespaces/{SPACE}/deployments"
         httpx.post(url, json=deployment(minReadySeconds=0), headers=headers)
         with workloads.moving():
-            while httpx.get(f"{url}/{NAME}", headers=headers).json()["status"].get("availableReplicas") != 2:
+            for _ in range(2000):  # no test of speed: it only ends at some time
+                if httpx.get(f"{url}/{NAME}", headers=headers).json()["status"].get("availableReplicas") == 2:
+                    break
                 time.sleep(0.05)
             assert httpx.get(control).json()["started"] == 2
         assert workloads.kubelet.counts["ended"] == 2, "nothing runs when they stand still again"
