@@ -3,7 +3,7 @@
 After the pages "Pod Lifecycle" ("Container restart policy", "Termination of Pods") and "Secrets" of kubernetes.io, in what a
 rollout shows: a container has the values its secrets had **when it started**, also when it starts again; without its secret
 it waits; one that exits is started again, at once and then after 10, 20, 40 ... 300 seconds; a pod that is deleted goes only
-when its node says that it has ended, so on a silent node it stays.
+when its node says that it has ended, so on a silent node it stays. One that is deleted there by force runs on, unseen.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _LONGEST_BACK_OFF = 300
 class _Run:
     """One pod on its node."""
 
+    node: str
     container: Container | None = None
     started: datetime | None = None
     restarts: int = 0
@@ -54,8 +55,9 @@ class Kubelet:
     def _look_at_all(self) -> None:
         pods = self._cluster.list(PODS)[0]
         there = {pod["metadata"]["uid"] for pod in pods}
-        for gone in [uid for uid in self._runs if uid not in there]:
-            self._forget(gone)
+        for uid, run in list(self._runs.items()):
+            if uid not in there and not self._nodes.is_silent(run.node):
+                self._forget(uid)
         for pod in pods:
             try:
                 self._look_at(pod)
@@ -100,7 +102,7 @@ class Kubelet:
             self._cluster.write_parts(PODS, pod, {"spec": spec, "status": status})
 
     def _run(self, pod: Object) -> None:
-        run, now = self._runs.setdefault(pod["metadata"]["uid"], _Run()), self._cluster.now()
+        run, now = self._runs.setdefault(pod["metadata"]["uid"], _Run(pod["spec"]["nodeName"])), self._cluster.now()
         if run.container is not None and (code := run.container.exit_code()) is not None:
             back_off = min(10 * 2 ** (run.restarts - 1), _LONGEST_BACK_OFF) if run.restarts else 0
             run.container, run.again_at = None, now + timedelta(seconds=back_off)

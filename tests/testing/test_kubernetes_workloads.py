@@ -283,6 +283,18 @@ def test_a_silent_node_keeps_its_pods_ending_and_others_take_their_place(on: Sce
     assert len(on.pods()) == 2 and all(is_ready(each) for each in on.pods())
 
 
+def test_a_pod_that_is_deleted_by_force_runs_on_where_its_node_is_silent(on: Scene) -> None:
+    on.create(replicas=1)
+    on.turn(5)
+    on.workloads.nodes.silence("mini-0")
+    on.core.delete_namespaced_pod(on.pods()[0]["metadata"]["name"], SPACE, grace_period_seconds=0)
+    on.turn(5)
+    assert on.workloads.kubelet.counts["ended"] == 0, "its object is gone, and it serves with the key that it has"
+    on.workloads.nodes.wake("mini-0")
+    on.turn(1)
+    assert on.workloads.kubelet.counts["ended"] == 1
+
+
 def test_why_no_pod_can_be_made_stands_in_a_condition_until_they_can(on: Scene) -> None:
     on.create()
     on.turn(5)
