@@ -1,14 +1,15 @@
 """A Kubernetes API server on loopback: objects, versions, RBAC, watches and refusals, with faults on demand.
 
-    python -m keyturn.testing.kubernetes_double --port 6443 [--token-env NAME] [--namespace NAME] ...
+    python -m keyturn.testing.kubernetes_double --port 6443 [--token-env NAME] [--namespace NAME] ... [--workloads]
 
 Any Kubernetes client may be pointed at it, the official Python one unchanged. It keeps Secrets, Namespaces, ServiceAccounts
 and the objects of RBAC (`Resource`s of kubernetes_objects; further kinds are handed to KubernetesDouble), and answers
 TokenReview, TokenRequest, SelfSubjectAccessReview and SelfSubjectRulesReview. State is in memory. As a program it has one
-administrator, whose token stands in the variable $KUBERNETES_TOKEN.
+administrator, whose token stands in the variable $KUBERNETES_TOKEN. With `--workloads` there are Deployments, ReplicaSets
+and Pods, too, and everything that moves them (kubernetes_workloads.py; control: kubernetes_workload_control.py).
 
 What it does not know it refuses with 400 (field selectors but for metadata.name, `dryRun`, `continue`) or 415 (server-side
-apply, protobuf), instead of doing something else. There are no controllers, admission plugins or discovery.
+apply, protobuf), instead of doing something else. There is no discovery; but for workloads there are no controllers.
 
 Control, as JSON over HTTP, without authentication since only loopback can reach it:
 
@@ -32,8 +33,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -42,10 +45,13 @@ from starlette.types import Receive, Scope, Send
 
 from keyturn.testing import kubernetes_refusals as refusals
 from keyturn.testing.kubernetes_access import ADMIN, RBAC, Access
+from keyturn.testing.kubernetes_containers import Played
 from keyturn.testing.kubernetes_objects import Cluster, Resource
 from keyturn.testing.kubernetes_refusals import Object, RefusedError
 from keyturn.testing.kubernetes_requests import Call, answer, parse
 from keyturn.testing.kubernetes_secrets import CORE, NAMESPACES
+from keyturn.testing.kubernetes_workload_control import WorkloadControl
+from keyturn.testing.kubernetes_workloads import WORKLOADS, Workloads
 from keyturn.testing.loopback import LoopbackServer, reset_connection
 
 _LARGEST_BODY = 3 * 1024 * 1024
@@ -94,7 +100,7 @@ class KubernetesDouble(LoopbackServer):
     """The double on loopback, from a thread of this process. A context manager: inside it answers at `url`.
 
     `before`: called ahead of each call, in a thread of its own. A test makes somebody else act at that very moment.
-    `certificate`: files of a certificate and its key, to serve TLS with.
+    `certificate`: files of a certificate and its key, to serve TLS with. `now`: what its objects' moments are told by.
     """
 
     def __init__(
@@ -105,18 +111,20 @@ class KubernetesDouble(LoopbackServer):
         admin_token: str | None = None,
         port: int = 0,
         certificate: tuple[Path, Path] | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:  # uvicorn takes a bound method for a class
             await self._serve(scope, receive, send)
 
         super().__init__(app, port=port, certificate=certificate)
-        self.cluster = Cluster((*CORE, *RBAC, *further))
+        self.cluster = Cluster((*CORE, *RBAC, *further), now)
         self.access = Access(self.cluster)
         self.admin_token = self.access.add(ADMIN, admin_token)
         self.namespaces = tuple(namespaces)
         self.calls: Counter[str] = Counter()
         self.faults: list[Fault] = []
         self.before: Callable[[Call], None] | None = None
+        self.controls: dict[str, Callable[[Any], Any]] = {}  # further ones, by path: asked (None) by GET, told by POST
         self._lock = threading.Lock()
         self._make_namespaces()
 
@@ -211,6 +219,11 @@ class KubernetesDouble(LoopbackServer):
                 self.cluster.clear()
                 self.heal()
                 self._make_namespaces()
+            case "GET" | "POST", _ if path in self.controls:
+                try:
+                    return JSONResponse(self.controls[path](json.loads(raw) if method == "POST" else None))
+                except (TypeError, ValueError, RefusedError) as error:
+                    return JSONResponse({"error": str(error)}, 400)
             case _:
                 return JSONResponse({"error": "see the module's text"}, 404)
         return JSONResponse({})
@@ -228,12 +241,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--token-env", default="KUBERNETES_TOKEN")
     parser.add_argument("--namespace", action="append")
+    parser.add_argument("--workloads", action="store_true")
     options = parser.parse_args(arguments)
     token = os.environ.get(options.token_env, "")
     if not token:
         sys.stderr.write(f"set the variable {options.token_env} to the administrator's token\n")
         return 2
-    KubernetesDouble(namespaces=options.namespace or ("default",), admin_token=token, port=options.port).run()
+    spaces = options.namespace or ("default",)
+    if not options.workloads:
+        KubernetesDouble(namespaces=spaces, admin_token=token, port=options.port).run()
+        return 0
+    double = KubernetesDouble(namespaces=spaces, further=WORKLOADS, admin_token=token, port=options.port)
+    runtime = Played(double.cluster.now)
+    workloads = Workloads(double.cluster, runtime)
+    double.controls["workloads"] = WorkloadControl(workloads, runtime)
+    with workloads.moving():
+        double.run()
     return 0
 
 

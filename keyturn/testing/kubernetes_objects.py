@@ -21,10 +21,11 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from keyturn.testing import kubernetes_metadata
+from keyturn.testing.kubernetes_clock import stamp
 from keyturn.testing.kubernetes_metadata import UndecodableError
 from keyturn.testing.kubernetes_patches import METADATA_KEYS, MergeKeys, patched
 from keyturn.testing.kubernetes_refusals import (
@@ -42,11 +43,15 @@ from keyturn.testing.kubernetes_refusals import (
 )
 
 _REMEMBERED = 10_000  # events
-_RANDOM = "bcdfghjklmnpqrstvwxz2456789"  # what names are made of by the server
+RANDOM = "bcdfghjklmnpqrstvwxz2456789"  # what names are made of by the server
 
 
 def _as_it_is(new: Object, old: Object | None) -> Object:
     return new
+
+
+def _at_once(old: Object, options: Object) -> int:
+    return 0
 
 
 def _nothing_wrong(new: Object, old: Object | None) -> Iterable[Cause]:
@@ -59,6 +64,8 @@ class Resource:
 
     `decoded`: its known fields, in canonical form; UndecodableError. `prepared`: with its defaults, and its generation
     (the old object is None at a create). `causes`: what is wrong with it. `merge_keys`: see kubernetes_patches.
+    `grace`: for how many seconds one that is deleted with these options is only marked; 0: it goes at once. `tells_last`:
+    a delete is answered with the object as it was last, instead of a Status.
     """
 
     group: str
@@ -71,6 +78,8 @@ class Resource:
     prepared: Callable[[Object, Object | None], Object] = _as_it_is
     causes: Callable[[Object, Object | None], Iterable[Cause]] = _nothing_wrong
     merge_keys: MergeKeys = field(default_factory=lambda: METADATA_KEYS)
+    grace: Callable[[Object, Object], int] = _at_once
+    tells_last: bool = False
 
     @property
     def api_version(self) -> str:
@@ -100,7 +109,7 @@ class Cluster:
     def __init__(self, resources: Iterable[Resource], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.resources = {(each.group, each.plural): each for each in resources}
         self.number = 1
-        self._now = now
+        self.now = now
         self._lock = threading.RLock()
         self._objects: dict[tuple[str, str], dict[Place, Object]] = {key: {} for key in self.resources}
         self._events: deque[Event] = deque(maxlen=_REMEMBERED)
@@ -127,7 +136,7 @@ class Cluster:
             if metadata.get("resourceVersion"):
                 raise RefusedError(500, status(500, "", "resourceVersion should not be set on objects to be created"))
             if not metadata.get("name") and metadata.get("generateName"):
-                metadata["name"] = metadata["generateName"] + "".join(secrets.choice(_RANDOM) for _ in range(5))
+                metadata["name"] = metadata["generateName"] + "".join(secrets.choice(RANDOM) for _ in range(5))
             if resource.namespaced:
                 self._require_namespace(namespace)
             own = {"uid": str(uuid.uuid4()), "creationTimestamp": self._time()}
@@ -160,15 +169,33 @@ class Cluster:
                 raise invalid("", "", "", [Cause("patch", words)]) from None
             return self._replace(resource, namespace, old, new)
 
+    def write_parts(self, resource: Resource, seen: Object, parts: Object) -> Object:
+        """What controllers write: parts of an object as they have seen it, with no defaults and no new generation.
+
+        RefusedError: it is gone (404), or has changed since (409).
+        """
+        with self._lock:
+            metadata = seen["metadata"]
+            namespace, name = metadata.get("namespace", ""), metadata["name"]
+            old = self._there(resource, namespace, name)
+            if any(old["metadata"][each] != metadata[each] for each in ("uid", "resourceVersion")):
+                raise conflict(resource.named(name))
+            new = {**old, **parts}
+            return copy.deepcopy(old) if new == old else self._write(resource, namespace, new, old)
+
     def delete(self, resource: Resource, namespace: str, name: str, options: Object | None = None) -> Object | None:
-        """None: it is gone. The object: it is marked, and waits for its finalizers."""
+        """None: it is gone. The object: it is marked, and waits for its finalizers, or for whoever ends it."""
         with self._lock:
             old = self._there(resource, namespace, name)
             self._require_preconditions(resource, old, (options or {}).get("preconditions") or {})
-            if old["metadata"].get("finalizers"):
-                if "deletionTimestamp" in old["metadata"]:
+            grace = resource.grace(old, options or {})
+            if old["metadata"].get("finalizers") or grace > 0:
+                had = old["metadata"]
+                if "deletionTimestamp" in had and grace >= had["deletionGracePeriodSeconds"]:
                     return copy.deepcopy(old)
-                marks = {"deletionTimestamp": self._time(), "deletionGracePeriodSeconds": 0}
+                marks = {"deletionTimestamp": self._time(grace), "deletionGracePeriodSeconds": grace}
+                if "deletionTimestamp" not in had and "generation" in had:
+                    marks["generation"] = had["generation"] + 1
                 return self._write(resource, namespace, {**old, "metadata": {**old["metadata"], **marks}}, old)
             self._remove(resource, namespace, old)
             return None
@@ -237,7 +264,7 @@ class Cluster:
         self._require_valid(resource, new, old)
         if new == old:
             return copy.deepcopy(old)
-        if "deletionTimestamp" in had and not metadata.get("finalizers"):
+        if had.get("deletionGracePeriodSeconds") == 0 and not metadata.get("finalizers"):
             self._remove(resource, namespace, new)
             return copy.deepcopy(new)
         return self._write(resource, namespace, new, old)
@@ -297,5 +324,5 @@ class Cluster:
                 f"in record ({had['resourceVersion']}). The object might have been modified",
             )
 
-    def _time(self) -> str:
-        return self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    def _time(self, later: int = 0) -> str:
+        return stamp(self.now() + timedelta(seconds=later))

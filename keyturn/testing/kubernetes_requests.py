@@ -131,10 +131,24 @@ def _on_objects(cluster: Cluster, resource: Resource, call: Call, request: Reque
             kind = request.headers.get("content-type", "").partition(";")[0].strip()
             return JSONResponse(cluster.patch(resource, space, name, kind, _json(raw)))
         case "delete":
-            uid = cluster.get(resource, space, name)["metadata"]["uid"]
-            left = cluster.delete(resource, space, name, _object(request, raw) if raw else None)
-            return JSONResponse(left or done(resource.named(name), uid))
+            last = cluster.get(resource, space, name)
+            left = cluster.delete(resource, space, name, _delete_options(call, request, raw))
+            gone = last if resource.tells_last else done(resource.named(name), last["metadata"]["uid"])
+            return JSONResponse(left or gone)
     raise method_not_allowed()
+
+
+def _delete_options(call: Call, request: Request, raw: bytes) -> Object:
+    """Of the body, or of the query, as clients send either."""
+    options = _object(request, raw) if raw else {}
+    seconds = call.query.get("gracePeriodSeconds", "0")
+    if not seconds.isdecimal():
+        raise bad_request("invalid grace period")
+    if "gracePeriodSeconds" in call.query:
+        options = {**options, "gracePeriodSeconds": int(seconds)}
+    if "Orphan" in (options.get("propagationPolicy"), call.query.get("propagationPolicy")):
+        raise bad_request("this double does not know the propagation policy Orphan")
+    return options
 
 
 def _object(request: Request, raw: bytes) -> Object:
