@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 from keyturn.key_shapes import literal_keys
@@ -59,6 +60,17 @@ def texts(value: Any) -> dict[str, str]:
     if not all(isinstance(each, str) for each in mapping(value).values()):
         raise UnreadableError
     return mapping(value)
+
+
+def iso(value: Any) -> datetime:
+    """A time of RFC 3339, in UTC."""
+    try:
+        found = datetime.fromisoformat(text(value))
+    except ValueError:
+        raise UnreadableError from None
+    if found.tzinfo is None:
+        raise UnreadableError
+    return found.astimezone(UTC)
 
 
 def inside(value: Any, *names: str) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from keyturn.json_object import UnreadableError, inside, mapping, plain_id, text, texts
+from keyturn.json_object import UnreadableError, inside, iso, mapping, plain_id, text, texts
 from keyturn.key_shapes import literal_keys, masked
 from keyturn.model import VersionRef
 
@@ -94,17 +94,7 @@ class Status:
 
 def _leased(value: Any) -> Leased:
     failure = text(inside(value, "failure")) if inside(value, "failure") else ""
-    return Leased(_moment(inside(value, "ends")), _moment(inside(value, "refresh")), _shown(failure) if failure else "")
-
-
-def _moment(value: Any) -> datetime:
-    try:
-        found = datetime.fromisoformat(text(value))
-    except ValueError:
-        raise UnreadableError from None
-    if found.tzinfo is None:
-        raise UnreadableError
-    return found
+    return Leased(iso(inside(value, "ends")), iso(inside(value, "refresh")), _shown(failure) if failure else "")
 
 
 def _version(value: Any) -> VersionRef:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from keyturn.json_object import UnreadableError, mapping, plain_id, text
+from keyturn.json_object import UnreadableError, iso, mapping, plain_id, text
 from keyturn.key_shapes import is_opaque, masked
 from keyturn.material import KeyMaterial
 
@@ -41,17 +41,6 @@ def items(value: Any) -> Sequence[Mapping[str, Any]]:
     if not isinstance(value, list):
         raise UnreadableError
     return [mapping(each) for each in value]
-
-
-def iso(value: Any) -> datetime:
-    """A time of RFC 3339, in UTC."""
-    try:
-        found = datetime.fromisoformat(text(value))
-    except ValueError:
-        raise UnreadableError from None
-    if found.tzinfo is None:
-        raise UnreadableError
-    return found.astimezone(UTC)
 
 
 def optional_iso(value: Any) -> datetime | None:
