@@ -5,7 +5,6 @@ Form: the schema Operation of Google's discovery document of apikeys v2, revisio
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -22,8 +21,8 @@ from keyturn.errors import (
 )
 from keyturn.json_object import UnreadableError, mapping, text
 from keyturn.providers.admin_api import AdminApi
+from keyturn.providers.again import again
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds; doubled each time
 _NAME = re.compile(r"operations/[A-Za-z0-9._-]{1,200}")
 _REFUSED: Mapping[int, type[KeyturnError]] = {
     3: MisconfiguredError,
@@ -55,15 +54,14 @@ class OperationError(Exception):
 
 async def until_done(api: AdminApi, document: Mapping[str, Any], patience: timedelta) -> None:
     """Return when it is done and well. OperationError; UnavailableError when it is not done in time."""
-    clock, pause = asyncio.get_running_loop().time, _FIRST_PAUSE
-    end = clock() + patience.total_seconds()
     name, done = _read(document)
-    while not done:
-        if clock() + pause > end:
-            raise UnavailableError(f"Google's {name} was not done after {patience.total_seconds():g} seconds")
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
+    if done:
+        return
+    async for _ in again(patience):
         _, done = await api.read(f"/{name}", _read)
+        if done:
+            return
+    raise UnavailableError(f"Google's {name} was not done after {patience.total_seconds():g} seconds")
 
 
 def _read(document: Mapping[str, Any]) -> tuple[str, bool]:

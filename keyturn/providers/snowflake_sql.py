@@ -6,7 +6,6 @@ Requests and answers: specifications/sqlapi.yaml of github.com/snowflakedb/snowf
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +29,7 @@ from keyturn.errors import (
 from keyturn.json_object import UnreadableError
 from keyturn.material import KeyMaterial
 from keyturn.providers.admin_api import AdminApi, Answer, Headers, Login, segment
+from keyturn.providers.again import again
 from keyturn.providers.fields import items, mapping, text, unix
 from keyturn.providers.logins import with_bearer
 from keyturn.providers.signed_token import rsa_key_of, signed_token
@@ -37,7 +37,6 @@ from keyturn.references import Resolver
 
 STATEMENTS = "/api/v2/statements"
 _LIFETIME = timedelta(minutes=10)  # of a login; Snowflake allows an hour. Each call has its own
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds; doubled each time
 _NO_RIGHT = "003001"  # insufficient privileges
 _NOT_THERE = "002003"  # does not exist, or not authorized
 _CODE = re.compile(r"[0-9]{6}")
@@ -109,17 +108,14 @@ class SqlApi:
         raise LostAnswerError("Snowflake did not tell what became of a create")
 
     async def _done(self, answer: Answer) -> Answer:
-        clock, pause = asyncio.get_running_loop().time, _FIRST_PAUSE
-        end = clock() + self._patience.total_seconds()
-        where = ""
-        while answer.status in (202, 429):  # 429: of one that was asked for again, and is not done
-            where = where or self._api.parsed(answer, f"POST {STATEMENTS}", _handle)
-            if clock() + pause > end:
-                raise UnavailableError(f"a statement was not done after {self._patience.total_seconds():g} seconds")
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+        if answer.status != 202:
+            return answer
+        where = self._api.parsed(answer, f"POST {STATEMENTS}", _handle)
+        async for _ in again(self._patience):
             answer = await self._api.call("GET", where, passing=(422, 429))
-        return answer
+            if answer.status not in (202, 429):  # 429: of one that was asked for again, and is not done
+                return answer
+        raise UnavailableError(f"a statement was not done after {self._patience.total_seconds():g} seconds")
 
     def _refusal(self, answer: Answer, creating: bool) -> KeyturnError:
         code = answer.document.get("code")
