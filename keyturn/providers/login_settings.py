@@ -1,14 +1,17 @@
-"""What a user may write of the credential that keyturn logs in with, where the vendor does not tell it."""
+"""How old the credential is that keyturn logs in with: from a vendor's list, or what a user writes where it is not told."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
 
 from keyturn.durations import Duration
+from keyturn.material import KeyMaterial
+from keyturn.model import KeyRef, LoginLife
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -22,6 +25,12 @@ def _must_be_a_day(value: Any) -> Any:
         return date.fromisoformat(value)
     except ValueError:
         raise ValueError("must be a day that there is, such as 2026-01-15") from None
+
+
+def life_among(login: KeyMaterial, keys: Sequence[KeyRef]) -> LoginLife | None:
+    """Of the one of these keys that is logged in with; None where none fits its text, or more than one."""
+    fitting = [key for key in keys if login.fits_hint(key.hint)]
+    return LoginLife(fitting[0].created_at, fitting[0].expires_at) if len(fitting) == 1 else None
 
 
 Day = Annotated[date, BeforeValidator(_must_be_a_day)]

@@ -30,7 +30,7 @@ from keyturn.json_object import UnreadableError, json_object
 from keyturn.material import KeyMaterial
 from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef, LoginLife, Verdict
 from keyturn.providers.facts import Facts, May
-from keyturn.providers.login_settings import LoginSettings
+from keyturn.providers.login_settings import LoginSettings, life_among
 from keyturn.providers.negative_control import NegativeControl, no_such_key
 from keyturn.providers.openai_admin_answers import KEYS as ADMIN_KEYS
 from keyturn.providers.openai_admin_answers import asked
@@ -245,8 +245,7 @@ class OpenAI:
         async def read(after: str) -> TokenPage[KeyRef]:
             return await self._read(ADMIN_KEYS, admin_page, asked(after), below="")
 
-        fitting = [key for key in await by_token("OpenAI", read) if admin_key.fits_hint(key.hint)]
-        return LoginLife(fitting[0].created_at, fitting[0].expires_at) if len(fitting) == 1 else None
+        return life_among(admin_key, await by_token("OpenAI", read))
 
     async def check(self, material: KeyMaterial) -> Judgement:
         """GET /models with the key under test: free, but OpenAI may count it as a use of the key.

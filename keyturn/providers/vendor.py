@@ -18,7 +18,7 @@ from keyturn.material import KeyMaterial
 from keyturn.model import Capabilities, CreatedKey, Finding, Judgement, KeyRef, LoginLife
 from keyturn.providers.admin_api import AdminApi
 from keyturn.providers.facts import Facts
-from keyturn.providers.login_settings import LoginSettings
+from keyturn.providers.login_settings import LoginSettings, life_among
 from keyturn.providers.permissions import Rights, findings, list_finding
 from keyturn.providers.probe import Probe
 from keyturn.providers.verdicts import Verdicts
@@ -177,9 +177,7 @@ class Vendor:
         """Of the one listed key that is logged in with. See TellsLogin."""
         if not self._own_key:
             return None
-        login = await self._resolve(self._own_key)
-        fitting = [key for key in await self._keys() if login.fits_hint(key.hint)]
-        return LoginLife(fitting[0].created_at, fitting[0].expires_at) if len(fitting) == 1 else None
+        return life_among(await self._resolve(self._own_key), await self._keys())
 
     async def _listed(self, key: KeyRef) -> KeyRef:
         for other in await self._keys():
