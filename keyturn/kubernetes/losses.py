@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ from keyturn.model import Finding
 _DEFAULT_GRACE = 30  # seconds
 _PERCENT = re.compile(r"([0-9]{1,3})%")
 
-Object = Mapping[str, Any]
+Object = dict[str, Any]
 
 
 def losses(kind: Kind, workload: Object, container: str | None, longest_request: timedelta) -> Sequence[Finding]:
@@ -28,7 +28,7 @@ def losses(kind: Kind, workload: Object, container: str | None, longest_request:
 
     False: requests fail whenever it is rolled. None: they may, by what stands in front of it. No finding: nothing found.
     """
-    name = inside(dict(workload), "metadata", "name") or "it"
+    name = inside(workload, "metadata", "name") or "it"
     return [
         Finding(f"{kind.value} {name} rolls without loss", ok, detail, remedy)
         for ok, detail, remedy in (*_strategy(kind, workload), *_pod(workload, container, longest_request))
@@ -36,7 +36,7 @@ def losses(kind: Kind, workload: Object, container: str | None, longest_request:
 
 
 def _strategy(kind: Kind, workload: Object) -> Iterator[tuple[bool | None, str, str]]:
-    spec = inside(dict(workload), "spec") or {}
+    spec = inside(workload, "spec") or {}
     replicas = spec.get("replicas", 1)
     if kind is Kind.DEPLOYMENT and inside(spec, "strategy", "type") == "Recreate":
         yield False, "its strategy is Recreate: every pod is stopped before a new one starts", "make it RollingUpdate"
@@ -58,7 +58,7 @@ def _strategy(kind: Kind, workload: Object) -> Iterator[tuple[bool | None, str, 
 
 def _may_be_missing(kind: Kind, spec: Object, replicas: int) -> int:
     daemon = kind is Kind.DAEMON_SET
-    given = inside(dict(spec), "updateStrategy" if daemon else "strategy", "rollingUpdate") or {}
+    given = inside(spec, "updateStrategy" if daemon else "strategy", "rollingUpdate") or {}
     missing = _pods(given.get("maxUnavailable", 1 if daemon else "25%"), replicas, math.floor)
     surge = _pods(given.get("maxSurge", 0 if daemon else "25%"), replicas, math.ceil)
     return missing if missing or surge else 1
@@ -72,7 +72,7 @@ def _pods(value: Any, replicas: int, rounded: Any) -> int:
 
 
 def _pod(workload: Object, container: str | None, longest_request: timedelta) -> Iterator[tuple[bool | None, str, str]]:
-    spec = inside(dict(workload), "spec", "template", "spec") or {}
+    spec = inside(workload, "spec", "template", "spec") or {}
     found = [each for each in spec.get("containers") or () if container in (None, each.get("name"))]
     if not found:
         yield False, f"it has no container {container}", "name the one that LiteLLM runs in"

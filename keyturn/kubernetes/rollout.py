@@ -10,7 +10,7 @@ Pods of the newest template are told by an annotation of it, which their control
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -21,7 +21,7 @@ MARK = "keyturn.dev/rolled-for"
 """An annotation of the pod template, and so of its pods: what they were last rolled for."""
 
 _SHOWN = 3  # names in a sentence
-Object = Mapping[str, Any]
+Object = dict[str, Any]
 
 
 class Kind(StrEnum):
@@ -67,7 +67,7 @@ def judge(kind: Kind, workload: Object, pods: Sequence[Object], mark: str) -> Ro
 
 def mark_of(workload: Object) -> str:
     """What the pod template says that it was last rolled for; "": nothing."""
-    return str(inside(dict(workload), "spec", "template", "metadata", "annotations", MARK) or "")
+    return str(inside(workload, "spec", "template", "metadata", "annotations", MARK) or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,11 @@ class _Seen:
     mark: str
 
     def spec(self, *names: str) -> Any:
-        return inside(dict(self.workload), "spec", *names)
+        return inside(self.workload, "spec", *names)
 
     def counter(self, name: str) -> int:
         """Absent is 0: the API server leaves out what is."""
-        found = inside(dict(self.workload), "status", name)
+        found = inside(self.workload, "status", name)
         return found if isinstance(found, int) else 0
 
     @property
@@ -95,7 +95,7 @@ class _Seen:
     @property
     def there(self) -> Sequence[Object]:
         """Pods that run, may still run, or are ending."""
-        return [pod for pod in self.pods if inside(dict(pod), "status", "phase") not in ("Succeeded", "Failed")]
+        return [pod for pod in self.pods if inside(pod, "status", "phase") not in ("Succeeded", "Failed")]
 
     @property
     def new(self) -> Sequence[Object]:
@@ -106,7 +106,7 @@ class _Seen:
         return [pod for pod in self.there if _mark(pod) != self.mark or _is_ending(pod)]
 
     def conditions(self, type: str, status: str) -> Iterator[Object]:
-        for each in inside(dict(self.workload), "status", "conditions") or ():
+        for each in inside(self.workload, "status", "conditions") or ():
             if each.get("type") == type and each.get("status") == status:
                 yield each
 
@@ -120,7 +120,7 @@ def not_its_template(seen: _Seen) -> Rollout | None:
 
 def unseen(seen: _Seen) -> Rollout | None:
     """Until its controller has looked, all that the status says is about the template before."""
-    generation = inside(dict(seen.workload), "metadata", "generation") or 0
+    generation = inside(seen.workload, "metadata", "generation") or 0
     if seen.counter("observedGeneration") >= generation:
         return None
     return Rollout(State.ROLLING, "its controller has not seen the new template yet")
@@ -212,19 +212,19 @@ CHAIN: tuple[Check, ...] = (
 
 
 def _mark(pod: Object) -> str:
-    return str(inside(dict(pod), "metadata", "annotations", MARK) or "")
+    return str(inside(pod, "metadata", "annotations", MARK) or "")
 
 
 def _is_ending(pod: Object) -> bool:
-    return inside(dict(pod), "metadata", "deletionTimestamp") is not None
+    return inside(pod, "metadata", "deletionTimestamp") is not None
 
 
 def _is_ready(pod: Object) -> bool:
-    found = inside(dict(pod), "status", "conditions") or ()
+    found = inside(pod, "status", "conditions") or ()
     return any(each.get("type") == "Ready" and each.get("status") == "True" for each in found)
 
 
 def _names(pods: Sequence[Object]) -> str:
-    names = sorted(str(inside(dict(pod), "metadata", "name")) for pod in pods)
+    names = sorted(str(inside(pod, "metadata", "name")) for pod in pods)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

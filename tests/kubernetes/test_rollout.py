@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,11 @@ def pod(name: str, mark: str = "new", *, ready: bool = True, ending: bool = Fals
 PODS = [pod("a"), pod("b")]
 
 
-def state(workload: Mapping[str, Any], pods: Sequence[Mapping[str, Any]] = PODS, kind: Kind = Kind.DEPLOYMENT) -> State:
+def state(workload: dict[str, Any], pods: Sequence[dict[str, Any]] = PODS, kind: Kind = Kind.DEPLOYMENT) -> State:
     return told(workload, pods, kind).state
 
 
-def told(workload: Mapping[str, Any], pods: Sequence[Mapping[str, Any]] = PODS, kind: Kind = Kind.DEPLOYMENT) -> Rollout:
+def told(workload: dict[str, Any], pods: Sequence[dict[str, Any]] = PODS, kind: Kind = Kind.DEPLOYMENT) -> Rollout:
     return judge(kind, workload, pods, "new")
 
 
