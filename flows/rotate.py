@@ -52,7 +52,7 @@ async def _respond(c: Assembly, turn: Turn) -> Outcome:
     if turn.decision.check == "promoted_unrecorded":
         await renew(c, turn)
         turn = await observe(c, turn.asked)
-    if turn.seen.ends and turn.decision.step in (Step.VALIDATE, Step.ADOPT):
+    if turn.seen.ends is not None and turn.decision.step in (Step.VALIDATE, Step.ADOPT):
         # The staged text is one of the leaked one's key, which only goes as a whole: a key of its own is needed.
         await undo(c, turn, None)
         turn = await observe(c, turn.asked)

@@ -105,6 +105,10 @@ class Journal:
     def pending_key(self) -> str:
         return self.keys.get(self.pending_fingerprint, "")
 
+    def turned_from(self, fingerprint: str) -> Turned | None:
+        """Where the key of this value was given another text, or may have been: what is known of that."""
+        return self.turned if self.turned is not None and self.turned.text == fingerprint else None
+
     @property
     def current_key(self) -> str:
         return self.keys.get(self.current_fingerprint, "")

@@ -97,10 +97,10 @@ class Observed:
         return (*self.lagging, *members)
 
     @property
-    def ends(self) -> bool:
-        """CURRENT ends by itself, or may: the provider was asked to give its key another text."""
-        turned = self.journal.turned
-        return turned is not None and self.current is not None and turned.text == self.current.fingerprint
+    def ends(self) -> datetime | None:
+        """When CURRENT ends by itself, or may: the provider was asked to give its key another text. None: it does not."""
+        turned = self.journal.turned_from(self.current.fingerprint) if self.current is not None else None
+        return turned.ends if turned is not None else None
 
     @property
     def old_keys(self) -> Mapping[str, str]:
@@ -139,7 +139,7 @@ def no_current(seen: Observed, asked: Asked) -> Decision | None:
 
 def parked(seen: Observed, asked: Asked) -> Decision | None:
     """Given up by itself: a person has to say that it may go on, by a run of their own. But what ends is not waited for."""
-    if asked.reason is not Reason.SCHEDULED or not seen.journal.parked or seen.ends:
+    if asked.reason is not Reason.SCHEDULED or not seen.journal.parked or seen.ends is not None:
         return None
     return Decision(Step.PARKED, "parked", f"parked: {seen.journal.parked}")
 
@@ -247,9 +247,9 @@ def rolled_back(seen: Observed, asked: Asked) -> Decision | None:
 
 def turned(seen: Observed, asked: Asked) -> Decision | None:
     """The provider was asked to give the key in service another text, and that is not there: CURRENT ends by itself."""
-    if not seen.ends or seen.journal.turned is None:
+    if seen.ends is None:
         return None
-    ends = f"the text in service may end by itself at {_clock(seen.journal.turned.ends)}"
+    ends = f"the text in service may end by itself at {_clock(seen.ends)}"
     return Decision(Step.CREATE, "turned", f"{ends}: a new key replaces it")
 
 

@@ -24,7 +24,7 @@ from keyturn.lifecycle import Asked, Decision, Observed, Step
 from keyturn.model import Finding, Stage
 from keyturn.providers.facts import Facts
 from keyturn.quiet import hold_vendor_loggers
-from keyturn.steps.in_place import in_place
+from keyturn.steps.in_place import in_place, old_text_lives
 from keyturn.steps.login_age import Age, LoginAge, login_ages
 from keyturn.steps.preflight import examine
 from keyturn.steps.standing import Standing, standing
@@ -296,9 +296,8 @@ def _risks(c: Assembly) -> list[str]:
     risks = [*facts.risks] if facts else []
     if facts and facts.keyless:
         risks.append(f"a static key may not be needed there: {facts.without_a_key}")
-    if (provider := in_place(c)) is not None and provider.old_text_lives is not None:
-        lives = durations.text(provider.old_text_lives)
-        end = f"after {lives}" if provider.old_text_lives else "at once: requests fail until every member is rolled"
+    if (lives := old_text_lives(c)) is not None:
+        end = f"after {durations.text(lives)}" if lives else "at once: requests fail until every member is rolled"
         risks.append(f"the key in service is given a new text, which cannot be undone; its old one ends by itself {end}")
     if not can.can_check:
         risks.append("the provider does not tell whether it accepts a key: LiteLLM's answer is the only word on that")

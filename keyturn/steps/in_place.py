@@ -34,6 +34,12 @@ def in_place(c: Assembly) -> InPlace | None:
     return provider if isinstance(provider, InPlace) and provider.old_text_lives is not None else None
 
 
+def old_text_lives(c: Assembly) -> timedelta | None:
+    """How long the text in service lives once its key has another; None: its key is not turned in place."""
+    provider = in_place(c)
+    return provider.old_text_lives if provider is not None else None
+
+
 async def turn_in_place(c: Assembly, provider: InPlace, turn: Turn) -> CreatedKey | None:
     """The key in service with a new text. None, and nothing is done: a key of its own has to be made; why is said.
 
@@ -67,11 +73,6 @@ async def turn_in_place(c: Assembly, provider: InPlace, turn: Turn) -> CreatedKe
     except ConflictError as error:
         c.say("create", f"{error.message}: a key of its own is made instead")
         return None
-
-
-def has_turned(journal: Journal, version: VersionRef) -> bool:
-    """Whether this value's key was given, or may have been given, another text."""
-    return journal.turned is not None and journal.turned.text == version.fingerprint
 
 
 async def turned_into(c: Assembly, journal: Journal, material: KeyMaterial, label: str) -> KeyRef | None:
@@ -120,10 +121,9 @@ def siblings(old: Mapping[str, str], fingerprint: str) -> tuple[str, ...]:
 
 def told_of(c: Assembly) -> tuple[Finding, ...]:
     """What a plan says of it, and whether the old text lives long enough."""
-    provider = in_place(c)
-    if provider is None or provider.old_text_lives is None:
+    what, lives = "the key is turned in place", old_text_lives(c)
+    if lives is None:
         return ()
-    what, lives = "the key is turned in place", provider.old_text_lives
     if not lives:
         return (Finding(what, True, "its old text is refused at once: requests fail until every member is rolled"),)
     if lives < c.settings.overlap + _TIME_TO_ROLL:
@@ -136,7 +136,7 @@ def _may_have_an_old_text(c: Assembly, journal: Journal, current: VersionRef) ->
     """Also one of a turn before the last: members may serve it yet."""
     if journal.turned is None:
         return False
-    return has_turned(journal, current) or c.now() < journal.turned.ends + c.propagation
+    return journal.turned_from(current.fingerprint) is not None or c.now() < journal.turned.ends + c.propagation
 
 
 async def _in_service(c: Assembly, journal: Journal, current: VersionRef) -> KeyRef | None:

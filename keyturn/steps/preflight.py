@@ -10,7 +10,7 @@ from keyturn.assembly import Assembly
 from keyturn.errors import KeyturnError, PermanentError, RetryableError
 from keyturn.model import Finding, Stage
 from keyturn.ports import Pooled, TwoSlots
-from keyturn.steps.in_place import has_turned, in_place, told_of
+from keyturn.steps.in_place import in_place, told_of
 from keyturn.steps.observe import observe_decider
 
 
@@ -80,12 +80,12 @@ async def _room(c: Assembly) -> Sequence[Finding]:
     can = c.provider.capabilities
     if isinstance(c.provider, Pooled):
         return await _pool(c, c.provider)
-    if in_place(c) is not None:
-        stages, journal = await observe_decider(c)
-        if Stage.CURRENT in stages and not has_turned(journal, stages[Stage.CURRENT]):
-            return []
     if can.max_live_keys is None or not can.can_list or isinstance(c.provider, TwoSlots):
         return []
+    if in_place(c) is not None:
+        stages, journal = await observe_decider(c)
+        if Stage.CURRENT in stages and journal.turned_from(stages[Stage.CURRENT].fingerprint) is None:
+            return []
     keys = await c.provider.list()
     what = f"there is room for another key: at most {can.max_live_keys}"
     if len(keys) < can.max_live_keys:

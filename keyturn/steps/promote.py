@@ -14,7 +14,6 @@ from keyturn.ports import Pooled
 from keyturn.steps.delete import needs_no_id
 from keyturn.steps.follow import follow
 from keyturn.steps.identify import key_of
-from keyturn.steps.in_place import has_turned
 from keyturn.steps.observe import Turn
 from keyturn.steps.one_look import annotate, one_look, stages_and_journal, swap, text_of
 from keyturn.steps.write import SupersededError
@@ -65,8 +64,8 @@ async def write_down(c: Assembly, reason: str, new: VersionRef, promoted_at: dat
         return
     old = stages.get(Stage.PREVIOUS)
     displaced: dict[str, str] = {}
-    if old is not None and journal.turned is not None and has_turned(journal, old):
-        displaced = {old.fingerprint: journal.turned.key}  # which has another text by now, and so cannot be told by its own
+    if old is not None and (turned := journal.turned_from(old.fingerprint)) is not None:
+        displaced = {old.fingerprint: turned.key}  # which has another text by now, and so cannot be told by its own
     elif old is not None and old.fingerprint not in journal.keys:
         material = await text_of(c, look, old)
         key = await key_of(c, material)

@@ -402,7 +402,7 @@ async def _close(c: Assembly, fingerprint: str, ref: KeyRef | None = None) -> No
     look = await one_look(c)
     journal = Journal.parse(look.notes if look is not None else await store.annotations(secret))
     settled = {} if journal.back_from else dict(NO_FAILURE)
-    if journal.turned is not None and journal.turned.text == fingerprint:
+    if journal.turned_from(fingerprint) is not None:
         settled |= notes(turned=None)
     if fingerprint in journal.by_hand:
         settled |= notes(by_hand=journal.by_hand - {fingerprint})
