@@ -28,7 +28,7 @@ from keyturn.model import Evidence, Judgement, KeyRef, Stage, Verdict, VersionRe
 from keyturn.ports import Disabling, Pooled
 from keyturn.steps.delete import delete, needs_no_id
 from keyturn.steps.identify import ref_of
-from keyturn.steps.in_place import in_place, is_shared, siblings
+from keyturn.steps.in_place import has_other_texts, in_place, is_shared, siblings
 from keyturn.steps.observe import observe_decider, observe_serving
 from keyturn.steps.one_look import annotate, one_look
 from keyturn.steps.pool import pool_of, ref_in_pool
@@ -274,7 +274,8 @@ async def _watch_without(
     c.say("revoke", f"disabled {ref.id}")
     try:
         await _refuse_what_is_in_service(c, fingerprint)
-        if material is not None:
+        # Of a key that was turned no vendor tells whether an old text ends while it is disabled: evidence has to do.
+        if material is not None and not await has_other_texts(c, ref.id, fingerprint):
             await _until_not_accepted(c, material)
         stages, _ = await observe_decider(c)
         demand_complete(Evidence(await ask_members(c, stages[Stage.CURRENT])))
