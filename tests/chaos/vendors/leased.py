@@ -36,7 +36,8 @@ _TABLE = "CREATE TABLE keys (n serial, name text, until timestamptz, deletions i
 _STATEMENTS = {
     "creation_statements": ["INSERT INTO keys (name, until) VALUES ('{{name}}', '{{expiration}}')"],
     "renew_statements": ["UPDATE keys SET until = '{{expiration}}' WHERE name = '{{name}}'"],
-    "revocation_statements": ["UPDATE keys SET deletions = deletions + 1 WHERE name = '{{name}}'"],
+    # What a person deleted, the end of its lease finds gone.
+    "revocation_statements": ["UPDATE keys SET deletions = 1 WHERE name = '{{name}}'"],
 }
 _LIVES = {"default_ttl": "1h", "max_ttl": "24h"}  # so that each lease is renewed once
 _ROLE_ID, _SECRET_ID = "CHAOS_LEASES_ROLE_ID", "CHAOS_LEASES_SECRET_ID"
@@ -122,7 +123,7 @@ class LeasedAccount(Account):
 
     async def delete(self, key: Known) -> None:
         """The user, not its lease."""
-        await self._ask("UPDATE keys SET deletions = deletions + 1 WHERE n = $1", int(key.id.split()[1]))
+        await self._ask("UPDATE keys SET deletions = 1 WHERE n = $1", int(key.id.split()[1]))
 
     async def judge(self, world: World, watch: Watch, current: Mapping[str, str], left: Left) -> None:
         without_a_list(await self.keys(), watch.seen(current), left, never_written=_ENDS)
