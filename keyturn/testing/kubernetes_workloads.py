@@ -22,8 +22,10 @@ tests/testing/test_kubernetes_rollout.py. What is known to differ, and why a rot
   `status` and `eviction` (404), `Orphan` deletes (400), budgets that refuse: a rotation uses none of them.
 - There are no Node, Event, Endpoints or ControllerRevision objects, and no quotas: `refusing` of the ReplicaSetController
   says that pods cannot be made, as a rotation is told of it, by a condition.
-- The kubelet tells of a pod in one write what a real one tells in several, has no init containers or startup probes, and
-  resolves the variables of the first container alone: a rotation reads Ready, the phase, and the marks of a delete.
+- The kubelet tells of a pod in one write what a real one tells in several, and has no init containers: a rotation reads Ready,
+  the phase, and the marks of a delete.
+
+Pods are only played, unless a Runtime of kubernetes_processes.py runs them. kubernetes_balancer.py is a Service before them.
 """
 
 from __future__ import annotations
@@ -54,11 +56,16 @@ class Workloads:
     """What moves the workloads of a cluster, whose double has been given WORKLOADS."""
 
     def __init__(
-        self, cluster: Cluster, runtime: Runtime | None = None, nodes: Sequence[str] = ("node-0", "node-1")
+        self,
+        cluster: Cluster,
+        runtime: Runtime | None = None,
+        nodes: Sequence[str] = ("node-0", "node-1"),
+        *,
+        back_off: float = 10.0,
     ) -> None:
         self.cluster = cluster
         self.nodes = Nodes(cluster, nodes)
-        self.kubelet = Kubelet(cluster, self.nodes, runtime or Played(cluster.now))
+        self.kubelet = Kubelet(cluster, self.nodes, runtime or Played(cluster.now), back_off)
         self.replica_sets = ReplicaSetController(cluster)
 
     def step(self) -> bool:
