@@ -17,7 +17,7 @@ from keyturn.testing.kubernetes_environment import environment
 from keyturn.testing.kubernetes_lives import Life, Run, conditions
 from keyturn.testing.kubernetes_nodes import Nodes
 from keyturn.testing.kubernetes_objects import Cluster
-from keyturn.testing.kubernetes_pods import PODS, is_ending, is_finished
+from keyturn.testing.kubernetes_pods import PODS, is_ending, is_finished, pinned_to
 from keyturn.testing.kubernetes_refusals import Object, RefusedError
 
 
@@ -77,12 +77,13 @@ class Kubelet:
                 self._run(pod)
 
     def _bind(self, pod: Object) -> None:
-        """To the node with the fewest pods, if there is one that answers."""
+        """To the node with the fewest pods, if there is one that answers; or to the one that it demands."""
         pods = self._cluster.list(PODS)[0]
         crowd = Counter(each["spec"].get("nodeName") for each in pods)
         loud = [name for name in self._nodes.names if not self._nodes.is_silent(name)]
-        if loud:
-            spec = {**pod["spec"], "nodeName": min(loud, key=lambda name: crowd[name])}
+        node = pinned_to(pod) or min(loud, key=lambda name: crowd[name], default=None)
+        if node is not None:
+            spec = {**pod["spec"], "nodeName": node}
             scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(self._cluster.now())}
             status = {**pod["status"], "conditions": [scheduled]}
             self._cluster.write_parts(PODS, pod, {"spec": spec, "status": status})

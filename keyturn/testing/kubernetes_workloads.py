@@ -1,4 +1,4 @@
-"""Workloads of the Kubernetes double: Deployments that roll, the ReplicaSets and pods below them, and what moves them.
+"""Workloads of the Kubernetes double: Deployments, StatefulSets and DaemonSets that roll, their pods, and what moves them.
 
     with KubernetesDouble(further=WORKLOADS, now=clock) as double:
         workloads = Workloads(double.cluster)
@@ -20,11 +20,13 @@ tests/testing/test_kubernetes_rollout.py. What is known to differ, and why a rot
   a rotation sends is one annotation.
 - `matchExpressions` of a selector, the adoption of orphans, the order of a `Foreground` delete, the subresources `scale`,
   `status` and `eviction` (404), `Orphan` deletes (400), budgets that refuse: a rotation uses none of them.
-- There are no Node, Event, Endpoints or ControllerRevision objects, and no quotas: `refusing` of the ReplicaSetController
-  says that pods cannot be made, as a rotation is told of it, by a condition.
-- The kubelet tells of a pod in one write what a real one tells in several, and has no init containers: a rotation reads Ready,
-  the phase, and the marks of a delete.
+- There are no Node, Event or Endpoints objects, and no quotas: `refusing` of the ReplicaSetController says that pods cannot
+  be made, as a rotation is told of it, by a condition.
+- The kubelet tells of a pod in one write what a real one tells in several, and has no init containers: a rotation reads
+  Ready, the phase, and the marks of a delete.
 
+StatefulSets, DaemonSets and their ControllerRevisions are **not compared with a real server**: they are after the
+documentation of Kubernetes, and every answer is read by the models of the official client.
 Pods are only played, unless a Runtime of kubernetes_processes.py runs them. kubernetes_balancer.py is a Service before them.
 """
 
@@ -37,6 +39,9 @@ from functools import partial
 
 from keyturn.testing.kubernetes_clock import TurnedClock
 from keyturn.testing.kubernetes_containers import Played, Runtime
+from keyturn.testing.kubernetes_controller_revisions import CONTROLLER_REVISIONS
+from keyturn.testing.kubernetes_daemon_set_controller import sync as sync_daemon_set
+from keyturn.testing.kubernetes_daemon_sets import DAEMON_SETS
 from keyturn.testing.kubernetes_deployment_controller import sync as sync_deployment
 from keyturn.testing.kubernetes_deployments import DEPLOYMENTS
 from keyturn.testing.kubernetes_kubelet import Kubelet
@@ -46,8 +51,17 @@ from keyturn.testing.kubernetes_owners import collect
 from keyturn.testing.kubernetes_pods import DISRUPTION_BUDGETS, PODS
 from keyturn.testing.kubernetes_refusals import RefusedError
 from keyturn.testing.kubernetes_replica_sets import REPLICA_SETS, ReplicaSetController
+from keyturn.testing.kubernetes_stateful_set_controller import sync as sync_stateful_set
+from keyturn.testing.kubernetes_stateful_sets import STATEFUL_SETS
 
-WORKLOADS = (DEPLOYMENTS, REPLICA_SETS, PODS, DISRUPTION_BUDGETS)
+WORKLOADS = (
+    *(DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, DAEMON_SETS),
+    *(CONTROLLER_REVISIONS, PODS, DISRUPTION_BUDGETS),
+)
+_OWNED = (
+    *((DEPLOYMENTS, REPLICA_SETS), (REPLICA_SETS, PODS), (STATEFUL_SETS, PODS), (DAEMON_SETS, PODS)),
+    *((STATEFUL_SETS, CONTROLLER_REVISIONS), (DAEMON_SETS, CONTROLLER_REVISIONS)),
+)
 _MOST_STEPS = 1000
 _BETWEEN_STEPS = 0.05  # seconds
 
@@ -75,8 +89,12 @@ class Workloads:
             _unless_changed(partial(sync_deployment, self.cluster, deployment))
         for replica_set in self.cluster.list(REPLICA_SETS)[0]:
             _unless_changed(partial(self.replica_sets.sync, replica_set))
-        _unless_changed(partial(collect, self.cluster, DEPLOYMENTS, REPLICA_SETS))
-        _unless_changed(partial(collect, self.cluster, REPLICA_SETS, PODS))
+        for stateful_set in self.cluster.list(STATEFUL_SETS)[0]:
+            _unless_changed(partial(sync_stateful_set, self.cluster, stateful_set))
+        for daemon_set in self.cluster.list(DAEMON_SETS)[0]:
+            _unless_changed(partial(sync_daemon_set, self.cluster, daemon_set, self.nodes.names))
+        for owners, owned in _OWNED:
+            _unless_changed(partial(collect, self.cluster, owners, owned))
         _unless_changed(self.nodes.step)
         self.kubelet.step()
         return self.cluster.number != before
