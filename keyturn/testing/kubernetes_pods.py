@@ -128,6 +128,15 @@ def _grace(pod: Object, options: Object) -> int:
     return int(options.get("gracePeriodSeconds", pod["spec"]["terminationGracePeriodSeconds"]))
 
 
+def _budget_prepared(new: Object, old: Object | None) -> Object:
+    metadata, spec = new["metadata"], new.get("spec") or {}
+    if old is None:
+        told = dict.fromkeys(("currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"), 0)
+        return {**new, "metadata": {**metadata, "generation": 1}, "spec": spec, "status": told}
+    generation = old["metadata"]["generation"] + (spec != old["spec"])
+    return {**new, "metadata": {**metadata, "generation": generation}, "spec": spec, "status": old["status"]}
+
+
 PODS = Resource(
     "",
     "v1",
@@ -140,7 +149,9 @@ PODS = Resource(
     grace=_grace,
     tells_last=True,
 )
-DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+DISRUPTION_BUDGETS = Resource(
+    "policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", decoded=decoded, prepared=_budget_prepared
+)
 
 
 def is_finished(pod: Object) -> bool:

@@ -18,15 +18,16 @@ tests/testing/test_kubernetes_rollout.py. What is known to differ, and why a rot
 - Pod templates get the defaults of the commonest fields: a rotation compares no templates.
 - Types of fields are looked at no deeper than the numbers of a workload's spec, and fields that do not exist are kept: what
   a rotation sends is one annotation.
-- `matchExpressions` of a selector, the adoption of orphans, the order of a `Foreground` delete, the subresources `scale`,
-  `status` and `eviction` (404), `Orphan` deletes (400), budgets that refuse: a rotation uses none of them.
+- `matchExpressions` of a selector, the adoption of orphans, the order of a `Foreground` delete, `Orphan` deletes (400): a
+  rotation uses none of them.
 - There are no Node, Event or Endpoints objects, and no quotas: `refusing` of the ReplicaSetController says that pods cannot
   be made, as a rotation is told of it, by a condition.
 - The kubelet tells of a pod in one write what a real one tells in several, and has no init containers: a rotation reads
   Ready, the phase, and the marks of a delete.
 
-StatefulSets, DaemonSets and their ControllerRevisions are **not compared with a real server**: they are after the
-documentation of Kubernetes, and every answer is read by the models of the official client.
+StatefulSets, DaemonSets, their ControllerRevisions, scales, budgets and evictions are **not compared with a real server**:
+they are after the documentation of Kubernetes, and every answer is read by the models of the official client.
+
 Pods are only played, unless a Runtime of kubernetes_processes.py runs them. kubernetes_balancer.py is a Service before them.
 """
 
@@ -44,6 +45,7 @@ from keyturn.testing.kubernetes_daemon_set_controller import sync as sync_daemon
 from keyturn.testing.kubernetes_daemon_sets import DAEMON_SETS
 from keyturn.testing.kubernetes_deployment_controller import sync as sync_deployment
 from keyturn.testing.kubernetes_deployments import DEPLOYMENTS
+from keyturn.testing.kubernetes_disruptions import sync as sync_budget
 from keyturn.testing.kubernetes_kubelet import Kubelet
 from keyturn.testing.kubernetes_nodes import Nodes
 from keyturn.testing.kubernetes_objects import Cluster
@@ -95,6 +97,8 @@ class Workloads:
             _unless_changed(partial(sync_daemon_set, self.cluster, daemon_set, self.nodes.names))
         for owners, owned in _OWNED:
             _unless_changed(partial(collect, self.cluster, owners, owned))
+        for budget in self.cluster.list(DISRUPTION_BUDGETS)[0]:
+            _unless_changed(partial(sync_budget, self.cluster, budget))
         _unless_changed(self.nodes.step)
         self.kubelet.step()
         return self.cluster.number != before
