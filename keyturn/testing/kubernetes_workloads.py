@@ -83,6 +83,7 @@ class Workloads:
         self.nodes = Nodes(cluster, nodes)
         self.kubelet = Kubelet(cluster, self.nodes, runtime or Played(cluster.now), back_off)
         self.replica_sets = ReplicaSetController(cluster)
+        self._broken: Exception | None = None
 
     def step(self) -> bool:
         """Everybody looks once. False: nobody had anything to do."""
@@ -123,6 +124,7 @@ class Workloads:
     def moving(self) -> Iterator[None]:
         """They look by themselves inside, in real time. In the end everything that runs is killed."""
         over = threading.Event()
+        self._broken = None
         thread = threading.Thread(target=self._move, args=(over,), name="kubernetes-workloads", daemon=True)
         thread.start()
         try:
@@ -131,10 +133,15 @@ class Workloads:
             over.set()
             thread.join()
             self.kubelet.stop()
+        if self._broken is not None:
+            raise RuntimeError("the workloads have stopped moving") from self._broken
 
     def _move(self, over: threading.Event) -> None:
-        while not over.wait(_BETWEEN_STEPS):
-            self.step()
+        try:
+            while not over.wait(_BETWEEN_STEPS):
+                self.step()
+        except Exception as error:  # a fault of the double's own: whoever waits for a rollout is to be told in the end
+            self._broken = error
 
 
 def _unless_changed(act: Callable[[], None]) -> None:
