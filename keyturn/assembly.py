@@ -14,6 +14,7 @@ from keyturn.canary.own_login import OwnLoginCanary
 from keyturn.config import Config
 from keyturn.delivery.variable_names import PARTS_BY_PROVIDER_KIND
 from keyturn.errors import MisconfiguredError
+from keyturn.evidence import Evidence
 from keyturn.key_parts import Part as KeyPart
 from keyturn.material import KeyMaterial
 from keyturn.model import Judgement, Mark, SecretRef
@@ -55,6 +56,7 @@ class Assembly:
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     listener: Callable[[Line], None] | None = None
     timeline: list[Line] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)  # what was gathered last, one for each old key
 
     @property
     def decider(self) -> tuple[SecretRef, SecretStore]:
@@ -112,7 +114,7 @@ class Adapters:
         built: Lease = self._build("leases", name, self.config.leases)
         return built
 
-    async def canary(self, name: str, fleet: str) -> Canary:
+    def canary(self, name: str, fleet: str) -> Canary:
         """Of one credential, at one of its fleets."""
         credential = self.config.credential(name)
         if self.config.proxies[fleet].is_keyturn:
@@ -124,7 +126,7 @@ class Adapters:
 
         provider = self.provider(credential.provider)
         return LiteLLMCanary(
-            members=await self.fleet(fleet).members(),
+            members=self.fleet(fleet).members,
             master_key=master_key,
             model=credential.canary.model,
             deployment=credential.canary.deployment,
@@ -172,7 +174,7 @@ async def assemble(
     canaries: dict[str, Canary] = {}
     try:
         for fleet in dict.fromkeys((settings.canary_proxy, *settings.proxies)):
-            canaries[fleet] = await own.canary(name, fleet)
+            canaries[fleet] = own.canary(name, fleet)
         yield Assembly(
             name=name,
             settings=settings,

@@ -98,6 +98,7 @@ class Journal:
     failed_at: datetime | None = None
     failure: str = ""
     parked: str = ""
+    proof: str = ""  # the evidence at the last prove or revoke, in short
     turned: Turned | None = None  # written before the key is turned; see keyturn.steps.in_place
     keys: Mapping[str, str] = field(default_factory=dict)
 
@@ -112,6 +113,12 @@ class Journal:
     @property
     def current_key(self) -> str:
         return self.keys.get(self.current_fingerprint, "")
+
+    @property
+    def rollout(self) -> str:
+        """Names the roll onto what was promoted last: the same for every worker, and no other roll's, also where the same
+        value was promoted before. Letters, digits, `.` and `-`."""
+        return f"{self.current_fingerprint}.{f'{self.promoted_at:%Y%m%dT%H%M%SZ}' if self.promoted_at else '-'}"
 
     @classmethod
     def parse(cls, notes: Mapping[str, str]) -> Journal:
