@@ -180,7 +180,7 @@ def test_the_hook_is_done_before_the_program_is_told_to_end(hook: dict[str, Any]
 
 
 def test_while_a_hook_sleeps_the_pod_serves_and_is_still_ready(on: ProcessScene) -> None:
-    on.deployment({"lifecycle": {"preStop": {"sleep": {"seconds": 20}}}, "readinessProbe": READY}, grace=30)
+    on.deployment({"lifecycle": {"preStop": {"sleep": {"seconds": 60}}}, "readinessProbe": READY}, grace=90)
     on.until_ready()
     pod = on.pod()
     pid = int(variables(pod)["PID"])

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.real
 
 PROXY = [sys.executable, "-m", "keyturn.testing.fake_proxy", "--host", "$(POD_IP)", "--port", str(PORT)]
 READINESS = {"httpGet": {"path": "/health/readiness", "port": PORT}, "periodSeconds": 1, "timeoutSeconds": 5}
-LAG = 0.5
-DRAIN = {"preStop": {"sleep": {"seconds": 2}}}
+LAG = 0.2
+DRAIN = {"preStop": {"sleep": {"seconds": 5}}}  # far more than the lag, also on a machine that is busy
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def proxies(on: ProcessScene, *arguments: str, lifecycle: dict[str, Any] | None 
         "readinessProbe": READINESS,
         **({"lifecycle": lifecycle} if lifecycle else {}),
     }
-    on.deployment(container, replicas=2, grace=20, **spec)
+    on.deployment(container, replicas=2, grace=60, **spec)
     on.until_ready(2)
 
 
