@@ -207,6 +207,7 @@ async def test_a_start_is_not_held_up(provider: Provider, at_start: bool, answer
     async with supervised("--fail", provider.path, shelf=shelf, prove={"at_start": at_start}) as member:
         assert await member.health() == 200
         assert member.supervisor.status()["proved"] == {"openai-prod": False}
+        assert member.patience.paused == 0, "and not tried again"
 
 
 @real
