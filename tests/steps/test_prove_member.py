@@ -111,12 +111,12 @@ async def test_what_may_pass_is_looked_at_again() -> None:
 
 
 async def test_where_the_old_key_is_refused_there_is_nothing_to_lose() -> None:
-    """An incident whose key is dead already: each member that is moved is one that works again."""
+    """Somebody has deleted it already: each member that is moved is one that works again."""
     world = await of_three()
     world.provider.dud.add(world.first_key.ref.id)
     world.fleet.answers["one", None] = FORBIDDEN
     with pytest.raises(EvidenceMissingError, match="local/one"):
-        await rotated(world, Reason.INCIDENT)
+        await rotated(world)
     assert world.fleet.rolls == ["one", "two", "three"]
 
 
