@@ -20,7 +20,7 @@ KEPT_TO_TRY_AGAIN = timedelta(days=1)
 async def serve_current(c: Assembly, turn: Turn) -> None:
     """Every member serves CURRENT, and has proved it. RolledBackError where one did not take it."""
     try:
-        await roll(c)
+        await roll(c, past_the_moved=turn.asked.reason is Reason.INCIDENT)
         await _tidy_quietly(c)
         await prove(c, turn.asked.overlap)
     except RollFailedError as error:

@@ -131,7 +131,7 @@ async def test_there_is_no_way_back_to_a_key_that_the_provider_refuses() -> None
 
 async def test_nor_to_one_that_could_not_be_tried() -> None:
     world = await World.make()
-    world.fleet.bad = {"two"}
+    world.fleet.bad = {"one"}
     promote = world.store.promote
 
     async def promote_then_provider_is_down(*words: object) -> None:
