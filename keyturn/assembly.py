@@ -21,10 +21,11 @@ from keyturn.material import KeyMaterial
 from keyturn.model import Judgement, Mark, SecretRef
 from keyturn.parts import Part
 from keyturn.patience import Patience
-from keyturn.ports import Canary, KeyProvider, Lease, ProxyFleet, SecretStore, Traffic
+from keyturn.ports import Canary, KeyProvider, Lease, ProxyFleet, SecretStore
 from keyturn.references import Resolver, resolver
 from keyturn.registry import adapter_class
 from keyturn.settings import CredentialSettings
+from keyturn.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,23 +197,6 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """Requests of a proxy's users since its program has begun, and how many of them failed."""
-
-    requests: float = 0
-    failed: float = 0
-
-    def since(self, before: Counted) -> Counted:
-        """What came after `before`; all of it, where the program has begun anew since."""
-        if self.requests < before.requests or self.failed < before.failed:
-            return self
-        return Counted(self.requests - before.requests, self.failed - before.failed)
-
-    def __add__(self, other: Counted) -> Counted:
-        return Counted(self.requests + other.requests, self.failed + other.failed)
-
-
-@dataclass(frozen=True, slots=True)
 class Mark:
     """How keyturn's own keys are told from all others at the provider.
 

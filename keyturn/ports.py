@@ -14,7 +14,6 @@ from typing import Protocol, runtime_checkable
 from keyturn.material import KeyMaterial
 from keyturn.model import (
     Capabilities,
-    Counted,
     CreatedKey,
     Finding,
     HeldKey,
@@ -399,16 +398,6 @@ class Canary(Protocol):
 
     async def member(self, member: Member) -> Judgement:
         """Try the key that the member has loaded."""
-        ...
-
-    async def aclose(self) -> None: ...
-
-
-class Traffic(Protocol):
-    """What a proxy tells of its users' requests."""
-
-    async def counted(self, member: Member) -> Counted:
-        """Requests, and how many of them failed, since the member's program has begun."""
         ...
 
     async def aclose(self) -> None: ...

@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from keyturn.errors import KeyturnError, MisconfiguredError, UnavailableError
 from keyturn.http_answers import no_cookies, read_body
 from keyturn.material import KeyMaterial
-from keyturn.model import Counted, Member
+from keyturn.model import Member
+from keyturn.traffic import Counted
 
 _LARGEST = 16 * 1024 * 1024  # bytes: a series for each user, key and model
 _SECONDS = 10.0

@@ -8,9 +8,10 @@ from datetime import timedelta
 from keyturn.assembly import Assembly
 from keyturn.durations import text
 from keyturn.errors import RollFailedError
-from keyturn.model import Counted, Member, VersionRef
+from keyturn.model import Member, VersionRef
 from keyturn.settings import ErrorLimit
 from keyturn.steps.prove_member import prove_moved
+from keyturn.traffic import Counted
 
 LOOK_EVERY = timedelta(seconds=15)
 

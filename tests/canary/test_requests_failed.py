@@ -12,7 +12,8 @@ import pytest
 from keyturn.canary.requests_failed import FAILED, TOTAL, RequestsFailed
 from keyturn.errors import KeyturnError, MisconfiguredError, UnavailableError
 from keyturn.material import KeyMaterial
-from keyturn.model import Counted, Member
+from keyturn.model import Member
+from keyturn.traffic import Counted
 
 MASTER = KeyMaterial("sk-" + secrets.token_hex(16))
 MEMBER = Member("one", "http://one")

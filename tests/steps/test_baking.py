@@ -11,10 +11,11 @@ import pytest
 from keyturn.assembly import Assembly
 from keyturn.errors import RolledBackError, RollFailedError, UnavailableError
 from keyturn.lifecycle import Reason
-from keyturn.model import Counted, Judgement, Member, Verdict
+from keyturn.model import Judgement, Member, Verdict
 from keyturn.settings import RollSettings
 from keyturn.testing.explorer import Fault
 from keyturn.testing.world import MemoryCanary, MemoryFleet, World
+from keyturn.traffic import Counted
 from tests.steps import plain_flows
 from tests.steps.scene import PLAIN, Findings, Scene
 
