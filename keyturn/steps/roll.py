@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from keyturn.assembly import Assembly
-from keyturn.errors import KeyturnError
+from keyturn.errors import KeyturnError, RollFailedError
 from keyturn.journal import Journal, notes
+from keyturn.lifecycle import Reason
 from keyturn.model import Member, VersionRef
-from keyturn.ports import Replacing, Settling
+from keyturn.ports import ProxyFleet, Replacing, Settling
+from keyturn.steps.bake import bake
 from keyturn.steps.follow import follow
 from keyturn.steps.observe import observe_decider, promoted_by_us
 from keyturn.steps.prove_member import prove_moved
 from keyturn.steps.take_back import was_taken_back
 from keyturn.steps.workloads import rollout_of
+from keyturn.waves import in_waves
 
 Move = Callable[[], Awaitable[bool]]
 
 
+@dataclass(frozen=True)
+class _Part:
+    """One member, or workload. `move`: False where it was there already. `is_there`: whether it needs no move."""
+
+    fleet: str
+    name: str
+    move: Move
+    is_there: Move
+
+
 @dataclass
 class _Onto:
-    """What members are moved onto. `proves`: each is, before the next one is moved. `passed`: who served it already, and is
-    to be asked before the next one is moved: a run that moved them may have died before it asked."""
+    """What members are moved onto. `proves`: each is asked before the next one is moved. `bakes`: those that were moved are
+    watched before the next wave is. `passed`: who served it already, and is to be asked before the next one is moved: a run
+    that moved them may have died before it asked. `stopped`: one failed, and nobody moves a further one."""
 
     journal: Journal
     version: VersionRef
     word: str
     proves: bool
+    bakes: bool = False
+    stopped: bool = False
     passed: list[tuple[str, Member]] | None = field(default_factory=list)
 
 
@@ -44,18 +61,18 @@ async def roll(c: Assembly, *, to_the_end: bool = False, past_the_moved: bool = 
     version = promoted_by_us(stages, journal)
     word = "previous" if was_taken_back(journal, version) else "new"
     ask_the_moved = not (to_the_end or past_the_moved or journal.proved_at)
-    onto = _Onto(journal, version, word, not to_the_end, [] if ask_the_moved else None)
+    # Nothing is waited for on the way back, in an incident, or for a member that fell back after the proof.
+    bakes = ask_the_moved and word == "new" and journal.reason != Reason.INCIDENT
+    onto = _Onto(journal, version, word, not to_the_end, bakes, passed=[] if ask_the_moved else None)
     await follow(c, version)
     await _settled(c)
-    moved, bad = 0, None
-    for name, each, move in [part async for part in _parts(c, onto)]:
-        try:
-            moved += await move()
-        except KeyturnError as error:
-            if not to_the_end:
-                raise
-            c.say("roll", f"{name}/{each}: {error.message}")
-            bad = bad or error
+    fleets = [await _parts(c, name, fleet, onto) for name, fleet in c.fleets.items()]
+    if c.settings.roll.fleets == "side_by_side":
+        done = await _side_by_side(c, fleets, onto)
+    else:
+        done = [await _fleet(c, parts, onto) for parts in fleets]
+    moved = sum(number for number, _ in done)
+    bad = next((error for _, error in done if error is not None), None)
     if bad is not None:
         raise bad
     if moved or journal.rolled_at is None:
@@ -64,19 +81,67 @@ async def roll(c: Assembly, *, to_the_end: bool = False, past_the_moved: bool = 
     c.say("roll", f"{moved} rolled, every member serves the current key")
 
 
-async def _parts(c: Assembly, onto: _Onto) -> AsyncIterator[tuple[str, str, Move]]:
-    """What is rolled, one after the other: fleet, name, how. Members, or workloads where the platform replaces those."""
-    for name, fleet in c.fleets.items():
-        try:
-            if isinstance(fleet, Replacing):
-                rollout = rollout_of(onto.journal, onto.version)
-                for workload in await fleet.workloads():
-                    yield name, workload, partial(_replace, c, name, fleet, workload, onto, rollout)
-            else:
-                for member in await fleet.members():
-                    yield name, member.name, partial(_move, c, name, member, onto)
-        except KeyturnError as error:
-            yield name, "its members", partial(_fail, error)
+async def _parts(c: Assembly, name: str, fleet: ProxyFleet, onto: _Onto) -> list[_Part]:
+    """What is rolled there: members, or workloads where the platform replaces those."""
+    try:
+        if isinstance(fleet, Replacing):
+            rollout = rollout_of(onto.journal, onto.version)
+            return [
+                _Part(
+                    name,
+                    each,
+                    move=partial(_replace, c, name, fleet, each, onto, rollout),
+                    is_there=partial(fleet.was_rolled, each, c.name, rollout),
+                )
+                for each in await fleet.workloads()
+            ]
+        return [
+            _Part(name, each.name, partial(_move, c, name, each, onto), _is_there(c, fleet, each, onto.version))
+            for each in await fleet.members()
+        ]
+    except KeyturnError as error:
+        return [_Part(name, "its members", partial(_fail, error), partial(_fail, error))]
+
+
+async def _fleet(c: Assembly, parts: Sequence[_Part], onto: _Onto) -> tuple[int, KeyturnError | None]:
+    """In waves; how many were moved, and what the first bad one raised, where the others are moved all the same."""
+    moved, bad = 0, None
+    waves = list(in_waves(parts, c.settings.roll.waves if onto.bakes else ()))
+    for number, wave in enumerate(waves):
+        for part in wave:
+            if onto.stopped:
+                return moved, bad
+            try:
+                moved += await part.move()
+            except KeyturnError as error:
+                if onto.proves:
+                    onto.stopped = True
+                    raise
+                c.say("roll", f"{part.fleet}/{part.name}: {error.message}")
+                bad = bad or error
+        left = [part for later in waves[number + 1 :] for part in later]
+        if left and not all(await asyncio.gather(*(part.is_there() for part in left))):
+            await bake(c, wave[0].fleet, onto.version)
+    return moved, bad
+
+
+async def _side_by_side(
+    c: Assembly, fleets: Sequence[Sequence[_Part]], onto: _Onto
+) -> list[tuple[int, KeyturnError | None]]:
+    """All fleets at once. Where one fails, the others end what they are at, and move no further member."""
+    done = await asyncio.gather(*(_fleet(c, parts, onto) for parts in fleets), return_exceptions=True)
+    failed = [each for each in done if isinstance(each, BaseException)]
+    # A member that did not take the key is what the run goes back for: it is told before a failure that may pass.
+    for error in sorted(failed, key=lambda each: not isinstance(each, RollFailedError)):
+        raise error
+    return [each for each in done if not isinstance(each, BaseException)]
+
+
+def _is_there(c: Assembly, fleet: ProxyFleet, member: Member, version: VersionRef) -> Move:
+    async def ask() -> bool:
+        return await fleet.serving(member, c.name) == version
+
+    return ask
 
 
 async def _fail(error: KeyturnError) -> bool:
