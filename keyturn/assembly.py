@@ -13,7 +13,9 @@ from keyturn.canary import LiteLLMCanary
 from keyturn.canary.own_login import OwnLoginCanary
 from keyturn.canary.requests_failed import RequestsFailed
 from keyturn.config import Config
+from keyturn.delivery.keys import Variable
 from keyturn.delivery.variable_names import PARTS_BY_PROVIDER_KIND
+from keyturn.delivery.variables import variable_of
 from keyturn.errors import MisconfiguredError
 from keyturn.evidence import Evidence
 from keyturn.key_parts import Part as KeyPart
@@ -168,9 +170,13 @@ class Adapters:
             adapter = adapter_class(section, part.kind)
             more: dict[str, Any] = {"stores": self.store} if getattr(adapter, "NEEDS_STORES", False) else {}
             more |= {"logins": self.config.login_of} if getattr(adapter, "NEEDS_LOGINS", False) else {}
+            more |= {"keys": self._variable} if getattr(adapter, "NEEDS_KEYS", False) else {}
             more |= {"secrets": self.config.secrets_of} if getattr(adapter, "NEEDS_SECRETS", False) else {}
             self._built[section, name] = adapter(part.settings, self.resolve, **more)
         return self._built[section, name]
+
+    def _variable(self, credential: str) -> Variable:
+        return variable_of(self.config, credential, self.store)
 
     async def _read_store(self, secret: SecretRef) -> KeyMaterial:
         return (await self.store(secret.store).current(secret)).material

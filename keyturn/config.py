@@ -29,6 +29,7 @@ DEFAULT_PATH = "keyturn.yaml"
 PATH_VARIABLE = "KEYTURN_CONFIG"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # short enough for provider key names, plain enough for run names
+_UNSUPERVISED = ("command", "docker", "systemd")  # what is given its keys once, when it starts
 _KEY_FAULT = "looks like a literal key (not printed): take it out, use a reference, and rotate it"
 
 
@@ -297,7 +298,7 @@ class _Check:
                 found = parts["proxies"].get(proxy)
                 if found is not None and found.is_keyturn:
                     self.fault(at, "is keyturn itself, which calls no model: a lease is for proxies")
-                elif found is not None and found.kind == "command":
+                elif found is not None and found.kind in _UNSUPERVISED:
                     self.fault(at, "is started without a supervisor, and nothing would replace the token before its end")
                 if (other := taken.get((proxy, settings.env))) is not None:
                     told = f"and {_printable(other)} would both be ${settings.env} of {proxy}"

@@ -9,7 +9,8 @@ An adapter is a class with a pydantic model `Settings` (its section of keyturn.y
 `(settings, resolve)`, where `resolve` is a `keyturn.references.Resolver`. One with `NEEDS_STORES = True` is also given
 `stores`, which gives the store of a name of keyturn.yaml; one with `NEEDS_LOGINS = True` is given `logins`, which gives the
 reference that the provider of a credential logs in with; one with `NEEDS_SECRETS = True` is given `secrets`, which gives the
-secrets of a credential.
+secrets of a credential; one with `NEEDS_KEYS = True` is given `keys`, which gives the variables of a credential, and how its
+CURRENT is read (keyturn.delivery.keys.Variable).
 """
 
 from __future__ import annotations
@@ -56,8 +57,10 @@ STORES = {
 FLEETS = {
     "process": "keyturn.fleets.process:ProcessFleet",
     "command": "keyturn.fleets.command:CommandFleet",
+    "docker": "keyturn.fleets.docker:DockerFleet",
     "ecs": "keyturn.fleets.ecs:ECSFleet",
     "keyturn": "keyturn.fleets.own:KeyturnItself",
+    "systemd": "keyturn.fleets.systemd:SystemdFleet",
 }
 LEASES = {
     "azure_token": "keyturn.leases.azure_token:AzureToken",

@@ -64,6 +64,14 @@ def variables(config: Config, proxy: str, store: Callable[[str], SecretStore]) -
     return [_variable(name, given, store(deciding[name].store), deciding[name].ref) for name, given in found.items()]
 
 
+def variable_of(config: Config, name: str, store: Callable[[str], SecretStore]) -> Variable:
+    """How one credential is given to a program. MisconfiguredError where no name is known for it."""
+    credential = config.credential(name)
+    given = variable_names(name, credential, config.providers[credential.provider].kind)
+    deciding = credential.secrets[0]
+    return _variable(name, given, store(deciding.store), deciding.ref)
+
+
 def all_variables(
     config: Config, proxy: str, store: Callable[[str], SecretStore], lease: Callable[[str], Lease]
 ) -> list[Variable]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -70,8 +70,12 @@ class CommandFleet:
                     raise ValueError("two members have the same url, state or restart: each needs its own")
             return self
 
-    def __init__(self, settings: Settings, resolve: Resolver) -> None:
+    def __init__(
+        self, settings: Settings, resolve: Resolver, is_busy: Callable[[Member], Awaitable[bool]] | None = None
+    ) -> None:
+        """`is_busy`: what else tells that a member is being restarted at the moment."""
         self.settings = settings
+        self._is_busy = is_busy
         self._by_name = {urlsplit(each.url).netloc + urlsplit(each.url).path: each for each in settings.members}
         self._http = httpx.AsyncClient(timeout=_ANSWER, trust_env=False, cookies=no_cookies())
 
@@ -116,7 +120,7 @@ class CommandFleet:
             starts = loaded is not None and loaded.versions.get(credential) == version
             # Down, right after a restart: it reads its keys, and has not said yet which they are.
             down = loaded is None and restart.was_begun(version.fingerprint, settling)
-            if not (restarted or starts or down or restart.is_under_way()):
+            if not (restarted or starts or down or await self._is_under_way(member, restart)):
                 code = await restart.run(version.fingerprint)
                 if code:
                     raise RollFailedError(
@@ -125,6 +129,9 @@ class CommandFleet:
                     )
                 restarted = code is not None
             await asyncio.sleep(self.settings.poll_interval.total_seconds())
+
+    async def _is_under_way(self, member: Member, restart: Restart) -> bool:
+        return restart.is_under_way() or (self._is_busy is not None and await self._is_busy(member))
 
     async def preflight(self, credential: str) -> Sequence[Finding]:
         found = await asyncio.gather(*(self._examine(member, credential) for member in await self.members()))

@@ -32,14 +32,14 @@ def read_launched(path: Path) -> Launched | None:
     try:
         with path.open("rb") as file:
             document = json_object(file.read(_LARGEST))
-        versions = mapping(document.get("credentials"))
-        found = {
-            name: VersionRef(plain_id(inside(each, "id")), text(inside(each, "fingerprint")))
-            for name, each in versions.items()
-        }
-        return Launched(_number(document.get("pid")), _number(document.get("started")), found)
+        return Launched(_number(document.get("pid")), _number(document.get("started")), _versions(document))
     except (OSError, UnreadableError):
         return None
+
+
+def versions_of(content: bytes) -> Mapping[str, VersionRef]:
+    """The versions alone, of a program whose process is another machine's, or a container's. UnreadableError."""
+    return _versions(json_object(content[:_LARGEST]))
 
 
 def start_time(pid: int) -> int | None:
@@ -49,6 +49,13 @@ def start_time(pid: int) -> int | None:
     except OSError:
         return None
     return None if fields[:1] in ([b"Z"], [b"X"]) else int(fields[_START_TIME])
+
+
+def _versions(document: Mapping[str, object]) -> dict[str, VersionRef]:
+    versions = mapping(document.get("credentials"))
+    return {
+        name: VersionRef(plain_id(inside(each, "id")), text(inside(each, "fingerprint"))) for name, each in versions.items()
+    }
 
 
 def _number(value: object) -> int:

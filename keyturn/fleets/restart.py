@@ -20,7 +20,7 @@ from keyturn.json_object import UnreadableError, json_object
 _STEPPING_STONE = Path(__file__).with_name("stepping_stone.py")
 _LARGEST = 4096  # bytes
 # What a process manager's client needs. Everything else stays here: the environment holds keyturn's own credentials.
-_GIVEN = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
+GIVEN = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
 
 
 class Restart:
@@ -67,7 +67,7 @@ class Restart:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,  # what it prints may be anything
             stderr=asyncio.subprocess.DEVNULL,
-            env={name: value for name, value in os.environ.items() if name in _GIVEN},
+            env={name: value for name, value in os.environ.items() if name in GIVEN},
             start_new_session=True,  # it goes on when this worker is killed: half a restart is an outage
             pass_fds=(lock,),
         )
