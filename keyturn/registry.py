@@ -8,7 +8,8 @@ A third party adds a kind by an entry point of the same group:
 An adapter is a class with a pydantic model `Settings` (its section of keyturn.yaml without `kind`) and a constructor
 `(settings, resolve)`, where `resolve` is a `keyturn.references.Resolver`. One with `NEEDS_STORES = True` is also given
 `stores`, which gives the store of a name of keyturn.yaml; one with `NEEDS_LOGINS = True` is given `logins`, which gives the
-reference that the provider of a credential logs in with.
+reference that the provider of a credential logs in with; one with `NEEDS_HELD_KEYS = True` is given `held`, which reads what
+the deciding secret of a credential holds, and `parts`, which tells the parts of its keys.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ STORES = {
 FLEETS = {
     "process": "keyturn.fleets.process:ProcessFleet",
     "command": "keyturn.fleets.command:CommandFleet",
+    "litellm_credentials": "keyturn.fleets.litellm_credentials:LiteLLMCredentials",
     "keyturn": "keyturn.fleets.own:KeyturnItself",
 }
 LEASES = {

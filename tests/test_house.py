@@ -28,6 +28,7 @@ MAY_REVEAL = {
     "keyturn/delivery/keyring_probe.py",
     "keyturn/delivery/lean/aws.py",
     "keyturn/delivery/lean/vault.py",
+    "keyturn/fleets/credential_calls.py",
     "keyturn/fleets/process.py",
     "keyturn/key_parts.py",
     "keyturn/kubernetes/client.py",
