@@ -5,10 +5,10 @@
 Prisma's engine comes from no package registry. So where LiteLLM's own modules ask for its client to read or write
 credentials, they are given the rows of the file $TABLE (a JSON object, by name), which several proxies share; while there
 is no such file, no client. Everything else sees a proxy without a database. What reads the table again is LiteLLM's
-`get_credentials`, as its scheduler would call it, every $RELOAD_SECONDS; never, where that is empty.
+`get_credentials`, as its scheduler would call it, but at POST /_test/read alone, so that a test need not wait;
+{"salt": TEXT} in its body is the process's LITELLM_SALT_KEY from then on.
 """
 
-import asyncio
 import json
 import os
 import sys
@@ -17,6 +17,7 @@ from types import ModuleType, SimpleNamespace
 from unittest.mock import MagicMock
 
 import litellm
+from fastapi import Request
 from litellm.proxy import proxy_server
 
 TABLE = Path(os.environ["TABLE"])
@@ -75,11 +76,11 @@ class WithATable(ModuleType):
         self.__dict__["prisma_client"] = value
 
 
-async def _poll(seconds: float) -> None:
-    while True:
-        if TABLE.exists():
-            await proxy_server.proxy_config.get_credentials(CLIENT)
-        await asyncio.sleep(seconds)
+async def read(request: Request) -> dict:
+    given = await request.json()
+    os.environ.update({"LITELLM_SALT_KEY": given["salt"]} if "salt" in given else {})
+    await proxy_server.proxy_config.get_credentials(CLIENT)
+    return {}
 
 
 def main() -> None:
@@ -87,15 +88,7 @@ def main() -> None:
     for name in ("prisma", "prisma.errors", "prisma.engine", "prisma.engine.errors"):
         sys.modules.setdefault(name, MagicMock())
     proxy_server.__class__ = WithATable
-    inner = proxy_server.app.router.lifespan_context
-    tasks = []
-
-    def lifespan(app: object) -> object:
-        if os.environ.get("RELOAD_SECONDS"):
-            tasks.append(asyncio.get_running_loop().create_task(_poll(float(os.environ["RELOAD_SECONDS"]))))
-        return inner(app)
-
-    proxy_server.app.router.lifespan_context = lifespan
+    proxy_server.app.add_api_route("/_test/read", read, methods=["POST"])
     litellm.run_server()
 
 
