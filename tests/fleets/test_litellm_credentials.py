@@ -212,6 +212,18 @@ async def test_back_to_the_old_key_and_to_the_new_one_again(scene: Scene, fleet:
     assert len(scene.litellm.patches) == 3
 
 
+async def test_back_before_the_others_have_read_the_value_between(scene: Scene, fleet: LiteLLMCredentials) -> None:
+    """An old mark of the value that is to come again is no sign that it is written."""
+    first, _ = await fleet.members()
+    await roll_all(fleet, new_version(scene))
+    between = new_key()
+    scene.store = {Stage.CURRENT: held(between), Stage.PREVIOUS: held(scene.new)}
+    await fleet._write_once(first, "openai-prod", await fleet._current("openai-prod", new_version(scene)))
+    scene.store = {Stage.CURRENT: held(scene.new), Stage.PREVIOUS: held(between)}
+    await roll_all(fleet, new_version(scene))
+    assert [scene.values(name)["api_key"] for name in ("one", "two")] == [scene.new.reveal()] * 2
+
+
 # What is not believed ---------------------------------------------------------------------------------------------------
 
 
