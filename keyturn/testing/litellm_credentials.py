@@ -54,6 +54,7 @@ class LiteLLMDatabase:
     proxies: dict[str, Proxy]
     live: set[str] = field(default_factory=set)  # fingerprints of the keys that the provider accepts
     virtual_keys: set[str] = field(default_factory=set)
+    version: str = "1.106.2"
     connected: bool = True
     config_defined: set[str] = field(default_factory=set)
     table: dict[str, Credential] = field(default_factory=dict)
@@ -93,7 +94,7 @@ class LiteLLMDatabase:
         name = unquote(request.url.raw_path.decode().rpartition("/")[2])
         match request.method, parts.path.split("/")[1:]:
             case "GET", ["health", "readiness", "details"]:
-                return httpx.Response(200, json={"litellm_version": "1.106.2"})
+                return httpx.Response(200, json={"litellm_version": self.version})
             case "GET", ["model", "info"]:
                 return httpx.Response(200, json={"data": [self._deployment(*each) for each in self.deployments.items()]})
             case "POST", ["v1", "chat", "completions"]:
