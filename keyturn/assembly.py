@@ -124,7 +124,7 @@ class Adapters:
         built: Lease = self._build("leases", name, self.config.leases)
         return built
 
-    async def canary(self, name: str, fleet: str) -> Canary:
+    def canary(self, name: str, fleet: str) -> Canary:
         """Of one credential, at one of its fleets."""
         credential = self.config.credential(name)
         if self.config.proxies[fleet].is_keyturn:
@@ -136,7 +136,7 @@ class Adapters:
 
         provider = self.provider(credential.provider)
         return LiteLLMCanary(
-            members=await self.fleet(fleet).members(),
+            members=self.fleet(fleet).members,
             master_key=master_key,
             model=credential.canary.model,
             deployment=credential.canary.deployment,
@@ -185,7 +185,7 @@ async def assemble(
     canaries: dict[str, Canary] = {}
     try:
         for fleet in dict.fromkeys((settings.canary_proxy, *settings.proxies)):
-            canaries[fleet] = await own.canary(name, fleet)
+            canaries[fleet] = own.canary(name, fleet)
         yield Assembly(
             name=name,
             settings=settings,

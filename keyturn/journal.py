@@ -113,6 +113,12 @@ class Journal:
     def current_key(self) -> str:
         return self.keys.get(self.current_fingerprint, "")
 
+    @property
+    def rollout(self) -> str:
+        """Names the roll onto what was promoted last: the same for every worker, and no other roll's, also where the same
+        value was promoted before. Letters, digits, `.` and `-`."""
+        return f"{self.current_fingerprint}.{f'{self.promoted_at:%Y%m%dT%H%M%SZ}' if self.promoted_at else '-'}"
+
     @classmethod
     def parse(cls, notes: Mapping[str, str]) -> Journal:
         """From a store's annotations. What is missing or unreadable is as if never written."""

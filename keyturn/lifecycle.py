@@ -57,8 +57,8 @@ class Observed:
     """The three observations that everything is rebuilt from, and the journal.
 
     `keys`: the provider's keys, None where they could not be listed. `lagging`: further secrets that do not hold what the
-    deciding one holds. `room`: whether the provider takes one more key. `problems`: what could not be observed, in words
-    (only a tolerant observation has any).
+    deciding one holds. `unrolled`: workloads, as `fleet/workload`, that were not rolled since the promote. `room`: whether
+    the provider takes one more key. `problems`: what could not be observed, in words (only a tolerant observation has any).
     """
 
     at: datetime
@@ -67,6 +67,7 @@ class Observed:
     keys: tuple[KeyRef, ...] | None = None
     serving: Serving = field(default_factory=dict)
     lagging: tuple[str, ...] = ()
+    unrolled: tuple[str, ...] = ()
     room: bool = True
     problems: tuple[str, ...] = ()
 
@@ -76,25 +77,27 @@ class Observed:
 
     @property
     def behind(self) -> tuple[str, ...]:
-        """The further secrets that lag, and the members that are not known to serve CURRENT, as `fleet/member`."""
+        """The further secrets that lag, the workloads that were not rolled since, and the members that are not known to
+        serve CURRENT, as `fleet/member`."""
         members = (
             f"{fleet}/{member}"
             for fleet, members in self.serving.items()
             for member, version in members.items()
             if version is None or version != self.current
         )
-        return (*self.lagging, *members)
+        return (*self.lagging, *self.unrolled, *members)
 
     @property
     def drifted(self) -> tuple[str, ...]:
-        """The further secrets and the members that are known to hold something else than CURRENT."""
+        """The further secrets and the members that are known to hold something else than CURRENT, and the workloads whose
+        members cannot be known to hold it."""
         members = (
             f"{fleet}/{member}"
             for fleet, members in self.serving.items()
             for member, version in members.items()
             if version is not None and version != self.current
         )
-        return (*self.lagging, *members)
+        return (*self.lagging, *self.unrolled, *members)
 
     @property
     def ends(self) -> datetime | None:

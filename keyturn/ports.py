@@ -7,7 +7,7 @@ the docstring says what a repeat does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
@@ -351,6 +351,38 @@ class ProxyFleet(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class Replacing(Protocol):
+    """What a fleet offers beside, whose platform replaces its members: it is rolled by workloads (Deployments, services).
+
+    `members` are those that are there at the moment, ending ones included. `roll` is not called. `rollout`: names one roll,
+    `Journal.rollout`; it is another one each time a value is promoted, also the same value again.
+    """
+
+    async def workloads(self) -> Sequence[str]:
+        """Their names, in the order in which they are rolled. MisconfiguredError where there is none."""
+        ...
+
+    async def was_rolled(self, workload: str, credential: str, rollout: str) -> bool:
+        """Whether whatever the workload starts from now on has loaded what this rollout was begun for.
+
+        True from the moment that the platform was told; older members may be there still. It is read, never remembered.
+        """
+        ...
+
+    async def replace(
+        self, workload: str, credential: str, version: VersionRef, rollout: str, proved: Callable[[Member], Awaitable[None]]
+    ) -> None:
+        """Have every member replaced by one that has loaded `version`, and wait until none of another is left, ending ones
+        included.
+
+        Begun once: repeated, by whomever, it waits for what was begun. Nothing is begun before whatever members read holds
+        this version. `proved` is awaited for each new member that is ready; what it raises ends the waiting.
+        RollFailedError where the platform gives up, or does not get there in time, or a person has to change something.
+        """
+        ...
 
 
 class Canary(Protocol):

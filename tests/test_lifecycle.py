@@ -78,6 +78,18 @@ SITUATIONS = {
         Step.ROLL,
         "drifted",
     ),
+    "promoted, and a workload was not rolled since: roll, whatever its members say": (
+        Observed(NOW, AFTER, PROMOTED, serving={"cluster": {"pod": NEW}}, unrolled=("cluster/gateway",)),
+        Asked(NOW),
+        Step.ROLL,
+        "unrolled",
+    ),
+    "proved, and a workload went back to an older template: roll": (
+        Observed(NOW, AFTER, PROVED, serving={"cluster": {"pod": None}}, unrolled=("cluster/gateway",)),
+        Asked(NOW),
+        Step.ROLL,
+        "drifted",
+    ),
     "proved, and a member is silent: no roll for that": (
         Observed(NOW, AFTER, PROVED, serving={"local": {"one": None}}),
         Asked(NOW),

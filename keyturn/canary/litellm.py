@@ -36,6 +36,7 @@ class LiteLLMCanary:
     Needs the proxies' master key: without a database LiteLLM knows no other, and a lesser key does not see every
     deployment. `check` is the provider's own check of a key, the baseline; None where it has none, then
     the call through LiteLLM decides alone. `timeout` bounds each call.
+    `members`: asked for at each call, since some platforms replace them.
     `control=False` leaves out the garbage key that must be refused. A candidate is sent to one member, and nowhere else.
     `parts`: of a key of several parts. Each goes into the body, where LiteLLM takes it in place of the deployment's own.
     """
@@ -54,7 +55,7 @@ class LiteLLMCanary:
 
     def __init__(
         self,
-        members: Sequence[Member],
+        members: Callable[[], Awaitable[Sequence[Member]]],
         master_key: Callable[[], Awaitable[KeyMaterial]],
         model: str,
         deployment: str | None,
@@ -64,7 +65,7 @@ class LiteLLMCanary:
         parts: Sequence[Part] = (),
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._members = tuple(members)
+        self._members = members
         self._model = model
         self._chosen = deployment
         self._check = check
@@ -105,9 +106,10 @@ class LiteLLMCanary:
 
         A key in service that is refused is no reason to stop: it may be why the rotation was asked for.
         """
-        if not self._members:
+        members = await self._members()
+        if not members:
             return [Finding("canary: members", False, "the fleet has no member", "name its members in keyturn.yaml")]
-        found = await asyncio.gather(*(self._examine(member) for member in self._members))
+        found = await asyncio.gather(*(self._examine(member) for member in members))
         return [finding for findings in found for finding in findings]
 
     async def aclose(self) -> None:
@@ -115,10 +117,11 @@ class LiteLLMCanary:
 
     async def _through_litellm(self, key: Mapping[str, KeyMaterial]) -> Judgement | str:
         """What the first member that can be asked makes of the key; text: why none was shown it."""
-        if not self._members:
+        members = await self._members()
+        if not members:
             raise MisconfiguredError("the canary's fleet has no member", remedy="name its members in keyturn.yaml")
         unsafe, unreachable = "", []
-        for member in self._members:
+        for member in members:
             try:
                 deployment = await self._deployment(member)
                 unsafe = await self._why_unsafe(member)

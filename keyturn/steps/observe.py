@@ -14,6 +14,7 @@ from keyturn.lifecycle import Asked, Decision, Observed, decide
 from keyturn.model import KeyRef, Serving, Stage, VersionRef, rotation_id
 from keyturn.ports import TwoSlots
 from keyturn.steps.one_look import one_look
+from keyturn.steps.workloads import unrolled
 
 T = TypeVar("T")
 
@@ -57,8 +58,8 @@ async def observe(c: Assembly) -> Observed:
     (stages, journal), further, keys, serving = await asyncio.gather(
         observe_decider(c), _further(c), _keys_if_listed(c), observe_serving(c)
     )
-    room = _room(c, stages, keys, serving)
-    return Observed(c.now(), stages, journal, keys, serving, _lagging(stages, further), room)
+    room, stale = _room(c, stages, keys, serving), await unrolled(c, journal, stages.get(Stage.CURRENT))
+    return Observed(c.now(), stages, journal, keys, serving, _lagging(stages, further), stale, room)
 
 
 async def observe_decider(c: Assembly) -> tuple[Mapping[Stage, VersionRef], Journal]:
@@ -101,15 +102,21 @@ async def observe_leniently(c: Assembly) -> Observed:
         attempt("store", store.stages(secret), {}), attempt("further stores", _further(c), {})
     )
     lagging, room = _lagging(stages, further), _room(c, stages, keys, serving)
-    return Observed(c.now(), stages, Journal.parse(notes), keys, serving, lagging, room, tuple(problems))
+    journal = Journal.parse(notes)
+    stale = await unrolled(c, journal, stages.get(Stage.CURRENT))
+    return Observed(c.now(), stages, journal, keys, serving, lagging, stale, room, tuple(problems))
 
 
 async def observe_serving(c: Assembly) -> Serving:
-    """What every member of every fleet serves. A member that cannot be asked is None."""
+    """What every member of every fleet serves. A member that cannot be asked is None, and so is a fleet that cannot tell its
+    members."""
 
     async def one(fleet: str) -> tuple[str, dict[str, VersionRef | None]]:
         adapter = c.fleets[fleet]
-        members = await adapter.members()
+        try:
+            members = await adapter.members()
+        except KeyturnError:
+            return fleet, {"(its members)": None}
         versions = await asyncio.gather(*(adapter.serving(member, c.name) for member in members))
         return fleet, {member.name: version for member, version in zip(members, versions, strict=True)}
 

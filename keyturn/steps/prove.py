@@ -14,6 +14,7 @@ from keyturn.model import Evidence, KeyRef, Member, MemberEvidence, Stage, Verdi
 from keyturn.steps.in_place import is_shared, shares_its_key
 from keyturn.steps.observe import observe_decider, promoted_by_us
 from keyturn.steps.take_back import was_taken_back
+from keyturn.steps.workloads import replacing, rollout_of
 
 # A provider's clock and ours differ a little, and some round to the second.
 CLOCK_SKEW = timedelta(seconds=2)
@@ -81,9 +82,25 @@ def demand_complete(*found: Evidence) -> None:
 
 
 async def ask_members(c: Assembly, version: VersionRef) -> tuple[MemberEvidence, ...]:
-    """Whether every member of every fleet serves this version, and answers with it. Nothing is assumed."""
+    """Whether every member of every fleet serves this version, and answers with it. Nothing is assumed.
+
+    Of a workload that was not rolled since, no member can be believed: it is a line of its own.
+    """
     asked = [(fleet, member) for fleet in c.fleets for member in await c.fleets[fleet].members()]
-    return tuple(await asyncio.gather(*(_ask(c, fleet, member, version) for fleet, member in asked)))
+    return (
+        *await asyncio.gather(*(_ask(c, fleet, member, version) for fleet, member in asked)),
+        *await _unrolled(c, version),
+    )
+
+
+async def _unrolled(c: Assembly, version: VersionRef) -> list[MemberEvidence]:
+    why, found = "was not rolled since the current key was promoted", []
+    for fleet, adapter in replacing(c):
+        rollout = rollout_of((await observe_decider(c))[1], version)
+        for workload in await adapter.workloads():
+            if not await adapter.was_rolled(workload, c.name, rollout):
+                found.append(MemberEvidence(fleet, workload, False, why, c.now()))
+    return found
 
 
 async def _ask(c: Assembly, fleet: str, member: Member, version: VersionRef) -> MemberEvidence:

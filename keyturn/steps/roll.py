@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+
 from keyturn.assembly import Assembly
-from keyturn.errors import KeyturnError
-from keyturn.journal import notes
-from keyturn.model import Member, VersionRef
-from keyturn.ports import Settling
+from keyturn.errors import KeyturnError, RollFailedError
+from keyturn.journal import Journal, notes
+from keyturn.model import Member, Verdict, VersionRef
+from keyturn.ports import Replacing, Settling
 from keyturn.steps.follow import follow
 from keyturn.steps.observe import observe_decider, promoted_by_us
 from keyturn.steps.take_back import was_taken_back
+from keyturn.steps.workloads import rollout_of
+
+Move = Callable[[], Awaitable[bool]]
 
 
 async def roll(c: Assembly, *, to_the_end: bool = False) -> None:
@@ -25,21 +31,63 @@ async def roll(c: Assembly, *, to_the_end: bool = False) -> None:
     await follow(c, version)
     await _settled(c)
     moved, bad = 0, None
-    for name, fleet in c.fleets.items():
-        for member in await fleet.members():
-            try:
-                moved += await _move(c, name, member, version, word)
-            except KeyturnError as error:
-                if not to_the_end:
-                    raise
-                c.say("roll", f"{name}/{member.name}: {error.message}")
-                bad = bad or error
+    for name, each, move in [part async for part in _parts(c, journal, version, word)]:
+        try:
+            moved += await move()
+        except KeyturnError as error:
+            if not to_the_end:
+                raise
+            c.say("roll", f"{name}/{each}: {error.message}")
+            bad = bad or error
     if bad is not None:
         raise bad
     if moved or journal.rolled_at is None:
         secret, store = c.decider
         await store.annotate(secret, notes(about=version.fingerprint, rolled_at=c.now()))
     c.say("roll", f"{moved} rolled, every member serves the current key")
+
+
+async def _parts(c: Assembly, journal: Journal, version: VersionRef, word: str) -> AsyncIterator[tuple[str, str, Move]]:
+    """What is rolled, one after the other: fleet, name, how. Members, or workloads where the platform replaces those."""
+    for name, fleet in c.fleets.items():
+        try:
+            if isinstance(fleet, Replacing):
+                rollout = rollout_of(journal, version)
+                for workload in await fleet.workloads():
+                    yield name, workload, partial(_replace, c, name, fleet, workload, version, rollout)
+            else:
+                for member in await fleet.members():
+                    yield name, member.name, partial(_move, c, name, member, version, word)
+        except KeyturnError as error:
+            yield name, "its members", partial(_fail, error)
+
+
+async def _fail(error: KeyturnError) -> bool:
+    raise error
+
+
+async def _replace(c: Assembly, name: str, fleet: Replacing, workload: str, version: VersionRef, rollout: str) -> bool:
+    """False: its roll was begun before, and is done."""
+    was = await fleet.was_rolled(workload, c.name, rollout)
+    if not was:
+        c.say("roll", f"{name}/{workload}: rolling")
+
+    async def proved(member: Member) -> None:
+        await _prove(c, name, member)
+
+    await fleet.replace(workload, c.name, version, rollout, proved)
+    c.say("roll", f"{name}/{workload}: every member is of this roll")
+    return not was
+
+
+async def _prove(c: Assembly, name: str, member: Member) -> None:
+    """Of a member that has just come: one that the provider refuses ends the roll there."""
+    found = await c.canaries[name].member(member)
+    c.say("roll", f"{name}/{member.name}: {found.reason}")
+    if found.verdict is Verdict.REJECTED:
+        raise RollFailedError(
+            f"{name}/{member.name}: {found.reason}", remedy="look what is different there: its network, its configuration"
+        )
 
 
 async def _settled(c: Assembly) -> None:

@@ -21,9 +21,11 @@ from keyturn.ports import APART
 
 EFFECTS = frozenset(
     {"create", "renew", "turn", "disable", "enable", "revoke", "end"}
-    | {"stage", "spend", "promote", "swap", "bar", "discard", "annotate", "roll"}
+    | {"stage", "spend", "promote", "swap", "bar", "discard", "annotate", "roll", "replace"}
 )
-_FREE = frozenset({"aclose", "preflight", "members"})  # none of them looks at, or changes, what a rotation turns on
+_FREE = frozenset(
+    {"aclose", "preflight", "members", "workloads"}
+)  # none of them looks at, or changes, what a rotation turns on
 _SETTLED = 20  # turns of the event loop: more than steps nest their gathers
 _NO_LIMIT = float("inf")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +19,15 @@ from keyturn.model import Member
 
 def new_key() -> KeyMaterial:
     return KeyMaterial("sk-" + secrets.token_hex(24))
+
+
+def always(*members: Member) -> Callable[[], Awaitable[Sequence[Member]]]:
+    """A fleet whose members do not change, as a canary is given it."""
+
+    async def those() -> Sequence[Member]:
+        return members
+
+    return those
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from keyturn.errors import DeniedError, KeyturnError, MisconfiguredError, Unavai
 from keyturn.key_parts import AWS_ACCESS_KEY, stranger
 from keyturn.material import KeyMaterial
 from keyturn.model import Finding, Judgement, Member, Verdict
-from tests.canary.fake_litellm import FakeLiteLLM, new_key
+from tests.canary.fake_litellm import FakeLiteLLM, always, new_key
 from tests.wire import Wire
 
 Make = Callable[..., LiteLLMCanary]
@@ -41,7 +41,7 @@ async def make(proxy: FakeLiteLLM) -> AsyncIterator[Make]:
             return Judgement(direct, f"directly {direct.value}")
 
         settings: dict[str, Any] = {
-            "members": [proxy.member(name) for name in names],
+            "members": always(*(proxy.member(name) for name in names)),
             "master_key": master_key,
             "model": "gpt",
             "deployment": None,
@@ -369,7 +369,7 @@ async def test_a_cookie_that_is_not_ascii_does_not_fail_the_calls_after_it(make:
     """httpx keeps it, and cannot send it: every later call of that member failed with an error that is not ours."""
     cookie = "set-cookie: a=\u00e9\u00ff; path=/".encode("latin-1")
     with Wire(lambda _: b"HTTP/1.1 503 Words\r\n" + cookie + b"\r\n\r\n") as wire:
-        canary = make(members=[Member("one", wire.url)], transport=None)
+        canary = make(members=always(Member("one", wire.url)), transport=None)
         for _ in range(2):
             assert (await canary.member(Member("one", wire.url))).verdict is Verdict.INDETERMINATE
 

@@ -17,6 +17,7 @@ from keyturn.canary import LiteLLMCanary
 from keyturn.errors import KeyturnError
 from keyturn.material import KeyMaterial
 from keyturn.model import Finding, Judgement, Member, Verdict
+from tests.canary.fake_litellm import always
 from tests.hostile import Answer, answers, fuzz, quietly, said, tells
 from tests.wire import Request, Wire
 
@@ -39,9 +40,14 @@ HEADERS = (
 Call = Callable[[LiteLLMCanary], Coroutine[Any, Any, Any]]
 CALLS: dict[str, Call] = {
     "candidate": lambda canary: canary.candidate(KeyMaterial(CANDIDATE)),
-    "member": lambda canary: canary.member(canary._members[0]),
+    "member": lambda canary: _ask_its_member(canary),
     "preflight": lambda canary: canary.preflight(),
 }
+
+
+async def _ask_its_member(canary: LiteLLMCanary) -> Judgement:
+    (member,) = await canary._members()
+    return await canary.member(member)
 
 
 async def master_key() -> KeyMaterial:
@@ -57,7 +63,7 @@ class Place:
 
     def __init__(self, wire: Wire, runner: asyncio.Runner) -> None:
         self.wire, self._runner = wire, runner
-        self.canary = LiteLLMCanary([Member("one", wire.url)], master_key, "gpt", None, check, timedelta(seconds=5))
+        self.canary = LiteLLMCanary(always(Member("one", wire.url)), master_key, "gpt", None, check, timedelta(seconds=5))
 
     def get(self, call: Call, answer: Callable[[Request], Answer]) -> Any:
         """What the call gives, or its error. Every answer has LiteLLM's headers beside its own."""

@@ -23,6 +23,7 @@ from keyturn.testing.faults import Fault
 from keyturn.testing.openai_organization import Call, Key, Organization
 from keyturn.testing.openai_simulator import OpenAISimulator
 from keyturn.testing.processes import Processes, free_port
+from tests.canary.fake_litellm import always
 
 pytestmark = [pytest.mark.real, pytest.mark.compat]
 
@@ -76,7 +77,7 @@ class World:
             return self.master
 
         settings: dict[str, Any] = {
-            "members": [self.member],
+            "members": always(self.member),
             "master_key": master_key,
             "model": model,
             "deployment": None,

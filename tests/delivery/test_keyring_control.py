@@ -52,7 +52,7 @@ class Scene:
         async def check(material: KeyMaterial) -> Judgement:
             return Judgement(Verdict.ACCEPTED if material.reveal() in self.litellm.accepted else Verdict.REJECTED, "direct")
 
-        return LiteLLMCanary([self.member], master, MODEL, None, check, timedelta(seconds=30))
+        return LiteLLMCanary(self.fleet.members, master, MODEL, None, check, timedelta(seconds=30))
 
     async def judged(self) -> Judgement:
         canary = self.canary()

@@ -22,6 +22,7 @@ from keyturn.testing.explorer import Actor, Fault
 from keyturn.testing.looking_store import LookingStore
 from keyturn.testing.memory_in_place import MemoryInPlace
 from keyturn.testing.memory_pool import MemoryPool
+from keyturn.testing.memory_workloads import MemoryWorkloads
 from keyturn.testing.own_world import MemoryAdminKeys, ServedToItself
 from keyturn.testing.world import MemoryFleet, MemoryProvider, MemorySlots, World
 from tests.steps import plain_flows
@@ -64,6 +65,7 @@ SEASONED_IN_PLACE = Kind("seasoned-in-place", stores=2, seasoned=True, disables=
 SLOTS = Kind("slots", provider_of=MemorySlots)
 OWN = Kind("own", provider_of=MemoryAdminKeys, fleet_of=ServedToItself)  # what keyturn itself logs in with
 SEASONED_OWN = Kind("seasoned-own", seasoned=True, provider_of=MemoryAdminKeys, fleet_of=ServedToItself)
+REPLACED = Kind("replaced", seasoned=True, fleet_of=MemoryWorkloads)  # its members are, by their platform
 SEASONED_SLOTS = Kind("seasoned-slots", stores=2, seasoned=True, provider_of=MemorySlots)
 
 

@@ -30,6 +30,7 @@ from tests.steps.scene import (
     OWN,
     PLAIN,
     POOL,
+    REPLACED,
     SEASONED,
     SEASONED_IN_PLACE,
     SEASONED_OWN,
@@ -76,7 +77,7 @@ async def test_a_store_that_gives_one_look_is_looked_at_once_in_a_step() -> None
 
 
 @kinds(
-    *(PLAIN, POOL, TWO_STORES, BLIND, SLOTS, IN_PLACE, OWN),
+    *(PLAIN, POOL, TWO_STORES, BLIND, SLOTS, IN_PLACE, OWN, REPLACED),
     also=(SEASONED_OWN, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SEASONED_SLOTS, DISABLING, SEASONED_IN_PLACE),
 )
 async def test_one_more_run_ends_what_a_fault_at_any_call_left(kind: Kind) -> None:
@@ -181,7 +182,7 @@ async def test_an_undo_that_sleeps_anywhere_spares_a_key_that_others_brought_int
 
 
 @kinds(
-    *(PLAIN, POOL, TWO_STORES, SLOTS, IN_PLACE, OWN),
+    *(PLAIN, POOL, TWO_STORES, SLOTS, IN_PLACE, OWN, REPLACED),
     also=(
         *(SEASONED_OWN, SEASONED_POOL, BY_HAND, NO_OVERLAP, BLIND, SEASONED, SEASONED_SLOTS, DISABLING, CAPPED),
         SEASONED_IN_PLACE,
@@ -218,7 +219,7 @@ async def test_two_workers_that_take_turns_anywhere_make_one_rotation(kind: Kind
     PLAIN,
     TWO_STORES,
     OWN,
-    also=(SEASONED_OWN, POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING, IN_PLACE),
+    also=(SEASONED_OWN, POOL, SEASONED_POOL, BY_HAND, NO_OVERLAP, SEASONED, SLOTS, DISABLING, IN_PLACE, REPLACED),
 )
 async def test_a_worker_that_sleeps_anywhere_through_anything_does_no_harm(kind: Kind) -> None:
     """Meanwhile the others finish its rotation; retire the old key too; and begin the next, as far as any effect of it."""
@@ -256,7 +257,7 @@ async def _sleep_through(scene: Scene, sleeper: Actor, stop: int | None) -> None
 @kinds(
     PLAIN,
     DISABLING,
-    also=(OWN, SEASONED_OWN, POOL, SEASONED_POOL, BY_HAND, TWO_STORES, SEASONED, SLOTS, SEASONED_SLOTS, IN_PLACE),
+    also=(OWN, SEASONED_OWN, POOL, SEASONED_POOL, BY_HAND, TWO_STORES, SEASONED, SLOTS, SEASONED_SLOTS, IN_PLACE, REPLACED),
 )
 async def test_a_retirement_that_sleeps_anywhere_touches_no_later_key(kind: Kind) -> None:
     found = Findings()
