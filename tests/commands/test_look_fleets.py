@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
 
+from keyturn.assembly import Adapters
 from keyturn.commands.look_fleets import gentlest
+from keyturn.config import load
 from keyturn.errors import UnavailableError
 from keyturn.fleets.supervisor_answers import Status
 from keyturn.material import KeyMaterial
@@ -92,3 +95,31 @@ async def test_a_member_that_cannot_be_asked_leaves_it_open() -> None:
 def test_doctor_has_one_line_for_each_fleet(terminal: Terminal) -> None:
     rows = [row for row in terminal.json("doctor", code=6) if row["what"] == "gentlest way to a new key"]
     assert [row["of"] for row in rows] == ["proxies local"]
+
+
+DATABASE = "{kind: litellm_credentials, members: ['http://127.0.0.1:1'], master_key: env:LITELLM_MASTER_KEY}"
+
+
+def with_a_database(terminal: Terminal) -> None:
+    text = terminal.config.read_text().replace("local: {kind: memory}", f"local: {{kind: memory}}\n  db: {DATABASE}")
+    terminal.config.write_text(text.replace("proxies: [local]", "proxies: [local, db]"))
+
+
+def test_a_fleet_with_a_database_is_wired_to_what_the_store_holds(terminal: Terminal) -> None:
+    with_a_database(terminal)
+    calls = [row["call"] for row in terminal.json("plan", "openai-prod")["steps"] if row["where"] == "db"]
+    assert "PATCH /credentials/NAME, once for all members, with the key's own fields alone" in calls
+    assert terminal.json("status")["openai-prod"]["serving"]["db"] == {"127.0.0.1:1": None}
+
+    async def held() -> set[str]:
+        return {each.version.fingerprint for each in (await Adapters(load()).held("openai-prod")).values()}
+
+    assert asyncio.run(held()) == {terminal.world.first_key.material.fingerprint()}
+
+
+def test_the_keys_of_a_fleet_with_a_database_are_given_to_no_program(terminal: Terminal) -> None:
+    with_a_database(terminal)
+    result = terminal.type("env", "--proxy", "db")
+    assert result.exit_code == 2
+    assert "db has its keys in LiteLLM's own database" in result.stderr
+    assert terminal.world.first_key.material.reveal() not in result.output

@@ -17,6 +17,7 @@ from keyturn.fleets.litellm_credentials import LiteLLMCredentials
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, Member, Stage, Verdict, VersionRef
 from keyturn.testing.world import new_key
+from tests.canary.fake_litellm import always
 from tests.fleets.credentials_conversation import play, recorded, two_keys
 from tests.fleets.real_credentials import NAME, Real, started
 
@@ -73,8 +74,7 @@ class Scene:
         async def master_key() -> KeyMaterial:
             return self.real.master
 
-        members = tuple(self.real.members.values())
-        canary = LiteLLMCanary(members, master_key, "gpt", None, None, timedelta(seconds=60))
+        canary = LiteLLMCanary(always(*self.real.members.values()), master_key, "gpt", None, None, timedelta(seconds=60))
         try:
             asked = canary.candidate(material) if isinstance(material, KeyMaterial) else canary.member(material)
             return (await asked).verdict
@@ -95,7 +95,7 @@ async def test_the_recording_is_what_litellm_says(real: Real) -> None:
     assert await play(real.send, two_keys()) == recorded()
 
 
-@pytest.mark.story("the reload that lied")
+@pytest.mark.story("8: the reload that lied")
 async def test_each_member_is_moved_on_the_wire_and_none_is_believed_before(scene: Scene) -> None:
     real, fleet = scene.real, scene.fleet()
     first, second = await fleet.members()
