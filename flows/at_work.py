@@ -39,7 +39,7 @@ async def at_work(credential: str) -> AsyncIterator[Assembly]:
             failure = error
             raise
         finally:
-            page = markdown(credential, c.timeline, failure)
+            page = markdown(credential, c.timeline, failure, c.evidence)
             await keep_page(f"rotation-{credential}", page, f"The rotation of {credential}: what happened, step by step")
 
 

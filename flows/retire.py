@@ -15,6 +15,7 @@ from flows.parameters import CredentialName
 from flows.turnstile import alone_on
 from keyturn.assembly import Assembly
 from keyturn.errors import KeyturnError, PermanentError
+from keyturn.evidence import Waiver, waives_use
 from keyturn.lifecycle import Asked, Step, old_keys
 from keyturn.steps.observe import observe_decider
 from tasks.observe import observe
@@ -22,31 +23,38 @@ from tasks.revoke import revoke
 
 DEPLOYMENT = "retire/keyturn"
 A_MOMENT = timedelta(seconds=5)  # a run that is scheduled for the end of an overlap may be started somewhat before
-HALF_WAY = (Step.STOP, Step.PROMOTE, Step.VALIDATE, Step.ADOPT, Step.ROLL, Step.PROVE)
+BEFORE_THE_ROLL = (Step.STOP, Step.PROMOTE, Step.VALIDATE, Step.ADOPT)
+HALF_WAY = (*BEFORE_THE_ROLL, Step.ROLL, Step.PROVE)
 
 
 @flow(name="retire", flow_run_name="{credential}", persist_result=False, log_prints=False)
-async def retire(credential: CredentialName, now: bool = False) -> Outcome:
-    """Revoke the old key of the last rotation. `now`: do not wait for the overlap; the evidence is demanded all the same."""
+async def retire(credential: CredentialName, now: bool = False, force: Waiver | None = None) -> Outcome:
+    """Revoke the old key of the last rotation. `now`: do not wait for the overlap; the evidence is demanded all the same.
+
+    `force`: do without some of the evidence, for this reason, which is kept; a rotation that could not be proved for want of
+    it does not have to be finished first. A member that is known to serve the old key stops it all the same.
+    """
     async with at_work(credential) as c, failures_counted(c):
         turn = await observe(c, Asked(asked_at()))
         if not turn.seen.old_keys:
             return Outcome(credential, Result.NOTHING, "no old key waits to be revoked")
-        if turn.decision.step in HALF_WAY:
+        half_way = HALF_WAY if force is None else BEFORE_THE_ROLL
+        if turn.decision.step in half_way:
             raise PermanentError(
                 f"the rotation is not finished: {turn.decision.sentence}", remedy=f"run `keyturn rotate {credential}` first"
             )
         after = turn.seen.journal.retire_after
-        if after is None and not now:
+        if after is None and not now and force is None:
             raise PermanentError(
                 "no rotation has proved the current value since",
                 remedy=f"run `keyturn rotate {credential}`, or with --now let the evidence alone decide",
             )
-        if after is not None and c.now() < after and not now:
+        watched = turn.seen.journal.watched_from is not None and not waives_use(force)
+        if after is not None and c.now() < after and (watched or not now):
             if after - c.now() > A_MOMENT:
                 return Outcome(credential, Result.NOTHING, f"the overlap lasts until {after:%Y-%m-%d %H:%M:%S} UTC", after)
             await c.pause((after - c.now()).total_seconds())
-        return await _revoke(c, turn.seen.old_keys)
+        return await _revoke(c, turn.seen.old_keys, force)
 
 
 async def finish(c: Assembly, *, revoke_now: bool = False) -> Outcome:
@@ -70,12 +78,12 @@ async def finish(c: Assembly, *, revoke_now: bool = False) -> Outcome:
         return Outcome(c.name, Result.PENDING, str(error), after)
 
 
-async def _revoke(c: Assembly, old: Collection[str]) -> Outcome:
+async def _revoke(c: Assembly, old: Collection[str], force: Waiver | None = None) -> Outcome:
     async with alone_on(c.fleets):
-        done = await revoke(c, tuple(old))
+        done = await revoke(c, tuple(old), force)
     if done.waits:
         return Outcome(c.name, Result.PENDING, done.sentence, by_hand=True)
-    tell("revoked", c.name, key=done.key)
+    tell("revoked", c.name, key=done.key, **({"forced": force.value} if force else {}))
     result = Result.RETIRED if done.refused_at else Result.ROTATED
     return Outcome(c.name, result, done.sentence, None, done.refused_at)
 

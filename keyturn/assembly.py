@@ -14,6 +14,7 @@ from keyturn.canary.own_login import OwnLoginCanary
 from keyturn.config import Config
 from keyturn.delivery.variable_names import PARTS_BY_PROVIDER_KIND
 from keyturn.errors import MisconfiguredError
+from keyturn.evidence import Evidence
 from keyturn.key_parts import Part as KeyPart
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, Judgement, Mark, SecretRef, Stage
@@ -55,6 +56,7 @@ class Assembly:
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     listener: Callable[[Line], None] | None = None
     timeline: list[Line] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)  # what was gathered last, one for each old key
 
     @property
     def decider(self) -> tuple[SecretRef, SecretStore]:

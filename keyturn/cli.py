@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from keyturn.evidence import Waiver
 from keyturn.lifecycle import Reason
 
 HELP = """Rotate the provider keys behind LiteLLM proxies: create, write, prove, roll, revoke.
@@ -142,12 +143,22 @@ def rotate(
 def retire(
     name: Name,
     now: Annotated[bool, typer.Option("--now", help="Do not wait for the end of the overlap.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Do without evidence that cannot be had; say why: --reason.")
+    ] = False,
+    reason: Annotated[
+        Waiver | None,
+        typer.Option(
+            help="With --force: the members that cannot be asked are gone; the use that the provider reports is explained; "
+            "or the key has leaked."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Revoke the old key of the last rotation, on evidence that nothing uses it."""
     from keyturn.commands.rotate import retire as command
 
-    command(name, now, as_json)
+    command(name, now, force, reason, as_json)
 
 
 @app.command()

@@ -98,6 +98,7 @@ class Journal:
     failed_at: datetime | None = None
     failure: str = ""
     parked: str = ""
+    proof: str = ""  # the evidence at the last prove or revoke, in short
     turned: Turned | None = None  # written before the key is turned; see keyturn.steps.in_place
     keys: Mapping[str, str] = field(default_factory=dict)
 

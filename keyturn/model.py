@@ -197,34 +197,6 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class MemberEvidence:
-    """What one member answered, and by which rule it counts. `refused`: the provider refuses the key that it serves."""
-
-    fleet: str
-    member: str
-    counts: bool
-    reason: str
-    at: datetime
-    refused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Why an old key may be revoked, or why not. `missing` lists what could not be had: it is reported, never invented."""
-
-    members: tuple[MemberEvidence, ...] = ()
-    last_used_at: datetime | None = None
-    idle: bool | None = None  # no use of the old key since the roll, by the provider's word; None: it cannot tell
-    missing: tuple[str, ...] = ()
-    refusals: tuple[str, ...] = ()  # findings that speak against a revoke
-
-    @property
-    def complete(self) -> bool:
-        """Every member counts, and nothing speaks against. Missing evidence is shown, but does not refuse by itself."""
-        return bool(self.members) and all(m.counts for m in self.members) and not self.refusals
-
-
-@dataclass(frozen=True, slots=True)
 class Mark:
     """How keyturn's own keys are told from all others at the provider.
 

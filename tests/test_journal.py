@@ -25,7 +25,7 @@ KINDS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("attempt", "failures"), st.integers(0, 10**9 - 1)),
     **dict.fromkeys(("staged_at", "promoted_at", "retired_at", "failed_at"), TIMES),
     **dict.fromkeys(("rolled_at", "proved_at", "retire_after", "watched_from"), TIMES),
-    **dict.fromkeys(("rotation", "reason", "failure", "parked"), WORDS),
+    **dict.fromkeys(("rotation", "reason", "failure", "parked", "proof"), WORDS),
     **dict.fromkeys(("pending_fingerprint", "back_from"), FINGERPRINTS),
     "by_hand": st.frozensets(FINGERPRINTS, max_size=7),
     "turned": st.builds(Turned, TIMES, FINGERPRINTS, st.text("abc_1-", min_size=1)),

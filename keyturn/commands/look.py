@@ -23,6 +23,7 @@ from keyturn.key_parts import taken_apart
 from keyturn.key_shapes import masked
 from keyturn.lifecycle import Asked, Decision, Observed, Step
 from keyturn.model import Finding, Stage
+from keyturn.ports import Replacing
 from keyturn.providers.facts import Facts
 from keyturn.quiet import hold_vendor_loggers
 from keyturn.steps.in_place import in_place, old_text_lives
@@ -184,6 +185,7 @@ def _facts(each: Standing) -> dict[str, Any]:
         "promoted_at": journal.promoted_at,
         "proved_at": journal.proved_at,
         "retire_after": journal.retire_after,
+        "proof": journal.proof,
         "failures": journal.failures,
         "failure": journal.failure,
         "parked": journal.parked,
@@ -275,6 +277,7 @@ def _rows(c: Assembly, decision: Decision) -> list[dict[str, str]]:
         for part, verb in ORDER[step]:
             for where, adapter in parts[part].items():
                 verb = "turn" if part == "provider" and verb == "create" and in_place(c) else verb
+                verb = "replace" if verb == "roll" and isinstance(adapter, Replacing) else verb
                 call, permission = getattr(adapter, "CALLS", {}).get(verb, (verb, "not told by this adapter"))
                 rows.append({"step": step, "where": where, "call": call, "permission": permission})
     return rows

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+import typer
 from rich.markup import escape
 
 from keyturn import config, progress
@@ -14,6 +15,7 @@ from keyturn.assembly import Line
 from keyturn.commands import flows
 from keyturn.commands.exits import Exit, console, leave, print_data, reported
 from keyturn.commands.options import duration
+from keyturn.evidence import Waiver
 
 
 def rotate(name: str, reason: str, overlap: str | None, dry_run: bool, wait: bool, as_json: bool) -> None:
@@ -33,10 +35,12 @@ def rotate(name: str, reason: str, overlap: str | None, dry_run: bool, wait: boo
     _show(outcome, lines, as_json)
 
 
-def retire(name: str, now: bool, as_json: bool) -> None:
-    """Revoke the old key of the last rotation, on evidence."""
+def retire(name: str, now: bool, force: bool, reason: Waiver | None, as_json: bool) -> None:
+    """Revoke the old key of the last rotation, on evidence; with `force` without some of it, for that reason."""
+    if force != (reason is not None):
+        raise typer.BadParameter(f"--force and --reason go together; a reason is one of: {', '.join(Waiver)}")
     lines = _listen(as_json)
-    _show(_retire(name, now, lines, as_json), lines, as_json)
+    _show(_retire(name, now, lines, as_json, reason), lines, as_json)
 
 
 def rollback(name: str, as_json: bool) -> None:
@@ -48,10 +52,10 @@ def rollback(name: str, as_json: bool) -> None:
     _show(outcome, lines, as_json)
 
 
-def _retire(name: str, now: bool, lines: list[Line], as_json: bool) -> Any:
+def _retire(name: str, now: bool, lines: list[Line], as_json: bool, force: Waiver | None = None) -> Any:
     with reported(as_json, lines, Exit.REVOCATION_PENDING):
         config.load().credential(name)
-        return flows.run(flows.load("flows.retire", "retire"), credential=name, now=now)
+        return flows.run(flows.load("flows.retire", "retire"), credential=name, now=now, force=force)
 
 
 def _listen(as_json: bool) -> list[Line]:

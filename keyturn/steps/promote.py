@@ -86,6 +86,7 @@ async def write_down(c: Assembly, reason: str, new: VersionRef, promoted_at: dat
             staged_at=None,
             rolled_at=None,
             proved_at=None,
+            proof=None,
             retire_after=None,
             watched_from=None,
             retired_at=None,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from keyturn.assembly import Assembly
 from keyturn.errors import EvidenceMissingError, IndeterminateError, KeyturnError, RetryableError, RollFailedError
-from keyturn.journal import NO_FAILURE, Journal, is_unknown, notes
+from keyturn.evidence import Evidence, MemberEvidence, Rule, Waiver, against
+from keyturn.journal import NO_FAILURE, Journal, is_unknown, notes, words
 from keyturn.lifecycle import old_keys
-from keyturn.model import Evidence, KeyRef, Member, MemberEvidence, Stage, Verdict, VersionRef
+from keyturn.model import KeyRef, Member, Stage, Verdict, VersionRef
 from keyturn.steps.in_place import is_shared, shares_its_key
 from keyturn.steps.observe import observe_decider, promoted_by_us
 from keyturn.steps.take_back import was_taken_back
@@ -23,9 +25,11 @@ CLOCK_SKEW = timedelta(seconds=2)
 SECOND_LOOKS = 3
 SECOND_LOOK_AFTER = 6.0  # seconds
 
+_RULES = {Verdict.ACCEPTED: Rule.ANSWERED, Verdict.REJECTED: Rule.REFUSED, Verdict.INDETERMINATE: Rule.UNANSWERED}
 
-async def prove(c: Assembly, overlap: timedelta) -> Evidence:
-    """Gather the evidence, and where it is complete write down when, and from when on the old key may be revoked.
+
+async def prove(c: Assembly, overlap: timedelta) -> tuple[Evidence, ...]:
+    """Gather the evidence on each old key, and where it is complete write down when, and from when on it may be revoked.
 
     EvidenceMissingError, which names each member that does not count and why; RollFailedError where the provider refuses
     what one of them serves. ConflictError when CURRENT is a person's.
@@ -38,13 +42,14 @@ async def prove(c: Assembly, overlap: timedelta) -> Evidence:
             break
         await c.pause(SECOND_LOOK_AFTER)
     old = old_keys(journal, stages)
-    words = [await word_on(c, journal, key, shared=await is_shared(c, key, each)) for each, key in old.items()]
+    found = [await word_on(c, journal, key, shared=await is_shared(c, key, each)) for each, key in old.items()]
+    c.evidence[:] = [replace(word, members=members) for word in found] or [Evidence(members, rolled_at=journal.rolled_at)]
     for member in members:
         c.say("prove", f"{member.fleet}/{member.member}: {member.reason}")
-    missing = tuple(each for word in words for each in word.missing)
+    missing = tuple(each for word in found for each in word.missing)
     for each in missing:
         c.say("prove", f"missing: {each}")
-    refused = [f"{member.fleet}/{member.member}: {member.reason}" for member in members if member.refused]
+    refused = [f"{member.fleet}/{member.member}: {member.reason}" for member in members if member.rule is Rule.REFUSED]
     if refused:
         raise RollFailedError("; ".join(refused), remedy="look at the provider's console: who has deleted the new key?")
     demand_complete(Evidence(members))
@@ -53,9 +58,8 @@ async def prove(c: Assembly, overlap: timedelta) -> Evidence:
     # That the previous key is served again does not make good what failed with the new one.
     settled = {} if was_taken_back(journal, version) else NO_FAILURE
     times = notes(about=version.fingerprint, proved_at=proved, retire_after=_end(journal, stages, proved + overlap))
-    await store.annotate(secret, {**times, **settled})
-    used = max((word.last_used_at for word in words if word.last_used_at), default=None)
-    return Evidence(members, used, missing=missing, refusals=tuple(each for word in words for each in word.refusals))
+    await store.annotate(secret, {**times, **notes(proof=words(c.evidence[0].note())), **settled})
+    return tuple(c.evidence)
 
 
 def _end(journal: Journal, stages: Mapping[Stage, VersionRef], overlap_ends: datetime) -> datetime:
@@ -67,15 +71,12 @@ def _end(journal: Journal, stages: Mapping[Stage, VersionRef], overlap_ends: dat
     return max(overlap_ends, turned.ends) if shared else overlap_ends
 
 
-def demand_complete(*found: Evidence) -> None:
-    """EvidenceMissingError with every reason, unless each is complete."""
-    reasons = [f"{m.fleet}/{m.member}: {m.reason}" for evidence in found for m in evidence.members if not m.counts]
-    if not all(evidence.members for evidence in found):
-        reasons.append("no member of any fleet was asked")
-    reasons += [refusal for evidence in found for refusal in evidence.refusals]
+def demand_complete(*found: Evidence, waiver: Waiver | None = None) -> None:
+    """EvidenceMissingError with every reason, unless each is complete, or what it lacks is waived."""
+    reasons = against(found, waiver)
     if reasons:
         raise EvidenceMissingError(
-            "the old key is kept: " + "; ".join(dict.fromkeys(reasons)),
+            "the old key is kept: " + "; ".join(reasons),
             remedy="mend the member or stop what uses the old key, then run again; a key in service that the provider "
             "refuses is replaced by a rotation with the reason incident",
         )
@@ -94,27 +95,26 @@ async def ask_members(c: Assembly, version: VersionRef) -> tuple[MemberEvidence,
 
 
 async def _unrolled(c: Assembly, version: VersionRef) -> list[MemberEvidence]:
-    why, found = "was not rolled since the current key was promoted", []
+    why, found = "was not rolled since the current key was promoted", list[MemberEvidence]()
     for fleet, adapter in replacing(c):
         rollout = rollout_of((await observe_decider(c))[1], version)
         for workload in await adapter.workloads():
             if not await adapter.was_rolled(workload, c.name, rollout):
-                found.append(MemberEvidence(fleet, workload, False, why, c.now()))
+                found.append(MemberEvidence(fleet, workload, Rule.UNROLLED, why, c.now()))
     return found
 
 
 async def _ask(c: Assembly, fleet: str, member: Member, version: VersionRef) -> MemberEvidence:
     serving = await c.fleets[fleet].serving(member, c.name)
     if serving != version:
+        rule = Rule.UNKNOWN if serving is None else Rule.OTHER
         what = "cannot be asked which key it serves" if serving is None else "serves another key than the current one"
-        return MemberEvidence(fleet, member.name, False, what, c.now())
+        return MemberEvidence(fleet, member.name, rule, what, c.now())
     try:
         found = await c.canaries[fleet].member(member)
     except KeyturnError as error:
-        return MemberEvidence(fleet, member.name, False, error.message, c.now())
-    counts = found.verdict is Verdict.ACCEPTED
-    refused = found.verdict is Verdict.REJECTED
-    return MemberEvidence(fleet, member.name, counts, f"serves the current key; {found.reason}", c.now(), refused)
+        return MemberEvidence(fleet, member.name, Rule.UNANSWERED, error.message, c.now())
+    return MemberEvidence(fleet, member.name, _RULES[found.verdict], f"serves the current key; {found.reason}", c.now())
 
 
 async def word_on(c: Assembly, journal: Journal, key: str, *, shared: bool = False) -> Evidence:
@@ -122,6 +122,11 @@ async def word_on(c: Assembly, journal: Journal, key: str, *, shared: bool = Fal
 
     Idle is: no use since the roll, or since a use after the roll was found and watched from then on.
     """
+    found = await _word_on(c, journal, key, shared)
+    return replace(found, key=key, rolled_at=journal.rolled_at)
+
+
+async def _word_on(c: Assembly, journal: Journal, key: str, shared: bool) -> Evidence:
     can = c.provider.capabilities
     if is_unknown(key):
         return Evidence(missing=("the old key's id at the provider is not known: its last use cannot be looked up",))

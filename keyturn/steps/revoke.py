@@ -7,7 +7,6 @@ back by hand is looked for once more.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -21,16 +20,17 @@ from keyturn.errors import (
     KeyturnError,
     NotFoundError,
 )
-from keyturn.journal import NO_FAILURE, UNKNOWN, Journal, notes
+from keyturn.evidence import Evidence, Waiver
+from keyturn.journal import UNKNOWN, Journal, notes, words
 from keyturn.lifecycle import old_keys
 from keyturn.material import KeyMaterial
-from keyturn.model import Evidence, Judgement, KeyRef, Stage, Verdict, VersionRef
+from keyturn.model import Judgement, KeyRef, Stage, Verdict, VersionRef
 from keyturn.ports import Disabling, Pooled
 from keyturn.steps.delete import delete, needs_no_id
+from keyturn.steps.fence import bar, close, refuse_what_is_in_service, refuse_what_is_served, text_of_old
 from keyturn.steps.identify import ref_of
 from keyturn.steps.in_place import in_place, is_shared, siblings
-from keyturn.steps.observe import observe_decider, observe_serving
-from keyturn.steps.one_look import annotate, one_look
+from keyturn.steps.observe import observe_decider
 from keyturn.steps.pool import pool_of, ref_in_pool
 from keyturn.steps.prove import ask_members, demand_complete, word_on
 
@@ -52,11 +52,12 @@ class Revoked:
     waits: bool = False
 
 
-async def revoke(c: Assembly, only: Collection[str] | None = None) -> Revoked:
+async def revoke(c: Assembly, only: Collection[str] | None = None, waiver: Waiver | None = None) -> Revoked:
     """Demand the evidence anew, revoke, and wait until the provider refuses the old key.
 
     `only`: the fingerprints whose time has come; what became old since they were looked at has an overlap of its own.
-    Where there are several, each has evidence of its own: one that is still used keeps no other alive.
+    Where there are several, each has evidence of its own: one that is still used keeps no other alive. `waiver`: what a
+    person does without; never a member that is known to serve an old key, nor a secret that tells to use it.
 
     EvidenceMissingError while something speaks against it. ConflictError when the key is in service again somewhere.
     IndeterminateError when the provider still accepts the key after its propagation budget. Safe to repeat: a key that is
@@ -71,15 +72,19 @@ async def revoke(c: Assembly, only: Collection[str] | None = None) -> Revoked:
     if not old:  # of the members nothing is asked for as long as people take
         return (waiting or settled)[0]
     members = await ask_members(c, stages[Stage.CURRENT])
-    demand_complete(Evidence(members))
+    demand_complete(Evidence(members), waiver=waiver)
+    if waiver is not None:
+        c.say("revoke", f"forced ({waiver}): evidence that is missing does not stop it")
     # The one whose text is held comes last: that it is refused is what can be seen, and told.
     held = stages[Stage.PREVIOUS].fingerprint if Stage.PREVIOUS in stages else ""
     kept, done = [], Revoked("", None, "no old key was revoked")
+    c.evidence.clear()
     for fingerprint, key in sorted(old.items(), key=lambda each: each[0] == held):
         shared = await is_shared(c, key, fingerprint)
         evidence = replace(await word_on(c, journal, key, shared=shared), members=members)
-        if evidence.complete:
-            done = await _revoke_one(c, fingerprint, key)
+        c.evidence.append(evidence)
+        if not evidence.against(waiver):
+            done = await _revoke_one(c, fingerprint, key, evidence, waiver)
             waiting += [done] if done.waits else []
         else:
             kept.append(evidence)
@@ -100,10 +105,14 @@ async def _watch_anew(c: Assembly, journal: Journal) -> None:
     c.say("revoke", "the old key was used after the roll: it is watched for another overlap")
 
 
-async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
+async def _revoke_one(c: Assembly, fingerprint: str, key: str, evidence: Evidence, waiver: Waiver | None) -> Revoked:
+    proof = words(evidence.note(waiver))
+    if waiver is not None:  # whatever becomes of this run: that, and why, a person wanted it
+        secret, store = c.decider
+        await store.annotate(secret, notes(proof=proof))
     if in_place(c) is not None and (done := await _leave_the_key(c, fingerprint, key)):
         return done
-    material = await _text(c, fingerprint)
+    material = await text_of_old(c, fingerprint)
     pool = c.provider if isinstance(c.provider, Pooled) else None
     if pool is None and ((material is None) if needs_no_id(c) else (key == UNKNOWN)):
         return await _leave_to_a_person(c, fingerprint, material)
@@ -111,22 +120,22 @@ async def _revoke_one(c: Assembly, fingerprint: str, key: str) -> Revoked:
     if pool is not None and material is None:
         material = await pool.text_of(ref)
     try:
-        await _refuse_what_is_in_service(c, fingerprint)
+        await refuse_what_is_in_service(c, fingerprint)
     except ConflictError:
         await _enable(c, ref)  # a run may have died with it disabled
         raise
-    await _bar(c, VersionRef("", fingerprint))
-    await _refuse_what_is_served(c, fingerprint)
+    await bar(c, VersionRef("", fingerprint))
+    await refuse_what_is_served(c, fingerprint, waiver)
     if isinstance(c.provider, Disabling) and c.provider.capabilities.can_disable and ref.id:
-        await _watch_without(c, c.provider, ref, fingerprint, material)
-    await _refuse_what_is_in_service(c, fingerprint)
+        await _watch_without(c, c.provider, ref, fingerprint, material, waiver)
+    await refuse_what_is_in_service(c, fingerprint)
     if pool is None:
         await delete(c, ref, material)
     elif wait := await _end(c, pool, ref, fingerprint, material):
         return wait
     c.say("revoke", "deleted, by its text" if key == UNKNOWN else f"deleted {key}")
     refused_at = await _until_refused(c, material) if material else None
-    await _close(c, fingerprint, ref)
+    await close(c, fingerprint, ref, proof)
     if material is None:
         return Revoked(key, None, "revoked; its text was no longer held, so its refusal was not tried")
     if refused_at is None:
@@ -142,12 +151,12 @@ async def _leave_the_key(c: Assembly, fingerprint: str, key: str) -> Revoked | N
     stages, journal = await observe_decider(c)
     if not await is_shared(c, key, fingerprint):
         for each in siblings(old_keys(journal, stages), fingerprint):
-            await _bar(c, VersionRef("", each))
-            await _refuse_what_is_in_service(c, each)
-            await _refuse_what_is_served(c, each)
+            await bar(c, VersionRef("", each))
+            await refuse_what_is_in_service(c, each)
+            await refuse_what_is_served(c, each)
         return None
-    await _bar(c, VersionRef("", fingerprint))
-    material = await _text(c, fingerprint)
+    await bar(c, VersionRef("", fingerprint))
+    material = await text_of_old(c, fingerprint)
     found = await _judged(c, material, Verdict.REJECTED) if material is not None else None
     if found is not None and found.verdict is not Verdict.REJECTED:
         secret, store = c.decider
@@ -156,7 +165,7 @@ async def _leave_the_key(c: Assembly, fingerprint: str, key: str) -> Revoked | N
         sentence = f"the old text is to end by itself, and has not yet: {found.reason}; looked at again in an hour"
         c.say("revoke", sentence)
         return Revoked(key, None, sentence)
-    await _close(c, fingerprint)
+    await close(c, fingerprint)
     refused_at = c.now() if found is not None else None
     return Revoked(key, refused_at, "ended by itself; its key stays, with the current text")
 
@@ -186,16 +195,16 @@ async def _settle_by_hand(c: Assembly, fingerprint: str, key: str) -> Revoked:
     """The key that a person was asked to delete. Its value is barred: it has come back nowhere but by a person's hand."""
     pool = pool_of(c)
     ref = await ref_in_pool(c, fingerprint, key)
-    material = await _text(c, fingerprint) or await pool.text_of(ref)
-    await _refuse_what_is_in_service(c, fingerprint)
+    material = await text_of_old(c, fingerprint) or await pool.text_of(ref)
+    await refuse_what_is_in_service(c, fingerprint)
     try:
-        await _refuse_what_is_served(c, fingerprint)
+        await refuse_what_is_served(c, fingerprint)
     except EvidenceMissingError as error:  # a member that is silent for a while is no failure of who waits
         return _waits(c, ref, fingerprint, error.message)
     if wait := await _end(c, pool, ref, fingerprint, material):
         return wait
     refused_at = await _until_refused(c, material) if material else None
-    await _close(c, fingerprint, ref)
+    await close(c, fingerprint, ref)
     return Revoked(ref.id or fingerprint, refused_at, "deleted, and refused by the provider" if refused_at else "deleted")
 
 
@@ -212,7 +221,7 @@ async def settle(c: Assembly, key: str, *, unchecked: bool = False) -> Revoked:
     if not fingerprint:
         return await _settle_a_free_one(c, pool, key)
     ref = await ref_in_pool(c, fingerprint, old[fingerprint])
-    material = await _text(c, fingerprint) or await pool.text_of(ref)
+    material = await text_of_old(c, fingerprint) or await pool.text_of(ref)
     if material is None and not unchecked:
         raise ByHandError(
             "the text of this key is held nowhere, so that nobody can try whether it is refused",
@@ -222,9 +231,9 @@ async def settle(c: Assembly, key: str, *, unchecked: bool = False) -> Revoked:
     if material is not None:
         await _demand_refused(c, material)
         refused_at = c.now()
-    await _refuse_what_is_in_service(c, fingerprint)
-    await _bar(c, VersionRef("", fingerprint))
-    await _close(c, fingerprint, ref)
+    await refuse_what_is_in_service(c, fingerprint)
+    await bar(c, VersionRef("", fingerprint))
+    await close(c, fingerprint, ref)
     return Revoked(ref.id or fingerprint, refused_at, "refused by the provider" if refused_at else "believed, and not tried")
 
 
@@ -260,7 +269,12 @@ async def _demand_refused(c: Assembly, material: KeyMaterial) -> None:
 
 
 async def _watch_without(
-    c: Assembly, provider: Disabling, ref: KeyRef, fingerprint: str, material: KeyMaterial | None
+    c: Assembly,
+    provider: Disabling,
+    ref: KeyRef,
+    fingerprint: str,
+    material: KeyMaterial | None,
+    waiver: Waiver | None,
 ) -> None:
     """Disable the key, which can be undone, and see every member answer without it before it is deleted, which cannot.
 
@@ -273,11 +287,11 @@ async def _watch_without(
         return  # it is gone already, which the revoke that follows finds out for itself
     c.say("revoke", f"disabled {ref.id}")
     try:
-        await _refuse_what_is_in_service(c, fingerprint)
+        await refuse_what_is_in_service(c, fingerprint)
         if material is not None:
             await _until_not_accepted(c, material)
         stages, _ = await observe_decider(c)
-        demand_complete(Evidence(await ask_members(c, stages[Stage.CURRENT])))
+        demand_complete(Evidence(await ask_members(c, stages[Stage.CURRENT])), waiver=waiver)
     except KeyturnError:
         await _enable(c, ref)
         raise
@@ -293,50 +307,6 @@ async def _enable(c: Assembly, ref: KeyRef) -> None:
         c.say("revoke", f"enabled {ref.id} again")
     except KeyturnError as error:
         c.say("revoke", f"{ref.id} may still be disabled, and could not be enabled: {error.message}")
-
-
-async def _bar(c: Assembly, version: VersionRef) -> None:
-    """The deciding secret first: see `follow`. It keeps the text, for seeing the key refused."""
-    secret, store = c.decider
-    await store.bar(secret, version)
-    for each, where in c.secrets[1:]:
-        await where.discard(each, version)
-
-
-async def _text(c: Assembly, fingerprint: str) -> KeyMaterial | None:
-    """From whichever secret still holds it."""
-    look = await one_look(c)
-    if look is not None and (previous := look.stages.get(Stage.PREVIOUS)) and previous.fingerprint == fingerprint:
-        return look.held[Stage.PREVIOUS].material
-    for secret, store in c.secrets[0 if look is None else 1 :]:
-        previous = (await store.stages(secret)).get(Stage.PREVIOUS)
-        if previous is not None and previous.fingerprint == fingerprint:
-            return await store.read(secret, previous)
-    return None
-
-
-async def _refuse_what_is_in_service(c: Assembly, fingerprint: str) -> None:
-    """Since the evidence was gathered somebody may have put the old value back."""
-    held = await asyncio.gather(*(store.current(secret) for secret, store in c.secrets))
-    for (secret, _), current in zip(c.secrets, held, strict=True):
-        if current.version.fingerprint == fingerprint:
-            raise ConflictError(
-                f"the old key is what {secret} tells the proxies to use: not revoked",
-                remedy=f"look who put it back; `keyturn rotate {c.name}` goes on from there",
-            )
-
-
-async def _refuse_what_is_served(c: Assembly, fingerprint: str) -> None:
-    """Since the evidence was gathered a rollback may have moved the members back onto the old value, and a later rotation
-    have promoted another: then the secrets tell of neither. What is barred no member can come to load from now on."""
-    for fleet, members in (await observe_serving(c)).items():
-        for member, version in members.items():
-            if version is None or version.fingerprint == fingerprint:
-                what = "cannot be asked which key it serves" if version is None else "serves the old key"
-                raise EvidenceMissingError(
-                    f"the old key is kept: {fleet}/{member} {what}",
-                    remedy=f"`keyturn rotate {c.name}` rolls it onto the current one",
-                )
 
 
 async def _judged(c: Assembly, material: KeyMaterial, *enough: Verdict) -> Judgement:
@@ -382,7 +352,7 @@ async def _leave_to_a_person(c: Assembly, fingerprint: str, material: KeyMateria
     if material is not None:
         found = await c.judge(material)
         if found.verdict is Verdict.REJECTED:
-            await _close(c, fingerprint)
+            await close(c, fingerprint)
             return Revoked("", c.now(), "the old key is refused by the provider: somebody has deleted it before")
     secret, store = c.decider
     await store.annotate(secret, notes(keys={fingerprint: None}))
@@ -390,20 +360,3 @@ async def _leave_to_a_person(c: Assembly, fingerprint: str, material: KeyMateria
     sentence = f"the old key{lost}: delete it there by hand"
     c.say("revoke", sentence)
     return Revoked("", None, sentence)
-
-
-async def _close(c: Assembly, fingerprint: str, ref: KeyRef | None = None) -> None:
-    """Drop the dead value from every store, then the note about it: a run that dies between does this again."""
-    if isinstance(c.provider, Pooled):
-        await c.provider.forget(ref or await ref_in_pool(c, fingerprint, UNKNOWN))
-    for each, where in c.secrets:
-        await where.discard(each, VersionRef("", fingerprint))
-    secret, store = c.decider
-    look = await one_look(c)
-    journal = Journal.parse(look.notes if look is not None else await store.annotations(secret))
-    settled = {} if journal.back_from else dict(NO_FAILURE)
-    if journal.turned_from(fingerprint) is not None:
-        settled |= notes(turned=None)
-    if fingerprint in journal.by_hand:
-        settled |= notes(by_hand=journal.by_hand - {fingerprint})
-    await annotate(c, look, {**notes(keys={fingerprint: None}, retired_at=c.now()), **settled})

@@ -167,10 +167,12 @@ def test_what_is_typed_reaches_the_flow(terminal: Terminal) -> None:
     terminal.type("rotate", "openai-prod", "--reason", "incident", "--overlap", "0s", "--dry-run")
     terminal.type("rotate", "openai-prod")
     terminal.type("retire", "openai-prod", "--now")
+    terminal.type("retire", "openai-prod", "--force", "--reason", "members_gone")
     assert terminal.ran == [
         {"credential": "openai-prod", "reason": "incident", "overlap": "0s", "dry_run": True},
         {"credential": "openai-prod", "reason": "manual", "overlap": None, "dry_run": False},
-        {"credential": "openai-prod", "now": True},
+        {"credential": "openai-prod", "now": True, "force": None},
+        {"credential": "openai-prod", "now": False, "force": "members_gone"},
     ]
 
 
@@ -183,7 +185,8 @@ def test_waiting_goes_on_with_the_retire_when_the_overlap_is_over(terminal: Term
     found = terminal.json("rotate", "openai-prod", "--wait")
     assert found["result"] == "rotated, old key refused"
     assert [line["step"] for line in found["timeline"]] == ["observe", "revoke"]
-    assert [sorted(told) for told in terminal.ran] == [["credential", "dry_run", "overlap", "reason"], ["credential", "now"]]
+    told = [sorted(parameters) for parameters in terminal.ran]
+    assert told == [["credential", "dry_run", "overlap", "reason"], ["credential", "force", "now"]]
 
 
 def test_waiting_for_nothing_ends_at_once(terminal: Terminal) -> None:

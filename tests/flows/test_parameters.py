@@ -14,7 +14,7 @@ from tests.flows.conftest import NAMES, Source
 
 GOOD: dict[str, dict[str, Any]] = {
     "rotate": {"credential": "openai-prod", "reason": "manual", "overlap": "90m", "dry_run": False},
-    "retire": {"credential": "openai-prod", "now": True},
+    "retire": {"credential": "openai-prod", "now": True, "force": "members_gone"},
     "rollback": {"credential": "openai-prod"},
 }
 PLACES = [(flow, name) for flow, parameters in GOOD.items() for name in parameters]

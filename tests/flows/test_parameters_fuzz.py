@@ -19,7 +19,7 @@ from tests.hostile import PLANTED, Changed, changed, fuzz, logged, planted, tell
 
 GOOD: dict[str, dict[str, Any]] = {
     "rotate": {"credential": "openai-prod", "reason": "manual", "overlap": "90m", "dry_run": False},
-    "retire": {"credential": "openai-prod", "now": True},
+    "retire": {"credential": "openai-prod", "now": True, "force": "members_gone"},
     "rollback": {"credential": "openai-prod"},
     "sweep": {},
 }

@@ -69,7 +69,7 @@ STORIES = (
     Bug(
         "7: the overlap is not waited for",
         "flows/retire.py",
-        "        if after is not None and c.now() < after and not now:",
+        "        if after is not None and c.now() < after and (watched or not now):",
         "        if False:",
         _STORIES + "both_keys_are_accepted_through_the_whole_overlap",
     ),
@@ -97,7 +97,7 @@ STORIES = (
     Bug(
         "11: a retirement does not ask whether the rotation is finished",
         "flows/retire.py",
-        "        if turn.decision.step in HALF_WAY:",
+        "        if turn.decision.step in half_way:",
         "        if False:",
         _STORIES + "a_lost_create_and_an_unproved_key_revoke_nothing",
     ),
@@ -110,7 +110,7 @@ STORIES = (
     ),
     Bug(
         "lemur: a key that is gone is not forgotten",
-        "keyturn/steps/revoke.py",
+        "keyturn/steps/fence.py",
         "{**notes(keys={fingerprint: None}, retired_at=c.now()), **settled}",
         "{**notes(retired_at=c.now()), **settled}",
         _STORIES + "a_second_sweep_right_after_a_success_does_nothing",
@@ -143,8 +143,8 @@ SLIPS = (
     Bug(
         "revoke before proof",
         "keyturn/steps/revoke.py",
-        "    members = await ask_members(c, stages[Stage.CURRENT])\n    demand_complete(Evidence(members))\n",
-        "    members = tuple(replace(m, counts=True) for m in await ask_members(c, stages[Stage.CURRENT]))\n",
+        "    members = await ask_members(c, stages[Stage.CURRENT])\n    demand_complete(Evidence(members), waiver=waiver)\n",
+        "    members = tuple(replace(m, rule=Rule.ANSWERED) for m in await ask_members(c, stages[Stage.CURRENT]))\n",
         "tests/steps/test_rotation.py",
     ),
     Bug(
@@ -171,7 +171,7 @@ SLIPS = (
     ),
     Bug(
         "a key is deleted that a rollback may still bring back",
-        "keyturn/steps/revoke.py",
+        "keyturn/steps/fence.py",
         "    await store.bar(secret, version)\n",
         "",
         "tests/steps/test_rollback.py::test_a_retirement_and_a_rollback_at_once_never_leave_a_dead_key_in_service",
@@ -179,7 +179,7 @@ SLIPS = (
     Bug(
         "a key is deleted that members were rolled back onto",
         "keyturn/steps/revoke.py",
-        "    await _refuse_what_is_served(c, fingerprint)\n    if isinstance(c.provider, Disabling)",
+        "    await refuse_what_is_served(c, fingerprint, waiver)\n    if isinstance(c.provider, Disabling)",
         "    if isinstance(c.provider, Disabling)",
         "tests/steps/test_latecomers.py::test_a_late_retirement_spares_a_key_that_a_rollback_brought_back_to_the_members",
     ),

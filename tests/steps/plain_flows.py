@@ -28,6 +28,7 @@ from flows.swept import Swept
 from keyturn.assembly import Assembly
 from keyturn.durations import text
 from keyturn.errors import IndeterminateError, RetryableError
+from keyturn.evidence import Waiver
 from keyturn.lifecycle import Reason
 from keyturn.settings import SweepSettings
 
@@ -52,11 +53,11 @@ async def rotate(c: Assembly, asked: datetime, reason: Reason = Reason.MANUAL, o
     return await flows.rotate.rotate.fn(c.name, reason, None if overlap is None else text(overlap))
 
 
-async def retire(c: Assembly, asked: datetime, *, now: bool = False) -> Outcome:
+async def retire(c: Assembly, asked: datetime, *, now: bool = False, force: Waiver | None = None) -> Outcome:
     """A run of the retire flow."""
     _worker.set(c)
     _asked.set(asked)
-    return await flows.retire.retire.fn(c.name, now)
+    return await flows.retire.retire.fn(c.name, now, force)
 
 
 async def rollback(c: Assembly) -> Outcome:

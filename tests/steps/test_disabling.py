@@ -8,6 +8,7 @@ import pytest
 
 from keyturn.assembly import Assembly
 from keyturn.errors import ConflictError, EvidenceMissingError, IndeterminateError, UnavailableError
+from keyturn.evidence import Evidence
 from keyturn.lifecycle import Reason
 from keyturn.model import Judgement, KeyRef, Member, Verdict
 from keyturn.steps.revoke import _revoke_one, revoke
@@ -68,7 +69,7 @@ async def test_a_key_that_was_left_disabled_and_is_put_back_by_hand_is_enabled()
     await world.provider.disable(KeyRef(old.ref.id, ""))  # a run died here
     world.change_by_hand(old.material)
     with pytest.raises(ConflictError, match="not revoked"):
-        await _revoke_one(worker, old.material.fingerprint(), old.ref.id)
+        await _revoke_one(worker, old.material.fingerprint(), old.ref.id, Evidence(), None)
     assert world.provider.accepts(old.material)
 
 
