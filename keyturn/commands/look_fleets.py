@@ -24,11 +24,6 @@ from keyturn.ports import ProxyFleet
 
 _WHAT = "gentlest way to a new key"
 _ASKED = timedelta(seconds=15)
-_HOW = {
-    "credentials": "keep the keys in LiteLLM's database, and use the kind litellm_credentials: docs/litellm.md",
-    "file": "add `--deliver file` to `keyturn exec`: docs/file.md",
-    "supervisor": "start the members with `keyturn exec --control`, and use the kind process: docs/litellm.md",
-}
 
 
 class Way(IntEnum):
@@ -45,6 +40,12 @@ _NAMES = {
     Way.SUPERVISOR: "a supervisor's restart, drained",
     Way.FILE: "a file that is read at each request",
     Way.CREDENTIALS: "a PATCH of LiteLLM's credentials",
+}
+
+
+_HOW = {
+    Way.CREDENTIALS: "keep the keys in its database, and use the kind litellm_credentials: docs/litellm-credentials.md",
+    Way.FILE: "start the members with `keyturn exec --control ... --deliver file`, of the kind process: docs/file.md",
 }
 
 
@@ -102,7 +103,7 @@ async def gentlest(
 
 async def _see(member: Member, fleet: ProxyFleet, calls: Calls, credentials: CredentialCalls) -> Seen:
     look = getattr(fleet, "look", None)  # where a supervisor, or a key ring, tells of itself
-    restarts = None if look is None else (await look(member)).restarts
+    restarts = None if look is None else getattr(await look(member), "restarts", None)
     has = await credentials.has_database(member) and await credentials.lists(member)
     return Seen(await calls.version(member), has, restarts)
 
@@ -112,14 +113,12 @@ def judge(has_database: bool, seen: Sequence[Seen]) -> Finding:
     can = set.intersection(*(each.ways for each in seen)) if seen else {Way.PLATFORM}
     takes = Way.CREDENTIALS if has_database else _taken(seen)
     if takes not in can:
-        return Finding(
-            _WHAT, None, f"{_NAMES[takes]} is what this fleet does, and a member cannot", _HOW[takes.name.lower()]
-        )
+        return Finding(_WHAT, None, f"{_NAMES[takes]} is what this fleet does, and a member cannot", _HOW[takes])
     best = max(can)
     if takes >= Way.FILE or takes >= best:
         return Finding(_WHAT, True, f"{_NAMES[takes]}, which is what this fleet does: {_reason(takes, seen)}")
     detail = f"{_NAMES[best]}: {_reason(best, seen)}. This fleet takes {_NAMES[takes]}"
-    return Finding(_WHAT, None, detail, _HOW[best.name.lower()])
+    return Finding(_WHAT, None, detail, _HOW[best])
 
 
 def _taken(seen: Sequence[Seen]) -> Way:
