@@ -8,7 +8,7 @@ the key, in the same call, and reads it back from each member: keyturn.fleets.cr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -178,19 +178,19 @@ class LiteLLMCredentials:
         return told is not None and told.mark is not None and self.settings.settle <= self._now() - told.mark.at
 
     async def _write_once(self, member: Member, credential: str, key: _Key) -> bool:
-        """True when the key is written, by whomever; False: not yet, for the members have to agree first."""
+        """True when the key is written, by whomever; False: not yet, for it is not known who may write it."""
         async with self._writing:
-            seen = await self._see_all(credential)
-            if self._is_written(seen, key):
-                return True
-            # One whose salt key is another one shows other values; and what it writes, none of the others can read.
-            if not agreement(seen).ok:
-                return False
+            seen, name = await self._see_all(credential), self._name(credential)
             if not seen:
-                raise unknown(member, self._name(credential))
+                raise unknown(member, name)
+            if self._is_written(list(seen.values()), key):
+                return True
+            writer = _writer(member, seen, await self._keys(credential))
+            if writer is None:
+                return False
             mark = str(Mark(key.version.fingerprint, self._now()))
             # A PATCH with any metadata replaces all of it in the table, so the rest is sent along.
-            await self._calls.write(member, self._name(credential), key.values, {**seen[0].info, MARK: mark})
+            await self._calls.write(writer, name, key.values, {**_newest(seen.values()).info, MARK: mark})
             return True
 
     def _is_written(self, seen: Sequence[Told], key: _Key) -> bool:
@@ -200,13 +200,14 @@ class LiteLLMCredentials:
             return False
         return any(told.mark is not None and told.mark.at == newest and self._has(told, key) for told in seen)
 
-    async def _see_all(self, credential: str) -> list[Told]:
+    async def _see_all(self, credential: str) -> dict[Member, Told]:
+        """Of the members that can be asked, and have the credential."""
         asked = (self._calls.read(member, self._name(credential)) for member in self._members)
         found = await asyncio.gather(*asked, return_exceptions=True)
         for each in found:
             if isinstance(each, BaseException) and not isinstance(each, KeyturnError):
                 raise each
-        return [each for each in found if isinstance(each, Told)]
+        return {member: each for member, each in zip(self._members, found, strict=True) if isinstance(each, Told)}
 
     async def _workers(self, member: Member, credential: str) -> Sequence[Told | None]:
         """What the member tells, asked so often that each of its workers has very likely been asked."""
@@ -215,9 +216,24 @@ class LiteLLMCredentials:
 
     def _why_not(self, told: Sequence[Told | None], key: _Key, wrote: bool) -> str:
         if not wrote:
-            return "nothing was written, for the members show different values"
+            return "nothing was written: the members show different values, and none of them one that the store holds"
         if any(each is None or each.mark is None or each.mark.fingerprint != key.version.fingerprint for each in told):
             return "it, or one of its workers, has not read it from the database"
         if not all(each.may_hold(key.values) for each in told if each is not None):
             return "what it has in place of the key is another text, as of one whose salt key is another"
         return "its mark is younger than `settle`, or of the future: is a clock wrong?"
+
+
+def _writer(member: Member, seen: Mapping[Member, Told], keys: Sequence[_Key]) -> Member | None:
+    """Through whom to write: one that can read what is in the table, this member if it can.
+
+    One whose salt key is another one shows other values; what it wrote, none of the others could read.
+    """
+    readers = [each for each, told in seen.items() if any(told.may_hold(key.values) for key in keys)]
+    if not readers and agreement(list(seen.values())).ok:  # a key that the store never held
+        readers = list(seen)
+    return member if member in readers else next(iter(readers), None)
+
+
+def _newest(seen: Iterable[Told]) -> Told:
+    return max(seen, key=lambda told: told.mark.at if told.mark else datetime.min.replace(tzinfo=UTC))

@@ -278,15 +278,30 @@ async def test_the_version_before_is_named_as_long_as_the_store_holds_it(scene: 
     assert await served(fleet) == [scene.new.fingerprint()] * 2
 
 
-async def test_another_salt_key_is_found_before_anything_is_written(scene: Scene, fleet: LiteLLMCredentials) -> None:
+async def test_one_with_another_salt_key_never_writes_and_does_not_count(scene: Scene, fleet: LiteLLMCredentials) -> None:
     scene.proxy("two").salt = "another"
     scene.read_all()
     assert (await fleet.preflight("openai-prod"))[-1].ok is None
+    first, second = await fleet.members()
+    with pytest.raises(RollFailedError, match="another text, as of one whose salt key is another"):
+        await fleet.roll(second, "openai-prod", new_version(scene))
+    await fleet.roll(first, "openai-prod", new_version(scene))
+    assert [name for name, _ in scene.litellm.patches] == ["one"]
+    assert scene.values("one")["api_key"] == scene.new.reveal()
+
+
+async def test_where_nobody_is_known_to_read_the_table_nothing_is_written(scene: Scene, fleet: LiteLLMCredentials) -> None:
+    scene.store = {Stage.CURRENT: held(scene.new)}
+    scene.proxy("two").salt = "another"
+    scene.read_all()
     for member in await fleet.members():
-        with pytest.raises(RollFailedError, match="nothing was written, for the members show different values"):
+        with pytest.raises(RollFailedError, match="nothing was written: the members show different values"):
             await fleet.roll(member, "openai-prod", new_version(scene))
     assert not scene.litellm.patches
-    assert scene.values("one")["api_key"] == scene.old.reveal()
+    scene.proxy("two").salt = "salt"
+    scene.read_all()
+    await roll_all(fleet, new_version(scene))
+    assert len(scene.litellm.patches) == 1, "all show the same: a key that the store never held"
 
 
 async def test_a_member_that_comes_later_with_another_salt_key_does_not_count(

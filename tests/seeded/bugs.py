@@ -326,8 +326,8 @@ SLIPS = (
     Bug(
         "a key is written by a member that the others cannot read",
         "keyturn/fleets/litellm_credentials.py",
-        "            if not agreement(seen).ok:\n",
-        "            if False:\n",
-        "tests/fleets/test_litellm_credentials.py::test_another_salt_key_is_found_before_anything_is_written",
+        "    return member if member in readers else next(iter(readers), None)\n",
+        "    return member\n",
+        "tests/fleets/test_litellm_credentials.py::test_one_with_another_salt_key_never_writes_and_does_not_count",
     ),
 )
