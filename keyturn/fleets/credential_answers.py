@@ -23,7 +23,7 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class WrittenMark:
     """Which value keyturn has written, and when, by the clock of who wrote it. No secret: a fingerprint and a time."""
 
     fingerprint: str
@@ -33,7 +33,7 @@ class Mark:
         return f"{self.fingerprint} {self.at.astimezone(UTC).isoformat()}"
 
     @classmethod
-    def of(cls, value: Any) -> Mark | None:
+    def of(cls, value: Any) -> WrittenMark | None:
         """None for anything that keyturn did not write."""
         try:
             fingerprint, _, at = text(value).partition(" ")
@@ -62,8 +62,8 @@ class Told:
         )
 
     @property
-    def mark(self) -> Mark | None:
-        return Mark.of(self.info.get(MARK))
+    def mark(self) -> WrittenMark | None:
+        return WrittenMark.of(self.info.get(MARK))
 
     def may_hold(self, values: Mapping[str, KeyMaterial]) -> bool:
         """False where a mask is certainly another text's. The masks show four characters: True alone proves nothing."""

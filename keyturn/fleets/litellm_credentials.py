@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from keyturn.durations import Duration, text
 from keyturn.errors import ConflictError, KeyturnError, MisconfiguredError, RollFailedError
-from keyturn.fleets.credential_answers import MARK, Mark, Told
+from keyturn.fleets.credential_answers import MARK, Told, WrittenMark
 from keyturn.fleets.credential_calls import CredentialCalls, unknown
 from keyturn.fleets.credential_findings import agreement, examine
 from keyturn.key_parts import Part, parameters
@@ -151,8 +152,11 @@ class LiteLLMCredentials:
         return self.settings.names.get(credential, credential)
 
     async def _keys(self, credential: str) -> list[_Key]:
-        parts = self._parts(credential)
-        return [_Key(each.version, parameters(each.material, parts)) for each in (await self._held(credential)).values()]
+        found, parts = [], self._parts(credential)
+        for each in (await self._held(credential)).values():
+            with suppress(MisconfiguredError):  # an older one that is not of these parts is none that LiteLLM could have
+                found.append(_Key(each.version, parameters(each.material, parts)))
+        return found
 
     async def _current(self, credential: str, version: VersionRef) -> _Key:
         current = (await self._held(credential)).get(Stage.CURRENT)
@@ -188,7 +192,7 @@ class LiteLLMCredentials:
             writer = _writer(member, seen, await self._keys(credential))
             if writer is None:
                 return False
-            mark = str(Mark(key.version.fingerprint, self._now()))
+            mark = str(WrittenMark(key.version.fingerprint, self._now()))
             # A PATCH with any metadata replaces all of it in the table, so the rest is sent along.
             await self._calls.write(writer, name, key.values, {**_newest(seen.values()).info, MARK: mark})
             return True
