@@ -266,19 +266,13 @@ async def test_cache_fallback_retry_and_cooldown_are_all_on_and_the_proof_refuse
     prompt = str(uuid.uuid4())
     assert (await world.naive("cached", prompt)).status_code == 200
     with world.revoked():
-        await world.naive("solo")
-        users = {
-            "cached": await world.naive("cached", prompt),
-            "prim": await world.naive("prim"),
-            "spare": await world.naive("spare", num_retries=3),
-            "solo": await world.naive("solo"),
-        }
-        assert {model: answer.status_code for model, answer in users.items()} == {
-            "cached": 200,
-            "prim": 200,
-            "spare": 200,
-            "solo": 429,
-        }
+        assert (await world.naive("cached", prompt)).status_code == 200
+        assert (await world.naive("prim")).status_code == 200
+        assert (await world.naive("spare", num_retries=3)).status_code == 200
+        for _ in range(10):  # a failure cools the group down for five seconds, which a slow machine may miss
+            if (trap := await world.naive("solo")).status_code == 429:
+                break
+        assert trap.json()["error"]["type"] == "all_deployments_in_cooldown"
         for model, deployment in {"cached": None, "prim": None, "spare": "spare-1", "solo": None}.items():
             assert await verdict(world.canary(model, deployment=deployment), world.member) is Verdict.REJECTED, model
 

@@ -92,7 +92,25 @@ async def scene(real: Real) -> AsyncIterator[Scene]:
 async def test_the_recording_is_what_litellm_says(real: Real) -> None:
     real.table.write_text("{}")
     await real.read_all()
-    assert await play(real.send, two_keys()) == recorded()
+    _, told = await real.send("one", "GET", "/health/readiness/details", None)
+    found, expected = await play(real.send, two_keys()), recorded()
+    if not keeps_blanks(str(told["litellm_version"])):
+        found, expected = without_blank(found), without_blank(expected)
+    assert found == expected
+
+
+def keeps_blanks(version: str) -> bool:
+    """Before it, a blank value is read back from the table as what encryption made of it (docs/compatibility.md)."""
+    return tuple(map(int, version.split(".")[:2])) >= (1, 106)
+
+
+def without_blank(said: Any) -> Any:
+    """Without what the conversation leaves blank."""
+    if isinstance(said, list):
+        return [without_blank(each) for each in said]
+    return (
+        {name: without_blank(each) for name, each in said.items() if name != "api_base"} if isinstance(said, dict) else said
+    )
 
 
 @pytest.mark.story("8: the reload that lied")
