@@ -192,6 +192,8 @@ class LiteLLMCredentials:
             writer = _writer(member, seen, await self._keys(credential))
             if writer is None:
                 return False
+            # LiteLLM compares nothing before it writes: so who was held up looks once more, right before.
+            await self._current(credential, key.version)
             mark = str(WrittenMark(key.version.fingerprint, self._now()))
             # A PATCH with any metadata replaces all of it in the table, so the rest is sent along.
             await self._calls.write(writer, name, key.values, {**_newest(seen.values()).info, MARK: mark})

@@ -342,6 +342,17 @@ async def test_a_version_that_is_not_current_any_more_is_not_written(scene: Scen
     assert not scene.litellm.patches
 
 
+async def test_who_was_held_up_does_not_write_a_value_that_another_has_displaced(
+    scene: Scene, fleet: LiteLLMCredentials
+) -> None:
+    first, _ = await fleet.members()
+    key = await fleet._current("openai-prod", new_version(scene))
+    scene.store = {Stage.CURRENT: held(new_key()), Stage.PREVIOUS: held(scene.new)}
+    with pytest.raises(ConflictError):
+        await fleet._write_once(first, "openai-prod", key)
+    assert not scene.litellm.patches
+
+
 # What is refused --------------------------------------------------------------------------------------------------------
 
 
