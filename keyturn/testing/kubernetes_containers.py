@@ -1,7 +1,7 @@
 """What runs a pod of the Kubernetes double: the interface that its kubelet uses, and containers that are only played.
 
-A kubelet asks nothing else than a `Runtime` for a `Container`, and looks at that again and again. Whoever wants pods to be
-programs hands it another Runtime; the one here does nothing but tell what a test has set, by its clock.
+A kubelet asks nothing else than a `Runtime` for a `Container`, and looks at that again and again. Pods are programs with the
+Runtime of kubernetes_processes.py; the one here does nothing but tell what a test has set, by its clock.
 """
 
 from __future__ import annotations
@@ -14,13 +14,25 @@ from typing import Protocol
 from keyturn.testing.kubernetes_refusals import Object
 
 
+class CannotStartError(Exception):
+    """Why a container waits, as its status tells it: CreateContainerConfigError, ErrImagePull. It is tried again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class Container(Protocol):
-    """One life of a pod's containers, from a start to an end. `address`: where it answers."""
+    """One life of a container, from a start to an end. `address`: where it answers. `id`: "" where nobody may know it."""
 
     address: str
+    id: str
+
+    def is_started(self) -> bool:
+        """Whether its startup probe has passed."""
 
     def is_ready(self) -> bool:
-        """What its readiness probe would say now."""
+        """What its readiness probe says now."""
 
     def exit_code(self) -> int | None:
         """None while it runs."""
@@ -35,8 +47,11 @@ class Container(Protocol):
 class Runtime(Protocol):
     """Starts containers."""
 
-    def start(self, pod: Object, environment: Mapping[str, str]) -> Container:
-        """`environment`: the variables of its first container, secrets resolved."""
+    def address(self, pod: Object) -> str:
+        """Where a pod's containers are going to answer: a variable may name it (`fieldRef` of `status.podIP`)."""
+
+    def start(self, pod: Object, spec: Object, environment: Mapping[str, str]) -> Container:
+        """`spec`: the container's, of the pod. `environment`: its variables, secrets resolved. CannotStartError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +79,10 @@ class Played:
         self._now = now
         self.behaves = behaves
 
-    def start(self, pod: Object, environment: Mapping[str, str]) -> Container:
+    def address(self, pod: Object) -> str:
+        return Behaviour().address
+
+    def start(self, pod: Object, spec: Object, environment: Mapping[str, str]) -> Container:
         return _PlayedContainer(self.behaves(pod, environment), self._now)
 
 
@@ -75,7 +93,10 @@ class _PlayedContainer:
         self._asked: datetime | None = None
         self._grace = 0.0
         self._killed = False
-        self.address = behaviour.address
+        self.address, self.id = behaviour.address, ""
+
+    def is_started(self) -> bool:
+        return self.is_ready()  # as it was recorded
 
     def is_ready(self) -> bool:
         after = self._behaviour.ready_after

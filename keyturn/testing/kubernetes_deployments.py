@@ -8,8 +8,10 @@ metadata's annotations**. What its controller does is in kubernetes_deployment_c
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
 from keyturn.testing.kubernetes_metadata import UndecodableError, go
@@ -62,9 +64,7 @@ def _causes(new: Object, old: Object | None) -> Iterator[Cause]:
             yield Cause(f"spec.{name}", f"Invalid value: {value}: must be greater than or equal to 0")
     yield from selector_causes(spec)
     yield from container_causes(spec["template"]["spec"], "spec.template.spec")
-    if (policy := spec["template"]["spec"]["restartPolicy"]) != "Always":
-        words = f'Unsupported value: "{policy}": supported values: "Always"'
-        yield Cause("spec.template.spec.restartPolicy", words, "FieldValueNotSupported")
+    yield from always_causes(spec)
     yield from _strategy_causes(spec["strategy"])
     if 0 < spec["progressDeadlineSeconds"] <= spec.get("minReadySeconds", 0):
         words = f"Invalid value: {spec['progressDeadlineSeconds']}: must be greater than minReadySeconds"
@@ -84,6 +84,13 @@ def selector_causes(spec: Object) -> Iterator[Cause]:
         yield Cause("spec.template.metadata.labels", words)
 
 
+def always_causes(spec: Object) -> Iterator[Cause]:
+    """That containers of its pods are started again whenever they end."""
+    if (policy := spec["template"]["spec"]["restartPolicy"]) != "Always":
+        words = f'Unsupported value: "{policy}": supported values: "Always"'
+        yield Cause("spec.template.spec.restartPolicy", words, "FieldValueNotSupported")
+
+
 def _strategy_causes(strategy: Object) -> Iterator[Cause]:
     rolling = strategy.get("rollingUpdate")
     if strategy["type"] == "Recreate" and rolling is not None:
@@ -93,7 +100,7 @@ def _strategy_causes(strategy: Object) -> Iterator[Cause]:
         words = f'Unsupported value: "{strategy["type"]}": supported values: "Recreate", "RollingUpdate"'
         yield Cause("spec.strategy.type", words, "FieldValueNotSupported")
     elif rolling is not None:
-        where, wrong = "spec.strategy.rollingUpdate", [name for name in _ROLLING if not _is_amount(rolling[name])]
+        where, wrong = "spec.strategy.rollingUpdate", [name for name in _ROLLING if not is_amount(rolling[name])]
         for name in wrong:
             words = "a valid percent string must be a numeric string followed by an ending '%'"
             yield Cause(f"{where}.{name}", f"Invalid value: {json.dumps(rolling[name])}: {words}")
@@ -101,7 +108,8 @@ def _strategy_causes(strategy: Object) -> Iterator[Cause]:
             yield Cause(f"{where}.maxUnavailable", "Invalid value: 0: may not be 0 when `maxSurge` is 0")
 
 
-def _is_amount(value: Any) -> bool:
+def is_amount(value: Any) -> bool:
+    """A number, or a percentage."""
     if isinstance(value, str):
         return re.fullmatch("[0-9]+%", value) is not None
     return isinstance(value, int) and value >= 0
@@ -131,15 +139,13 @@ def surge_and_unavailable(deployment: Object) -> tuple[int, int]:
     strategy, wanted = deployment["spec"]["strategy"], deployment["spec"]["replicas"]
     if strategy["type"] != "RollingUpdate":
         return 0, 0
-    surge = _amount(strategy["rollingUpdate"]["maxSurge"], wanted, up=True)
-    unavailable = _amount(strategy["rollingUpdate"]["maxUnavailable"], wanted, up=False)
+    surge = amount(strategy["rollingUpdate"]["maxSurge"], wanted, math.ceil)
+    unavailable = amount(strategy["rollingUpdate"]["maxUnavailable"], wanted, math.floor)
     if surge == 0 and unavailable == 0:
         unavailable = 1
     return surge, min(unavailable, wanted)
 
 
-def _amount(value: int | str, wanted: int, *, up: bool) -> int:
-    if isinstance(value, int):
-        return value
-    percent = int(value.removesuffix("%"))
-    return -(-wanted * percent // 100) if up else wanted * percent // 100
+def amount(value: int | str, whole: int, rounded: Callable[[Fraction], int]) -> int:
+    """A number, or a percentage of the whole."""
+    return value if isinstance(value, int) else rounded(Fraction(whole * int(value.removesuffix("%")), 100))

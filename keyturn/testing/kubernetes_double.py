@@ -5,8 +5,8 @@
 Any Kubernetes client may be pointed at it, the official Python one unchanged. It keeps Secrets, Namespaces, ServiceAccounts
 and the objects of RBAC (`Resource`s of kubernetes_objects; further kinds are handed to KubernetesDouble), and answers
 TokenReview, TokenRequest, SelfSubjectAccessReview and SelfSubjectRulesReview. State is in memory. As a program it has one
-administrator, whose token stands in the variable $KUBERNETES_TOKEN. With `--workloads` there are Deployments, ReplicaSets
-and Pods, too, and everything that moves them (kubernetes_workloads.py; control: kubernetes_workload_control.py).
+administrator, whose token stands in the variable $KUBERNETES_TOKEN. With `--workloads` there are Deployments, StatefulSets,
+DaemonSets and Pods, too, and all that moves them (kubernetes_workloads.py; control: kubernetes_workload_control.py).
 
 What it does not know it refuses with 400 (field selectors but for metadata.name, `dryRun`, `continue`) or 415 (server-side
 apply, protobuf), instead of doing something else. There is no discovery; but for workloads there are no controllers.

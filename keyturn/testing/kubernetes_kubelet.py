@@ -2,48 +2,34 @@
 
 After the pages "Pod Lifecycle" ("Container restart policy", "Termination of Pods") and "Secrets" of kubernetes.io, in what a
 rollout shows: a container has the values its secrets had **when it started**, also when it starts again; without its secret
-it waits; one that exits is started again, at once and then after 10, 20, 40 ... 300 seconds; a pod that is deleted goes only
-when its node says that it has ended, so on a silent node it stays. One that is deleted there by force runs on, unseen.
+it waits; one that exits is started again; a pod that is deleted goes only when its node says that it has ended, so on a
+silent node it stays. One that is deleted there by force runs on, unseen.
 """
 
 from __future__ import annotations
 
-import base64
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 
 from keyturn.testing.kubernetes_clock import stamp
-from keyturn.testing.kubernetes_containers import Container, Runtime
+from keyturn.testing.kubernetes_containers import CannotStartError, Runtime
+from keyturn.testing.kubernetes_environment import environment
+from keyturn.testing.kubernetes_lives import Life, Run, conditions
 from keyturn.testing.kubernetes_nodes import Nodes
 from keyturn.testing.kubernetes_objects import Cluster
-from keyturn.testing.kubernetes_pods import PODS, is_ending, is_finished
+from keyturn.testing.kubernetes_pods import PODS, is_ending, is_finished, pinned_to
 from keyturn.testing.kubernetes_refusals import Object, RefusedError
-from keyturn.testing.kubernetes_secrets import SECRETS
-
-_LONGEST_BACK_OFF = 300
-
-
-@dataclass(slots=True)
-class _Run:
-    """One pod on its node."""
-
-    node: str
-    container: Container | None = None
-    started: datetime | None = None
-    restarts: int = 0
-    again_at: datetime | None = None
-    waiting_for: str = "ContainerCreating"
-    last: Object = field(default_factory=dict)
 
 
 class Kubelet:
-    """All nodes' kubelets in one. `counts`: how many containers were started, restarted and ended."""
+    """All nodes' kubelets in one. `counts`: how many containers were started, restarted and ended.
 
-    def __init__(self, cluster: Cluster, nodes: Nodes, runtime: Runtime) -> None:
-        self._cluster, self._nodes, self._runtime = cluster, nodes, runtime
-        self._runs: dict[str, _Run] = {}
+    `back_off`: seconds before the second start of a container that keeps ending; then twice as many, to 300.
+    """
+
+    def __init__(self, cluster: Cluster, nodes: Nodes, runtime: Runtime, back_off: float = 10.0) -> None:
+        self._cluster, self._nodes, self._runtime, self._back_off = cluster, nodes, runtime, back_off
+        self._runs: dict[str, Run] = {}
         self._lock = threading.RLock()  # a test evicts while they move
         self.counts: Counter[str] = Counter()
 
@@ -68,7 +54,7 @@ class Kubelet:
         """As a node short of memory does: the pod has failed, stays as an object, and runs no more."""
         pod = self._cluster.get(PODS, namespace, name)
         told = {**pod["status"], "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
-        told["conditions"] = self._conditions(pod, ready=False)
+        told["conditions"] = conditions(pod, self._cluster.now(), ready=False)
         told.pop("containerStatuses", None)
         with self._lock:
             self._cluster.write_parts(PODS, pod, {"status": told})
@@ -91,114 +77,54 @@ class Kubelet:
                 self._run(pod)
 
     def _bind(self, pod: Object) -> None:
-        """To the node with the fewest pods, if there is one that answers."""
+        """To the node with the fewest pods, if there is one that answers; or to the one that it demands."""
         pods = self._cluster.list(PODS)[0]
         crowd = Counter(each["spec"].get("nodeName") for each in pods)
         loud = [name for name in self._nodes.names if not self._nodes.is_silent(name)]
-        if loud:
-            spec = {**pod["spec"], "nodeName": min(loud, key=lambda name: crowd[name])}
+        node = pinned_to(pod) or min(loud, key=lambda name: crowd[name], default=None)
+        if node is not None:
+            spec = {**pod["spec"], "nodeName": node}
             scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp(self._cluster.now())}
             status = {**pod["status"], "conditions": [scheduled]}
             self._cluster.write_parts(PODS, pod, {"spec": spec, "status": status})
 
     def _run(self, pod: Object) -> None:
-        run, now = self._runs.setdefault(pod["metadata"]["uid"], _Run(pod["spec"]["nodeName"])), self._cluster.now()
-        if run.container is not None and (code := run.container.exit_code()) is not None:
-            back_off = min(10 * 2 ** (run.restarts - 1), _LONGEST_BACK_OFF) if run.restarts else 0
-            run.container, run.again_at = None, now + timedelta(seconds=back_off)
-            run.waiting_for = "CrashLoopBackOff"
-            run.restarts += 1
-            run.last = {"terminated": {"exitCode": code, "reason": "Completed" if code == 0 else "Error"}}
-            self.counts["ended"] += 1
-        if run.container is None and (run.again_at is None or run.again_at <= now):
-            self._start(pod, run)
-        self._report(pod, run)
+        run, now = self._runs.setdefault(pod["metadata"]["uid"], Run(pod["spec"]["nodeName"])), self._cluster.now()
+        for spec in pod["spec"]["containers"]:
+            life = run.lives.setdefault(spec["name"], Life())
+            if life.container is not None and (code := life.container.exit_code()) is not None:
+                life.ended(code, now, self._back_off)
+                self.counts["ended"] += 1
+            if life.may_start(now):
+                self._start(pod, spec, life)
+        self._cluster.write_parts(PODS, pod, {"status": run.status(pod, now)})
 
-    def _start(self, pod: Object, run: _Run) -> None:
+    def _start(self, pod: Object, spec: Object, life: Life) -> None:
         try:
-            environment = self._environment(pod)
-        except RefusedError:
-            run.waiting_for = "CreateContainerConfigError"
-            return
-        run.container, run.started = self._runtime.start(pod, environment), self._cluster.now()
-        self.counts["restarted" if run.restarts else "started"] += 1
+            variables = environment(self._cluster, pod, spec, self._runtime.address(pod))
+            life.container, life.started = self._runtime.start(pod, spec, variables), self._cluster.now()
+        except CannotStartError as error:
+            life.waiting_for = error.reason
+        else:
+            self.counts["restarted" if life.restarts else "started"] += 1
 
     def _end(self, pod: Object) -> None:
         metadata = pod["metadata"]
         run = self._runs.get(metadata["uid"])
-        if run is not None and run.container is not None:
-            run.container.stop(metadata["deletionGracePeriodSeconds"])
-            if run.container.exit_code() is None:
+        if run is not None:
+            for life in run.lives.values():
+                if life.container is not None:
+                    life.container.stop(metadata["deletionGracePeriodSeconds"])
+            if not all(life.has_ended() for life in run.lives.values()):
+                self._cluster.write_parts(PODS, pod, {"status": run.status(pod, self._cluster.now())})
                 return
         self._forget(metadata["uid"])
         self._cluster.delete(PODS, metadata["namespace"], metadata["name"], {"gracePeriodSeconds": 0})
 
     def _forget(self, uid: str) -> None:
         run = self._runs.pop(uid, None)
-        if run is not None and run.container is not None:
-            if run.container.exit_code() is None:
-                run.container.kill()
-            self.counts["ended"] += 1
-
-    def _environment(self, pod: Object) -> dict[str, str]:
-        """RefusedError (404) where a secret is not there."""
-        container, found = pod["spec"]["containers"][0], {}
-        for source in container.get("envFrom", []):
-            if (reference := source.get("secretRef")) is not None:
-                prefix = source.get("prefix", "")
-                found.update({f"{prefix}{name}": text for name, text in self._secret(pod, reference).items()})
-        for each in container.get("env", []):
-            reference = (each.get("valueFrom") or {}).get("secretKeyRef")
-            if reference is None:
-                found[each["name"]] = each.get("value", "")
-            elif (text := self._secret(pod, reference).get(reference["key"])) is not None:
-                found[each["name"]] = text
-        return found
-
-    def _secret(self, pod: Object, reference: Object) -> dict[str, str]:
-        space = pod["metadata"]["namespace"]
-        if reference.get("optional") and self._cluster.find(SECRETS, space, reference["name"]) is None:
-            return {}
-        data = self._cluster.get(SECRETS, space, reference["name"]).get("data", {})
-        return {name: base64.b64decode(text).decode(errors="replace") for name, text in data.items()}
-
-    def _report(self, pod: Object, run: _Run) -> None:
-        container = run.container
-        ready = container is not None and container.is_ready()
-        begun = run.started is not None
-        told: Object = {
-            **pod["status"],
-            "phase": "Running" if begun else "Pending",
-            "hostIP": "127.0.0.1",
-            "startTime": pod["status"].get("startTime", stamp(self._cluster.now())),
-            "conditions": self._conditions(pod, ready=ready),
-            "containerStatuses": [self._container_status(each, run, ready=ready) for each in pod["spec"]["containers"]],
-        }
-        if container is not None:
-            told |= {"podIP": container.address, "podIPs": [{"ip": container.address}]}
-        self._cluster.write_parts(PODS, pod, {"status": told})
-
-    @staticmethod
-    def _container_status(container: Object, run: _Run, *, ready: bool) -> Object:
-        state: Object = {"waiting": {"reason": run.waiting_for}}
-        if run.container is not None and run.started is not None:
-            state = {"running": {"startedAt": stamp(run.started)}}
-        return {
-            "name": container["name"],
-            "image": container["image"],
-            "imageID": "local",
-            "lastState": run.last,
-            "ready": ready,
-            "restartCount": run.restarts,
-            "started": ready,
-            "state": state,
-        }
-
-    def _conditions(self, pod: Object, *, ready: bool) -> list[Object]:
-        """Each with the moment since which it has been so."""
-        had = {each["type"]: each for each in pod["status"].get("conditions", [])}
-        now, told = stamp(self._cluster.now()), []
-        for type, is_so in (("Initialized", True), ("Ready", ready), ("ContainersReady", ready), ("PodScheduled", True)):
-            new = {"type": type, "status": str(is_so), "lastTransitionTime": now}
-            told.append(had[type] if type in had and had[type]["status"] == new["status"] else new)
-        return told
+        for life in run.lives.values() if run is not None else ():
+            if life.container is not None:
+                if life.container.exit_code() is None:
+                    life.container.kill()
+                self.counts["ended"] += 1

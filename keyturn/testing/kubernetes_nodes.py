@@ -1,8 +1,8 @@
 """The nodes of the Kubernetes double, as far as pods are concerned: their names, and which of them have fallen silent.
 
 After the pages "Nodes" ("Node controller") and "Taints and Tolerations" of kubernetes.io: 40 seconds after a node was last
-heard its pods count as not ready, and 300 seconds later they are deleted. Marked, that is: nobody is there to say that they
-have ended, so they stay until the node is heard again. There are no Node objects.
+heard its pods count as not ready, and 300 seconds later, unless they tolerate it longer, they are deleted. Marked, that is:
+nobody is there to say that they have ended, so they stay until the node is heard again. There are no Node objects.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from datetime import datetime, timedelta
 
 from keyturn.testing.kubernetes_clock import stamp
 from keyturn.testing.kubernetes_objects import Cluster
-from keyturn.testing.kubernetes_pods import PODS, is_ending, ready_since
+from keyturn.testing.kubernetes_pods import PODS, is_ending, ready_since, tolerated
 from keyturn.testing.kubernetes_refusals import Object
 
 _UNHEARD = timedelta(seconds=40)
-_TOLERATED = timedelta(seconds=300)
 
 
 class Nodes:
@@ -45,7 +44,7 @@ class Nodes:
                 continue
             if ready_since(pod) is not None:
                 pod = self._cluster.write_parts(PODS, pod, {"status": _not_ready(pod, now)})
-            if now >= since + _UNHEARD + _TOLERATED and not is_ending(pod):
+            if (now - since - _UNHEARD).total_seconds() >= tolerated(pod) and not is_ending(pod):
                 self._cluster.delete(PODS, pod["metadata"]["namespace"], pod["metadata"]["name"])
 
 

@@ -13,8 +13,8 @@ A further kind of object is one more `Resource`, in a file of its own.
 
 from __future__ import annotations
 
-import copy
 import json
+import marshal
 import secrets
 import threading
 import uuid
@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from keyturn.testing import kubernetes_metadata
 from keyturn.testing.kubernetes_clock import stamp
@@ -42,8 +42,16 @@ from keyturn.testing.kubernetes_refusals import (
     status,
 )
 
+T = TypeVar("T")
 _REMEMBERED = 10_000  # events
 RANDOM = "bcdfghjklmnpqrstvwxz2456789"  # what names are made of by the server
+
+
+def _copied(value: T) -> T:
+    """A copy of what JSON has: many times faster than `copy.deepcopy`, and every look of a controller takes some."""
+    plain: Any = value
+    found: T = marshal.loads(marshal.dumps(plain))
+    return found
 
 
 def _as_it_is(new: Object, old: Object | None) -> Object:
@@ -117,17 +125,17 @@ class Cluster:
 
     def get(self, resource: Resource, namespace: str, name: str) -> Object:
         with self._lock:
-            return copy.deepcopy(self._there(resource, namespace, name))
+            return _copied(self._there(resource, namespace, name))
 
     def find(self, resource: Resource, namespace: str, name: str) -> Object | None:
         with self._lock:
-            return copy.deepcopy(self._of(resource).get((namespace, name)))
+            return _copied(self._of(resource).get((namespace, name)))
 
     def list(self, resource: Resource, namespace: str = "") -> tuple[list[Object], int]:
         """The objects by name, of one namespace or of all, and the number at which they stood so."""
         with self._lock:
             there = sorted(self._of(resource).items())
-            return [copy.deepcopy(each) for (space, _), each in there if namespace in ("", space)], self.number
+            return [_copied(each) for (space, _), each in there if namespace in ("", space)], self.number
 
     def create(self, resource: Resource, namespace: str, sent: Object) -> Object:
         with self._lock:
@@ -181,7 +189,7 @@ class Cluster:
             if any(old["metadata"][each] != metadata[each] for each in ("uid", "resourceVersion")):
                 raise conflict(resource.named(name))
             new = {**old, **parts}
-            return copy.deepcopy(old) if new == old else self._write(resource, namespace, new, old)
+            return _copied(old) if new == old else self._write(resource, namespace, new, old)
 
     def delete(self, resource: Resource, namespace: str, name: str, options: Object | None = None) -> Object | None:
         """None: it is gone. The object: it is marked, and waits for its finalizers, or for whoever ends it."""
@@ -192,7 +200,7 @@ class Cluster:
             if old["metadata"].get("finalizers") or grace > 0:
                 had = old["metadata"]
                 if "deletionTimestamp" in had and grace >= had["deletionGracePeriodSeconds"]:
-                    return copy.deepcopy(old)
+                    return _copied(old)
                 marks = {"deletionTimestamp": self._time(grace), "deletionGracePeriodSeconds": grace}
                 if "deletionTimestamp" not in had and "generation" in had:
                     marks["generation"] = had["generation"] + 1
@@ -263,19 +271,19 @@ class Cluster:
         new = resource.prepared({**new, "metadata": metadata}, old)
         self._require_valid(resource, new, old)
         if new == old:
-            return copy.deepcopy(old)
+            return _copied(old)
         if had.get("deletionGracePeriodSeconds") == 0 and not metadata.get("finalizers"):
             self._remove(resource, namespace, new)
-            return copy.deepcopy(new)
+            return _copied(new)
         return self._write(resource, namespace, new, old)
 
     def _write(self, resource: Resource, namespace: str, new: Object, old: Object | None) -> Object:
         self.number += 1
         metadata = {**new["metadata"], "resourceVersion": str(self.number)}
-        kept: Object = copy.deepcopy({**new, "metadata": metadata})
+        kept: Object = _copied({**new, "metadata": metadata})
         self._of(resource)[namespace, metadata["name"]] = kept
         self._happened(Event(self.number, resource, "MODIFIED" if old else "ADDED", kept, old))
-        return copy.deepcopy(kept)
+        return _copied(kept)
 
     def _remove(self, resource: Resource, namespace: str, last: Object) -> None:
         name = last["metadata"]["name"]

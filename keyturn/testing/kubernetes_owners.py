@@ -24,11 +24,12 @@ def reference_to(owner: Object) -> Object:
 def owned_by(cluster: Cluster, resource: Resource, owner: Object) -> list[Object]:
     """Its objects of this kind, oldest first."""
     there = cluster.list(resource, owner["metadata"]["namespace"])[0]
-    owned = [each for each in there if _controller(each) == owner["metadata"]["uid"]]
+    owned = [each for each in there if controller_of(each) == owner["metadata"]["uid"]]
     return sorted(owned, key=lambda each: (each["metadata"]["creationTimestamp"], each["metadata"]["name"]))
 
 
-def _controller(each: Object) -> str | None:
+def controller_of(each: Object) -> str | None:
+    """The uid of who owns it."""
     found = (reference for reference in each["metadata"].get("ownerReferences", []) if reference.get("controller"))
     return next((str(reference["uid"]) for reference in found), None)
 

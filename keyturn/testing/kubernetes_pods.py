@@ -19,6 +19,7 @@ from keyturn.testing.kubernetes_pod_templates import merge_keys, with_pod_defaul
 from keyturn.testing.kubernetes_refusals import Cause, Object
 
 _MOUNTED = "/var/run/secrets/kubernetes.io/serviceaccount"
+_NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 _ONLY_IMAGES = "Forbidden: pod updates may not change fields other than images"
 
 
@@ -56,7 +57,7 @@ def _admitted(spec: Object) -> Object:
         "priority": 0,
         "serviceAccount": account,
         "serviceAccountName": account,
-        "tolerations": [*spec.get("tolerations", []), _tolerated("not-ready"), _tolerated("unreachable")],
+        "tolerations": [*spec.get("tolerations", []), *_tolerations(spec)],
     }
     if spec.get("automountServiceAccountToken", True):
         mount = {"mountPath": _MOUNTED, "name": volume, "readOnly": True}
@@ -67,8 +68,12 @@ def _admitted(spec: Object) -> Object:
     return new
 
 
-def _tolerated(what: str) -> Object:
-    return {"effect": "NoExecute", "key": f"node.kubernetes.io/{what}", "operator": "Exists", "tolerationSeconds": 300}
+def _tolerations(spec: Object) -> Iterator[Object]:
+    """Five minutes of a silent node, for those who say nothing of it."""
+    told = {each.get("key") for each in spec.get("tolerations", []) if each.get("effect") in ("NoExecute", None)}
+    for key in (_NOT_READY, UNREACHABLE):
+        if key not in told:
+            yield {"effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": 300}
 
 
 def _account_volume(name: str) -> Object:
@@ -123,6 +128,15 @@ def _grace(pod: Object, options: Object) -> int:
     return int(options.get("gracePeriodSeconds", pod["spec"]["terminationGracePeriodSeconds"]))
 
 
+def _budget_prepared(new: Object, old: Object | None) -> Object:
+    metadata, spec = new["metadata"], new.get("spec") or {}
+    if old is None:
+        told = dict.fromkeys(("currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"), 0)
+        return {**new, "metadata": {**metadata, "generation": 1}, "spec": spec, "status": told}
+    generation = old["metadata"]["generation"] + (spec != old["spec"])
+    return {**new, "metadata": {**metadata, "generation": generation}, "spec": spec, "status": old["status"]}
+
+
 PODS = Resource(
     "",
     "v1",
@@ -135,7 +149,9 @@ PODS = Resource(
     grace=_grace,
     tells_last=True,
 )
-DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+DISRUPTION_BUDGETS = Resource(
+    "policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", decoded=decoded, prepared=_budget_prepared
+)
 
 
 def is_finished(pod: Object) -> bool:
@@ -157,3 +173,23 @@ def is_available(pod: Object, seconds: int, now: datetime) -> bool:
     """Ready for so long."""
     since = ready_since(pod)
     return since is not None and since + timedelta(seconds=seconds) <= now
+
+
+def pinned_to(pod: Object) -> str | None:
+    """The node that its affinity demands, as the controller of DaemonSets sets it."""
+    match pod["spec"].get("affinity", {}).get("nodeAffinity"):
+        case {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [str(name)]}]}]
+            }
+        }:
+            return name
+    return None
+
+
+def tolerated(pod: Object) -> float:
+    """For how many seconds it stays where its node is silent."""
+    for each in pod["spec"].get("tolerations", []):
+        if each.get("key") == UNREACHABLE and each.get("effect") in ("NoExecute", None):
+            return float(each.get("tolerationSeconds", "inf"))
+    return 0.0

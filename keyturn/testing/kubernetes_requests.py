@@ -14,7 +14,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from keyturn.testing.kubernetes_access import AUDIENCE, REVIEWS, Access, Asked, User
+from keyturn.testing import kubernetes_subresources as subresources
+from keyturn.testing.kubernetes_access import REVIEWS, Access, Asked, User
 from keyturn.testing.kubernetes_metadata import selects
 from keyturn.testing.kubernetes_objects import Cluster, Event, Resource
 from keyturn.testing.kubernetes_refusals import (
@@ -106,7 +107,7 @@ def answer(cluster: Cluster, access: Access, user: User, call: Call, request: Re
             raise method_not_allowed()
         return JSONResponse(access.review(call.about.plural, user, _object(request, raw)), 201)
     if call.subresource:
-        return JSONResponse(_token_request(cluster, access, call, _object(request, raw)), 201)
+        return _below(cluster, access, call.resource, call, request, raw)
     return _on_objects(cluster, call.resource, call, request, raw)
 
 
@@ -128,14 +129,32 @@ def _on_objects(cluster: Cluster, resource: Resource, call: Call, request: Reque
         case "update":
             return JSONResponse(cluster.update(resource, space, name, _object(request, raw)))
         case "patch":
-            kind = request.headers.get("content-type", "").partition(";")[0].strip()
-            return JSONResponse(cluster.patch(resource, space, name, kind, _json(raw)))
+            return JSONResponse(cluster.patch(resource, space, name, _type(request), _json(raw)))
         case "delete":
             last = cluster.get(resource, space, name)
             left = cluster.delete(resource, space, name, _delete_options(call, request, raw))
             gone = last if resource.tells_last else done(resource.named(name), last["metadata"]["uid"])
             return JSONResponse(left or gone)
     raise method_not_allowed()
+
+
+def _below(cluster: Cluster, access: Access, resource: Resource, call: Call, request: Request, raw: bytes) -> Response:
+    space, name, below = call.namespace, call.name, call.subresource
+    match call.verb:
+        case "get":
+            return JSONResponse(subresources.read(cluster, resource, space, name, below))
+        case "create":
+            sent = _object(request, raw)
+            return JSONResponse(subresources.create(cluster, access, resource, space, name, below, sent), 201)
+        case "update":
+            return JSONResponse(subresources.write(cluster, resource, space, name, below, None, _object(request, raw)))
+        case "patch":
+            return JSONResponse(subresources.write(cluster, resource, space, name, below, _type(request), _json(raw)))
+    raise method_not_allowed()
+
+
+def _type(request: Request) -> str:
+    return str(request.headers.get("content-type", "")).partition(";")[0].strip()
 
 
 def _delete_options(call: Call, request: Request, raw: bytes) -> Object:
@@ -169,20 +188,6 @@ def _json(raw: bytes) -> Any:
     raise bad_request(
         "the object provided is unrecognized (must be of type Object): couldn't get version/kind; json parse error"
     )
-
-
-def _token_request(cluster: Cluster, access: Access, call: Call, sent: Object) -> Object:
-    if (call.about.plural, call.subresource, call.verb) != ("serviceaccounts", "token", "create"):
-        raise no_such_path()
-    seconds = (sent.get("spec") or {}).get("expirationSeconds", 3600)
-    token = access.add_account(call.namespace, call.name)
-    return {
-        "kind": "TokenRequest",
-        "apiVersion": "authentication.k8s.io/v1",
-        "metadata": {"name": call.name, "namespace": call.namespace},
-        "spec": {"audiences": [AUDIENCE], "expirationSeconds": seconds},
-        "status": {"token": token, "expirationTimestamp": "2099-01-01T00:00:00Z"},
-    }
 
 
 def _name_selected(query: Mapping[str, str]) -> str:

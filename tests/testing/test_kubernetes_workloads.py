@@ -212,6 +212,31 @@ def test_a_container_that_keeps_exiting_waits_longer_each_time(on: Scene) -> Non
     assert on.progress() == "ProgressDeadlineExceeded"
 
 
+def test_who_has_run_for_ten_minutes_is_started_again_at_once(on: Scene) -> None:
+    on.runtime.behaves = always(Behaviour(exits_after=601))
+    on.create(replicas=1)
+    on.workloads.turn(on.clock, 2420, tick=2)
+    assert on.workloads.kubelet.counts["restarted"] == 4
+    assert is_ready(on.pods()[0])
+
+
+def test_a_pod_is_ready_when_each_of_its_containers_is_and_each_starts_again_by_itself(on: Scene) -> None:
+    on.runtime.behaves = lambda pod, environment: (
+        Behaviour(exits_after=3) if "SIDE" in environment else Behaviour(ready_after=1)
+    )
+    on.create(replicas=1)
+    side = {"name": "side", "image": "side:1", "env": [{"name": "SIDE", "value": "1"}]}
+    on.patch({"spec": {"template": {"spec": {"containers": [side]}}}})
+    on.turn(5)
+    pod = next(each for each in on.pods() if len(each["spec"]["containers"]) == 2)
+    told = {each["name"]: each for each in pod["status"]["containerStatuses"]}
+    assert (told["side"]["restartCount"], told["litellm"]["restartCount"]) == (1, 0)
+    on.turn(2)
+    pod = next(each for each in on.pods() if len(each["spec"]["containers"]) == 2)
+    told = {each["name"]: each for each in pod["status"]["containerStatuses"]}
+    assert told["litellm"]["ready"] and not told["side"]["ready"] and not is_ready(pod)
+
+
 def test_a_pod_waits_for_its_secret(on: Scene) -> None:
     on.create(replicas=1)
     on.core.delete_namespaced_secret(KEYS, SPACE)
