@@ -94,22 +94,29 @@ def test_the_version_is_on_the_page_and_can_do_what_that_says(proxy: Proxy) -> N
 
 async def _found(proxy: Proxy) -> dict[str, Any]:
     found = {"`oidc/file` at each request": _reads_files(proxy)}
-    stream = asyncio.create_task(_stream(proxy))
-    await asyncio.sleep(1)
+    stream = await _begun(proxy)
     # The drain blocks until the stream is over, so it is asked beside it.
     drain = asyncio.create_task(asyncio.to_thread(proxy.get, "/health/drain", **{"X-Drain-Token": "token"}))
-    await asyncio.sleep(1)
-    ready = proxy.get("/health/readiness").status_code
+    ready = 200
+    while ready == 200 and not stream.done():
+        ready = (await asyncio.to_thread(proxy.get, "/health/readiness")).status_code
     found["`/health/drain`"] = "yes" if ready == 503 else "no"
     await stream
     await drain
-    again = asyncio.create_task(_stream(proxy))
-    await asyncio.sleep(1)
+    again = await _begun(proxy)
     proxy.process.send_signal(signal.SIGTERM)
     finished = await again
     code = await asyncio.to_thread(proxy.process.wait, 60)
     found["a stream of 8 s outlives SIGTERM"] = f"{'yes' if finished else 'no'}, exit {code}"
     return found
+
+
+async def _begun(proxy: Proxy) -> asyncio.Task[bool]:
+    """A stream whose first part has come."""
+    first = asyncio.Event()
+    stream = asyncio.create_task(_stream(proxy, first))
+    await first.wait()
+    return stream
 
 
 def _reads_files(proxy: Proxy) -> str:
@@ -123,16 +130,20 @@ def _reads_files(proxy: Proxy) -> str:
     return "yes" if seen == [key.fingerprint() for key in keys] else "no"
 
 
-async def _stream(proxy: Proxy) -> bool:
-    """Whether it came to its end."""
+async def _stream(proxy: Proxy, first: asyncio.Event) -> bool:
+    """Whether it came to its end. `first` is set at its first part, or where there is none."""
     body = {"model": "plain", "messages": [{"role": "user", "content": "hi"}], "stream": True, "num_retries": 0}
-    lines = []
+    lines: list[str] = []
     try:
         async with (
             httpx.AsyncClient(trust_env=False, timeout=60) as client,
             client.stream("POST", f"{proxy.url}/v1/chat/completions", json=body, headers=proxy.headers) as answer,
         ):
-            lines = [line async for line in answer.aiter_lines()]
+            async for line in answer.aiter_lines():
+                lines.append(line)
+                first.set()
     except httpx.HTTPError:
         return False
+    finally:
+        first.set()
     return "data: [DONE]" in lines
