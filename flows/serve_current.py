@@ -20,7 +20,7 @@ KEPT_TO_TRY_AGAIN = timedelta(days=1)
 async def serve_current(c: Assembly, turn: Turn) -> None:
     """Every member serves CURRENT, and has proved it. RolledBackError where one did not take it."""
     try:
-        await roll(c)
+        await roll(c, past_the_moved=_in_incident(turn))
         await _tidy_quietly(c)
         await prove(c, turn.asked.overlap)
     except RollFailedError as error:
@@ -37,7 +37,7 @@ async def _go_back(c: Assembly, turn: Turn, error: RollFailedError) -> NoReturn:
     """The new key is kept, and tried again by a later run. Where the way back is not open, forward is the only one left."""
     if turn.decision.check == "drifted":
         raise error  # the key was proved before: it is the member that has changed
-    if turn.asked.reason is Reason.INCIDENT:
+    if _in_incident(turn):
         c.say("rollback", "not to a key that may have leaked: the next run goes on forward")
         raise error
     try:
@@ -53,6 +53,12 @@ async def _go_back(c: Assembly, turn: Turn, error: RollFailedError) -> NoReturn:
         f"{error.message}; the previous key is served again by every member",
         remedy=f"mend the member, then `keyturn rotate {c.name}`: it tries the same key again",
     ) from None
+
+
+def _in_incident(turn: Turn) -> bool:
+    """Whether the key before may have leaked: also for a run that nobody called for, and finishes what such a one began."""
+    resumed = turn.decision.check in ("unrolled", "unproved")
+    return Reason.INCIDENT in (turn.asked.reason, turn.seen.journal.reason if resumed else "")
 
 
 async def _tidy_quietly(c: Assembly) -> None:

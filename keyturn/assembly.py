@@ -11,6 +11,7 @@ from typing import Any
 
 from keyturn.canary import LiteLLMCanary
 from keyturn.canary.own_login import OwnLoginCanary
+from keyturn.canary.requests_failed import RequestsFailed
 from keyturn.config import Config
 from keyturn.delivery.variable_names import PARTS_BY_PROVIDER_KIND
 from keyturn.errors import MisconfiguredError
@@ -24,6 +25,7 @@ from keyturn.ports import Canary, KeyProvider, Lease, OneLook, ProxyFleet, Secre
 from keyturn.references import Resolver, resolver
 from keyturn.registry import adapter_class
 from keyturn.settings import CredentialSettings
+from keyturn.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Assembly:
     secrets: tuple[tuple[SecretRef, SecretStore], ...]
     fleets: Mapping[str, ProxyFleet]
     canaries: Mapping[str, Canary]  # one for each fleet: their master keys differ
+    traffic: Mapping[str, Traffic] = field(default_factory=dict)  # of each fleet whose counters are to be looked at
     parts: tuple[KeyPart, ...] = ()  # of a key of several parts
     patience: Patience = field(default_factory=Patience)
     now: Callable[[], datetime] = _utc_now
@@ -159,6 +162,14 @@ class Adapters:
 
         return OwnLoginCanary(self.provider(part.name).check, logged_in_with, lambda: self.resolve(reference))
 
+    def traffic(self, name: str, fleet: str) -> Traffic | None:
+        """What the proxies of a fleet tell of their requests, where this credential's roll looks at that."""
+        errors, part = self.config.credential(name).roll.errors, self.config.proxies[fleet]
+        settings: Any = part.settings
+        if errors is None or part.is_keyturn:
+            return None
+        return RequestsFailed(lambda: self.resolve(settings.master_key), errors.path, errors.model)
+
     async def aclose(self) -> None:
         for adapter in self._built.values():
             await adapter.aclose()
@@ -185,9 +196,11 @@ async def assemble(
     settings = config.credential(name)
     own = adapters or Adapters(config)
     canaries: dict[str, Canary] = {}
+    traffic: dict[str, Traffic] = {}
     try:
         for fleet in dict.fromkeys((settings.canary_proxy, *settings.proxies)):
             canaries[fleet] = own.canary(name, fleet)
+        traffic = {fleet: found for fleet in settings.proxies if (found := own.traffic(name, fleet)) is not None}
         yield Assembly(
             name=name,
             settings=settings,
@@ -196,6 +209,7 @@ async def assemble(
             secrets=tuple((secret.ref, own.store(secret.store)) for secret in settings.secrets),
             fleets={fleet: own.fleet(fleet) for fleet in settings.proxies},
             canaries=canaries,
+            traffic=traffic,
             parts=parts_of(config, settings),
             patience=config.sweep.patience,
             listener=listener,
@@ -203,6 +217,8 @@ async def assemble(
     finally:
         for canary in canaries.values():
             await canary.aclose()
+        for counters in traffic.values():
+            await counters.aclose()
         if adapters is None:
             await own.aclose()
 

@@ -109,6 +109,7 @@ class Level(StrEnum):
 
 
 _OF_FILES = ("env_file", "render_timeout", "deliver", "keys_folder", "any_version")
+_OF_PROOF = ("prove_timeout", "prove_at_start")
 
 Name = Annotated[str, typer.Argument(help="A credential of keyturn.yaml.", metavar="NAME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
@@ -288,6 +289,12 @@ def exec_(
     ] = Delivery.environment,
     keys_folder: Annotated[Path | None, typer.Option(help="With --deliver file: where the key files are.")] = None,
     any_version: Annotated[bool, typer.Option("--any-version", help="Do not look at LiteLLM's version.")] = False,
+    prove_timeout: Annotated[
+        str, typer.Option(help="How long a new key is tried here before the old one is taken again; 0s: not at all.")
+    ] = "30s",
+    prove_at_start: Annotated[
+        bool, typer.Option("--prove-at-start", help="Do not start with a key that the provider refuses or forbids.")
+    ] = False,
 ) -> None:
     """Run a program with its keys in the environment.
 
@@ -295,7 +302,7 @@ def exec_(
     supervise it, and restart it gently when a key turns.
     """
     if control is None:
-        _only_with("--control", context, "token", "health", "readiness", "drain", "grace", *_OF_FILES)
+        _only_with("--control", context, "token", "health", "readiness", "drain", "grace", *_OF_FILES, *_OF_PROOF)
         from keyturn.commands.launch import launch
 
         launch(proxy, command, start_timeout, state, (cache, cache_key, cache_max_age))
@@ -310,7 +317,7 @@ def exec_(
     supervise(
         Typed(
             *(proxy, command, control, token, health, readiness, drain, grace, start_timeout, caching),
-            *(env_file or [], render_timeout, keys_folder, any_version),
+            *(env_file or [], render_timeout, keys_folder, any_version, prove_timeout, prove_at_start),
         )
     )
 

@@ -14,6 +14,7 @@ from keyturn.cron import shortest_gap
 from keyturn.durations import Duration, text
 from keyturn.model import SecretRef
 from keyturn.patience import Patience
+from keyturn.waves import Size
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LEAST_AGE = timedelta(minutes=10)  # a write is retried for minutes
@@ -57,6 +58,41 @@ class CanarySettings(Section):
     timeout: Duration = timedelta(seconds=30)
 
 
+class ErrorLimit(Section):
+    """How many of the users' requests members that were moved may fail while a wave bakes. `least`: with fewer requests
+    nothing is said. `model`: as users name it; without it all count. `path`: with the slash that LiteLLM redirects to."""
+
+    most: str = Field(pattern=r"^[0-9]{1,2}(\.[0-9]{1,2})?%$")
+    least: int = Field(default=20, ge=1)
+    model: str | None = None
+    path: str = Field(default="/metrics/", pattern=r"^/[!-~]*$")
+
+    @property
+    def rate(self) -> float:
+        return float(self.most.removesuffix("%")) / 100
+
+
+class RollSettings(Section):
+    """In which portions members are moved. `waves`: how many are moved when each is over, such as [1, 25%]; then the rest.
+
+    `bake`: how long those that were moved are watched after each wave but the last: they are asked, and `errors` is looked
+    at. `fleets`: one after the other, or all at once.
+    """
+
+    waves: tuple[Size, ...] = ()
+    bake: Duration = timedelta(0)
+    errors: ErrorLimit | None = None
+    fleets: Literal["in_order", "side_by_side"] = "in_order"
+
+    @model_validator(mode="after")
+    def _are_of_use(self) -> RollSettings:
+        if self.bake and not self.waves:
+            raise ValueError("bake is the time after a wave: say which, such as waves: [1, 25%]")
+        if self.errors and not self.bake:
+            raise ValueError("errors are looked at while a wave bakes: say for how long, such as bake: 10m")
+        return self
+
+
 class CredentialSettings(Section):
     """One key that is rotated. `env`: a variable; for a key of several parts a variable for each, by the part's name."""
 
@@ -72,6 +108,7 @@ class CredentialSettings(Section):
     key_lifetime: Duration | None = None
     key_id: str | None = Field(default=None, min_length=1, max_length=128)  # at the provider, of the key made by hand
     on_incident: Literal["prove_first", "revoke_first"] = "prove_first"
+    roll: RollSettings = RollSettings()
 
     @field_validator("env", mode="before")
     @classmethod

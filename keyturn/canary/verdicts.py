@@ -28,6 +28,7 @@ class Meaning(StrEnum):
     MASTER_KEY_REFUSED = "master key refused"  # by the proxy: says nothing about the key under test
     BODY_KEY_REFUSED = "body key refused"  # this proxy takes no api_key in a request's body
     MODEL_UNKNOWN = "model unknown"  # to the provider
+    FORBIDDEN = "forbidden"  # by the provider: the address, the account or the permission; not the key itself
     UNDECIDED = "undecided"
 
 
@@ -120,7 +121,7 @@ _ROWS = (
         # OpenAI's guide to error codes lists both under 401, beside 'Incorrect API key provided'.
         (401,),
         r"litellm\.AuthenticationError.*(ip_not_authorized|\bIP\b.{0,80}not (authorized|allowed)|member of an organi)",
-        Meaning.UNDECIDED,
+        Meaning.FORBIDDEN,
         "the provider refuses the address or the account, not the key (401)",
     ),
     _Row(
@@ -146,7 +147,7 @@ _ROWS = (
         "the provider does not know the deployment's model, or not for this account",
     ),
     _Row((402,), r"litellm\.", Meaning.UNDECIDED, "the provider asks for payment (402)"),
-    _Row((403,), r"litellm\.", Meaning.UNDECIDED, "the provider forbids the call (403): permission, region or model"),
+    _Row((403,), r"litellm\.", Meaning.FORBIDDEN, "the provider forbids the call (403): permission, region or model"),
     _Row((429,), r"litellm\..*quota", Meaning.UNDECIDED, "the provider says that the quota is used up (429)"),
     _Row((429,), r"litellm\.", Meaning.UNDECIDED, "the provider throttles (429)"),
     _Row((408, 504), r"litellm\.", Meaning.UNDECIDED, "the provider did not answer LiteLLM in time"),

@@ -21,6 +21,7 @@ from keyturn.delivery.caching import CacheOptions, key_cache
 from keyturn.delivery.exec import run_exec
 from keyturn.delivery.key_files import KeyFiles
 from keyturn.delivery.keys import Variable
+from keyturn.delivery.own_proof import OwnProof
 from keyturn.delivery.supervisor import Supervisor
 from keyturn.delivery.token_keeper import Renewal
 from keyturn.delivery.turns import Look, Seen, Turn
@@ -32,13 +33,16 @@ from keyturn.material import KeyMaterial
 from keyturn.model import Member
 from keyturn.quiet import hold_vendor_loggers
 
+_LONGEST_WITH_FILES = timedelta(seconds=60)
+
 
 @dataclass(frozen=True, slots=True)
 class Typed:
     """The options as they were typed.
 
     `env_files`: where the keys are read in place of the store. `keys_folder`: where they are written for a proxy that reads
-    them at each request, in place of its environment; `any_version` believes that it does.
+    them at each request, in place of its environment; `any_version` believes that it does. `prove_timeout`,
+    `prove_at_start`: how a new key is tried in the program before anybody is sent to it.
     """
 
     proxy: str
@@ -55,6 +59,8 @@ class Typed:
     render_timeout: str
     keys_folder: Path | None
     any_version: bool
+    prove_timeout: str
+    prove_at_start: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,7 @@ class _Times:
     grace: timedelta
     start: timedelta
     render: timedelta
+    prove: timedelta
 
 
 def supervise(typed: Typed) -> None:
@@ -78,6 +85,7 @@ def supervise(typed: Typed) -> None:
             duration("--grace", typed.grace),
             duration("--start-timeout", typed.start_timeout),
             duration("--render-timeout", typed.render_timeout),
+            duration("--prove-timeout", typed.prove_timeout),
         )
         caching = cache_options(*typed.caching)
         if caching is not None and typed.env_files:
@@ -120,6 +128,7 @@ async def _supervisor(typed: Typed, times: _Times, caching: CacheOptions | None,
         inspect=_inspection(adapters, proxy, url) if files is not None and not typed.any_version else None,
         strip={*own_secrets(config, proxy), *(each.removeprefix("env:") for each in own)},
         cache=None if caching is None else await key_cache(adapters, proxy, wanted, caching),
+        proof=_proof(typed, times, adapters, url),
         renewal=Renewal(await _turn(adapters, proxy, typed.control)),
     )
 
@@ -143,6 +152,31 @@ async def _turn(adapters: Adapters, proxy: str, control: str) -> Turn:
     members = list(await fleet.members())
     place = next((n for n, each in enumerate(members) if each.control == control.rstrip("/")), len(members))
     return Turn(place, {n: look(each) for n, each in enumerate(members) if n != place})
+
+
+def _proof(typed: Typed, times: _Times, adapters: Adapters, url: str) -> OwnProof:
+    """Of the keys that this program is given. Who has no master key here, or no canary, goes on without."""
+    config, proxy = adapters.config, typed.proxy
+    reference = getattr(config.proxies[proxy].settings, "master_key", None)
+    canaries = {name: each.canary for name, each in config.credentials.items() if proxy in each.proxies}
+    base, _, rest = url.partition("/health/")
+    without = ""
+    if not times.prove:
+        without = "--prove-timeout is 0s"
+    elif reference is None:
+        without = "these proxies have no master_key in keyturn.yaml"
+    elif not rest:
+        without = "the address of the program is not known: --readiness names another path than /health/readiness"
+
+    if without and typed.prove_at_start:
+        raise MisconfiguredError(f"--prove-at-start cannot prove anything: {without}", remedy="mend that, or leave it out")
+
+    async def master_key() -> KeyMaterial:
+        return await adapters.resolve(str(reference))
+
+    # With key files whoever asked for the roll waits for its proof.
+    limit = times.prove if typed.keys_folder is None else min(times.prove, _LONGEST_WITH_FILES)
+    return OwnProof(canaries, base, master_key, limit=limit, at_start=typed.prove_at_start, without=without)
 
 
 def _rendered(adapters: Adapters, proxy: str, paths: Sequence[Path]) -> list[Variable]:

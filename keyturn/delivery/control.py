@@ -4,7 +4,8 @@
     GET  /v1/status    Bearer token              Controlled.status()
     POST /v1/roll      Bearer token              {"credential": NAME, "fingerprint": OF_THE_VALUE_EXPECTED_IN_THE_STORE}
          202 begun, or under way already   200 served already: nothing is done   409 refused; `busy` true: ask again later
-         404 not a credential of this member   503 the store cannot be asked, or nothing was rendered for too long
+         (`undecided` true: it may be the provider's outage)   404 not a credential of this member
+         503 the store cannot be asked, or nothing was rendered for too long
 
 Both health paths tell the same: a balancer may be set to either, and must leave before the program stops. So neither is
 the place for a probe that kills: the platform watches the process.
@@ -23,8 +24,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from keyturn.delivery.supervisor import Admission
-from keyturn.errors import KeyturnError, RetryableError
+from keyturn.delivery.states import Admission
+from keyturn.errors import IndeterminateError, KeyturnError, RetryableError
 from keyturn.json_object import json_object
 from keyturn.material import KeyMaterial
 
@@ -94,7 +95,9 @@ async def _roll(member: Controlled, credential: str, fingerprint: str) -> Respon
         admission = await member.roll(credential, fingerprint)
     except KeyturnError as error:
         code = 503 if isinstance(error, RetryableError) else 409
-        return JSONResponse({"error": str(error), "busy": False, "state": str(member.state)}, code)
+        undecided = isinstance(error, IndeterminateError)
+        answer = {"error": str(error), "busy": False, "undecided": undecided, "state": str(member.state)}
+        return JSONResponse(answer, code)
     state = {"state": str(member.state)}
     if admission is Admission.SERVED:
         return JSONResponse({**state, "rolled": False})

@@ -12,7 +12,7 @@ from keyturn.delivery.control import control_app
 from keyturn.delivery.keyring_engine import Engine
 from keyturn.delivery.keyring_probe import Probe
 from keyturn.delivery.listeners import control_socket, serving
-from keyturn.delivery.supervisor import Admission
+from keyturn.delivery.states import Admission
 from keyturn.errors import NotFoundError
 from keyturn.references import resolver
 

@@ -2,7 +2,8 @@
 
 LiteLLM reads keys in the environment once, when it loads its configuration: moving it onto a new key is a restart
 (measured with 1.106.2). So the supervisor restarts it without a lost request, and never leaves the member worse off
-than before: if the program does not come up with the new keys, it is started with the old ones again.
+than before: if the program does not come up with the new keys, or one of them does not work in it, it is started with
+the old ones again. The new keys are proved before anybody is sent to the program (keyturn.delivery.own_proof).
 
     starting -> serving -> draining -> starting -> serving
                                  (any) -> stopping
@@ -17,49 +18,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from keyturn.delivery.child import CLEAN, Child, exit_code
 from keyturn.delivery.environment import inherited as without_own
-from keyturn.delivery.environment import overridden, shadowed, shadowing_words, with_keys
+from keyturn.delivery.environment import shadowed, shadowing_words, with_keys
+from keyturn.delivery.fit import demand_fit
 from keyturn.delivery.key_files import KeyFiles
 from keyturn.delivery.keys import KeyReader, Keys, NotRenderedError, Variable
 from keyturn.delivery.readiness import NotReadyError, Readiness
 from keyturn.delivery.renders import Renders
+from keyturn.delivery.states import Admission, State
 from keyturn.delivery.token_keeper import Renewal, TokenKeeper
-from keyturn.errors import MisconfiguredError, NotFoundError, RollFailedError, UnavailableError
+from keyturn.delivery.trial import Trial, told
+from keyturn.errors import NotFoundError, RollFailedError, UnavailableError, UndecidedError
 from keyturn.model import HeldToken
 
 if TYPE_CHECKING:
     from keyturn.delivery.cache import KeyCache
+    from keyturn.delivery.own_proof import Found, OwnProof
 
 log = logging.getLogger(__name__)
 
+_REFUSED = "the new key does not work here: "
 _HURRY = timedelta(seconds=10)  # for a program that never served: nothing is in flight
-
-
-class State(StrEnum):
-    """What the member does."""
-
-    STARTING = "starting"  # the program is not ready yet: the first time, or in the second half of a roll
-    SERVING = "serving"
-    DRAINING = "draining"  # the program still answers, but the balancer is told to leave, or it ends its last requests
-    STOPPING = "stopping"  # SIGTERM
-    FAILED = "failed"  # neither the new keys nor the old ones came up: the supervisor is about to end
-
-
-class Admission(StrEnum):
-    """What became of a request to roll."""
-
-    BEGUN = "begun"
-    UNDER_WAY = "under way"  # this very version is being rolled out, or started with
-    SERVED = "served"  # nothing to do
-    BUSY = "busy"  # not now: something else is under way; ask again
-    WAITING = "waiting"  # for the render of this key: ask again
 
 
 class Supervisor:
@@ -74,6 +58,7 @@ class Supervisor:
     program when it is ready, before anybody is sent to it; what it raises ends `run`.
     `inherited`: the environment the program starts from, without what is keyturn's own (KEYTURN_*) and `strip`.
     `cache`: the last known keys, for a first start while a store is unavailable. A roll never uses it.
+    `proof`: how a new key is tried in the program; None: a program that is ready is believed.
     `renewal`: how tokens of leases are renewed before they end (keyturn.delivery.token_keeper).
     `pause` is asyncio.sleep; a test turns the clock itself.
     """
@@ -93,6 +78,7 @@ class Supervisor:
         inherited: Mapping[str, str] | None = None,
         strip: Collection[str] = (),
         cache: KeyCache | None = None,
+        proof: OwnProof | None = None,
         renewal: Renewal | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -100,13 +86,13 @@ class Supervisor:
         self._command = tuple(command)
         self._variables = {variable.credential: variable for variable in variables}
         self._readiness = Readiness(readiness_url, pause)
-        self.drain, self.grace, self.start_timeout = drain, grace, start_timeout
-        self._pause = pause
+        self.drain, self.grace, self.start_timeout, self._pause = drain, grace, start_timeout, pause
         self._reader = KeyReader(variables, pause, cache)
         self._renders = Renders(render_timeout)
         self._files, self._inspect = files, inspect
-        self._check(variables)
+        demand_fit(self._command, variables, self._inherited, in_files=files is not None)
         self.state = State.STARTING
+        self._trial = Trial(proof)
         self._child: Child | None = None
         self._intended: Keys = {}  # what the program has, or is being given
         self._loaded: Keys = {}  # what the program has, once it was seen ready
@@ -119,27 +105,6 @@ class Supervisor:
         self._admitting = asyncio.Lock()
         self._wanted: asyncio.Queue[Keys] = asyncio.Queue()
         self._stop_asked = asyncio.Event()
-
-    def _check(self, variables: Sequence[Variable]) -> None:
-        names = [name for variable in variables for name in variable.names.variables]
-        if not names:
-            raise MisconfiguredError("no credential is served by this proxy", remedy="name it in a credential's `proxies`")
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise MisconfiguredError(
-                f"two credentials would be delivered as {', '.join(twice)}", remedy="give each its own `env` in keyturn.yaml"
-            )
-        if not self._command or shutil.which(self._command[0], path=self._inherited.get("PATH")) is None:
-            raise MisconfiguredError(
-                "the program to supervise is not there", remedy="name it after --, with its path if it is not on $PATH"
-            )
-        if self._files is not None and (several := [each.credential for each in variables if each.parts]):
-            raise MisconfiguredError(
-                f"the key of {', '.join(several)} has several parts: LiteLLM reads none of them from a file, and two files "
-                "cannot be replaced at one moment",
-                remedy="leave out --deliver file for these proxies, or give the key to others that are restarted",
-            )
-        for sentence in overridden(self._inherited, names):
-            log.warning("%s", sentence)
 
     # What others ask ------------------------------------------------------------------------------------------------
 
@@ -162,7 +127,9 @@ class Supervisor:
         when their store told the key. With key files `versions` is what stands in them, for the program was ready and reads
         them at each request: a call that was under way when one was replaced may still end with the key before. `waiting`:
         orders whose render is not there yet. `leases`: of each, when its token ends, when a new one is fetched, and what
-        went wrong. `member` names this process; `turn`: it wants to restart for a token.
+        went wrong. `member` names this process; `turn`: it wants to restart for a token. `proved`: whether a key in service
+        was seen to work here, and in `unproved` why that is not known. `undecided`: whose new key was turned away from
+        while the old one was not answered either.
         """
         return {
             "state": str(self.state),
@@ -178,6 +145,7 @@ class Supervisor:
             "waiting": dict(self._renders.waiting),
             "pid": self._child.pid if self._child is not None and self._child.running else None,
             "shadowed": self._shadowed,
+            **self._trial.told(),
             "cached": {name: read.isoformat() for name, read in self._reader.cached(self._loaded).items()},
             "last_error": self._last_error,
         }
@@ -189,6 +157,8 @@ class Supervisor:
         credentials that have turned meanwhile come along in the same restart.
         NotFoundError: not a credential of this member. ConflictError: CURRENT is another value; what was served is served
         on. Errors of the store as they are, and UnavailableError for a render that never came: nothing was touched.
+        With key files the answer comes when the new key is proved: RollFailedError, or UndecidedError where the old one is
+        not answered either, when it is not, and the old one is in its place again.
         """
         if credential not in self._variables:
             raise NotFoundError("this member does not serve that credential", remedy="start `keyturn exec` again")
@@ -212,7 +182,7 @@ class Supervisor:
             if not self.serving:  # told to stop while the store was asked
                 return Admission.BUSY
             if self._files is not None:
-                self._replace(self._files, keys)
+                await self._roll_in_files(self._files, keys)
                 return Admission.BEGUN
             # Members that restart for tokens of their own are not restarted beside one that does.
             if self._keeper.restarts and not await self._renewal.turn.take_at_once():
@@ -294,17 +264,20 @@ class Supervisor:
             if self._files is not None:
                 self._files.remove()
             await self._readiness.aclose()
+            await self._trial.aclose()
 
     async def _live(self) -> int:
         if self._files is not None:
             self._files.prepare()
         try:
-            child = await self._bring_up(await self._read_first())
+            child = await self._start(await self._read_first())
+            await self._trial.first(self._intended, child)
         except NotReadyError as failure:
             if failure.code is None:
                 raise UnavailableError(f"the program did not become ready: {failure}") from None
             log.error("the program did not become ready: %s", failure)
             return exit_code(failure.code)
+        self._serve()
         while True:
             wanted = asyncio.create_task(self._wanted.get())
             await asyncio.wait({child.ended, wanted}, return_when=asyncio.FIRST_COMPLETED)
@@ -329,41 +302,67 @@ class Supervisor:
         log.error("the program ended by itself with code %d", code)
         return exit_code(code)
 
-    def _replace(self, files: KeyFiles, keys: Keys) -> None:
-        """Put each key that has turned into its file. UnavailableError: those before it are in place, no other one."""
-        for name, held in keys.items():
-            if held.version != self._loaded[name].version:
-                files.put(self._variables[name].name, held.material)
-                self._intended = self._loaded = {**self._loaded, name: held}
-                log.info("%s: its file has the new key %s", name, held.version.fingerprint)
+    async def _roll_in_files(self, files: KeyFiles, keys: Keys) -> None:
+        """Each key that has turned goes into its file; where it does not work, the old one again. UnavailableError: a file
+        could not be written. Those before it are in place, no other one."""
+        before, turned = self._loaded, self._turned(keys)
+        no_way_back = await self._trial.no_way_back(turned)
+        self._put(files, {name: keys[name] for name in turned})
+        back = await self._trial.failing(turned, no_way_back)
+        if back and self.serving:  # else it was told to stop meanwhile, and the files are gone
+            self._put(files, {name: before[name] for name in back})
+            self._last_error = f"{_REFUSED}{told(back)}{await self._trial.old_keys(back)}"
+            log.error("%s; the old one is in its file again", self._last_error)
+            raise (UndecidedError if self._trial.undecided else RollFailedError)(self._last_error)
         self._rolls += 1
         self._last_error = ""
+
+    def _put(self, files: KeyFiles, keys: Keys) -> None:
+        for name, held in keys.items():
+            files.put(self._variables[name].name, held.material)
+            self._intended = self._loaded = {**self._loaded, name: held}
+            log.info("%s: its file has the key %s", name, held.version.fingerprint)
+
+    def _turned(self, keys: Keys) -> list[str]:
+        return [name for name, held in keys.items() if held.version != self._loaded[name].version]
 
     async def _restart(self, child: Child, keys: Keys) -> Child:
         """Out of the balancer, down, up with the new keys; or up again with the old ones."""
-        before = self._loaded
-        turned = [name for name, held in keys.items() if held.version != before[name].version]
+        before, turned = self._loaded, self._turned(keys)
         log.info("rolling %s: not ready from now on", ", ".join(turned))
+        no_way_back = await self._trial.no_way_back(turned)
         await self._take_down(child)
         try:
-            child = await self._bring_up(keys)
+            child = await self._start(keys)
+            back = await self._trial.failing(turned, no_way_back, child)
         except NotReadyError as failure:
             # Capacity first: the old key still lives, for nothing is revoked before every member is proved.
             self._last_error = f"the program did not become ready with the new key of {', '.join(turned)}: {failure}"
-            log.error("%s; starting it with the old one again", self._last_error)
             return await self._fall_back(before)
-        self._rolls += 1
-        self._last_error = ""
-        log.info("rolled %s", ", ".join(turned))
+        if back:
+            self._last_error = f"{_REFUSED}{told(back)}"
+            await child.stop(min(self.grace, _HURRY))  # nobody was sent to it
+            child = await self._fall_back({**keys, **{name: before[name] for name in back}}, back)
+        else:
+            self._last_error = ""
+            self._serve()
+        if moved := [name for name in turned if name not in back]:
+            self._rolls += 1
+            log.info("rolled %s", ", ".join(moved))
         return child
 
-    async def _fall_back(self, keys: Keys) -> Child:
+    async def _fall_back(self, keys: Keys, back: Mapping[str, Found] | None = None) -> Child:
+        """Up with the old keys, which are served whatever the provider says of them now."""
+        log.error("%s; starting it with the old one again", self._last_error)
         try:
-            return await self._bring_up(keys)
+            child = await self._start(keys)
         except NotReadyError as failure:
             self.state = State.FAILED
             self._last_error += f"; nor with the old one: {failure}"
             raise RollFailedError(self._last_error, remedy="look at what the program printed") from None
+        self._last_error += await self._trial.old_keys(back or {})
+        self._serve()
+        return child
 
     async def _leave(self, life: asyncio.Task[int]) -> int:
         """SIGTERM or SIGINT came: whatever is under way is given up, and the program ends as gently as in a roll."""
@@ -385,7 +384,7 @@ class Supervisor:
         log.log(logging.INFO if code in CLEAN else logging.WARNING, "the program ended with code %d", code)
         return code
 
-    async def _bring_up(self, keys: Keys) -> Child:
+    async def _start(self, keys: Keys) -> Child:
         """Start the program with these keys and wait until it is ready. NotReadyError: it is not, and does not run."""
         self.state, self._intended, self._loaded = State.STARTING, keys, {}
         await self._readiness.nobody_answers()
@@ -400,9 +399,11 @@ class Supervisor:
             raise
         if self._inspect is not None:
             await self._inspect()
+        return child
+
+    def _serve(self) -> None:
         self.state, self._loaded = State.SERVING, self._intended
         log.info("ready with %s", ", ".join(f"{name} {held.version.fingerprint}" for name, held in self._loaded.items()))
-        return child
 
     def _environment(self, keys: Keys) -> dict[str, str]:
         """What the child is given. With key files they are written, and it is given no key."""

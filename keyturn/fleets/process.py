@@ -14,7 +14,14 @@ import httpx
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from keyturn.durations import Duration, text
-from keyturn.errors import DeniedError, KeyturnError, MisconfiguredError, RollFailedError, UnavailableError
+from keyturn.errors import (
+    DeniedError,
+    KeyturnError,
+    MisconfiguredError,
+    RollFailedError,
+    UnavailableError,
+    UndecidedError,
+)
 from keyturn.fleets.supervisor_answers import ON_THE_WAY, SERVING, Answer, Status
 from keyturn.http_answers import no_cookies, read_body
 from keyturn.json_object import UnreadableError, json_object
@@ -25,6 +32,7 @@ _ROLL_ANSWER = 120.0  # seconds: the supervisor asks its stores before it answer
 _ANSWER = 10.0
 _LARGEST_ANSWER = 1024 * 1024
 _LAST_PORT = 65535
+_WHEN_IT_ANSWERS = "run again when the provider answers: until then the old key is served"
 _ALONE = Finding("members", None, "there is only one: requests are lost while it is rolled", "add a second member")
 
 _HTTP: TypeAdapter[str] = TypeAdapter(Address)
@@ -121,7 +129,8 @@ class ProcessFleet:
 
         Where a sidecar renders the member's keys it is asked again until the render is there, and serves on meanwhile.
         RollFailedError: it does not serve it within `roll_timeout`, its store says otherwise, or it fell back to the old
-        key. UnavailableError: its supervisor, or the member's store, cannot be reached, or no render came.
+        key, which it also does where the new one does not work in it. UndecidedError: that one is not answered either.
+        UnavailableError: its supervisor, or the member's store, cannot be reached, or no render came.
         """
         why = ""
         try:
@@ -164,6 +173,8 @@ class ProcessFleet:
                     )
                 case 503 if answer.state:
                     raise UnavailableError(f"{member.name} cannot read {credential}: {answer.words}")
+                case 409 if answer.document.get("undecided") is True:
+                    raise UndecidedError(f"{member.name} serves on what it served: {answer.words}", remedy=_WHEN_IT_ANSWERS)
                 case 400 | 409:
                     raise RollFailedError(f"{member.name} refused to roll, and serves on what it served: {answer.words}")
         except UnreadableError:
@@ -172,8 +183,12 @@ class ProcessFleet:
 
     async def _rolled(self, member: Member, credential: str, version: VersionRef) -> None:
         status = await self._come_to_rest(member)
-        if status.serving(credential) != version:
-            raise RollFailedError(f"{member.name} came back without the new key: {status.last_error}")
+        if status.serving(credential) == version:
+            return
+        words = f"{member.name} came back without the new key: {status.last_error}"
+        if credential in status.undecided:
+            raise UndecidedError(words, remedy=_WHEN_IT_ANSWERS)
+        raise RollFailedError(words)
 
     async def _come_to_rest(self, member: Member) -> Status:
         while (status := await self._status(member)).state in ON_THE_WAY:  # noqa: ASYNC110  # another process's state

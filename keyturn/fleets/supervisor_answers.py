@@ -56,7 +56,7 @@ class Leased:
 class Status:
     """`versions`: what the program was seen ready with, by credential. `shadowed`: names of variables. `restarts`: whether a
     roll starts the program anew. `leases`: its tokens. `member` names its process; `wants_its_turn`: it is about to restart
-    for a token."""
+    for a token. `undecided`: credentials whose new key it turned away from while the old one was not answered either."""
 
     state: str
     versions: Mapping[str, VersionRef]
@@ -66,6 +66,7 @@ class Status:
     leases: Mapping[str, Leased] = field(default_factory=dict)
     member: str = ""
     wants_its_turn: bool = False
+    undecided: Sequence[str] = ()
 
     @classmethod
     def of(cls, answer: Answer) -> Status:
@@ -86,10 +87,17 @@ class Status:
             {name: _leased(each) for name, each in mapping(document.get("leases", {})).items()},
             plain_id(document["member"]) if "member" in document else "",
             document.get("turn") is True,
+            _ids(document.get("undecided", [])),
         )
 
     def serving(self, credential: str) -> VersionRef | None:
         return self.versions.get(credential) if self.state == SERVING else None
+
+
+def _ids(value: Any) -> Sequence[str]:
+    if not isinstance(value, list):
+        raise UnreadableError
+    return tuple(plain_id(each) for each in value)
 
 
 def _leased(value: Any) -> Leased:

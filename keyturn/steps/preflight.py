@@ -116,7 +116,15 @@ async def _pool(c: Assembly, pool: Pooled) -> Sequence[Finding]:
 
 async def _fleets(c: Assembly) -> list[_Answer]:
     asked = [_ask(f"proxies {name}", fleet.preflight(c.name)) for name, fleet in c.fleets.items()]
+    asked += [_ask(f"counters of {name}", _counters(c, name)) for name in c.traffic]
     return list(await asyncio.gather(*asked))
+
+
+async def _counters(c: Assembly, fleet: str) -> Sequence[Finding]:
+    """Whether each member tells how many requests it has failed. What it tells is looked at when a wave bakes."""
+    members = await c.fleets[fleet].members()
+    await asyncio.gather(*(c.traffic[fleet].counted(each) for each in members))
+    return [Finding(f"{fleet}: requests are counted", True)]
 
 
 async def _ask(what: str, call: Awaitable[Sequence[Finding]]) -> _Answer:

@@ -3,8 +3,9 @@
     python -m keyturn.testing.fake_proxy --config IGNORED --port N
 
 It answers with the fingerprint of the key that it loaded, drains on SIGTERM and then ends by it (uvicorn, as LiteLLM),
-and can be told to be slow, to hold its streams open, to break with certain keys, or to read its keys from files at each
-request.
+and can be told to be slow, to hold its streams open, to break with certain keys, to fail their calls, or to read its keys
+from files at each request. For the canary it is as much of LiteLLM as that asks: one deployment for each key, named after
+its variable, and LiteLLM's headers and error words.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from starlette.routing import Route
 
 from keyturn.material import KeyMaterial
 
+OF_THE_VENDOR = "words of the vendor"  # in every error that it answers with
+
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="fake_proxy", description=__doc__)
@@ -41,11 +44,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--hold", type=Path, help="streams stop after the first part until this file is there")
     parser.add_argument("--refuse", type=Path, help="a file of fingerprints: it ends at once when it loads such a key")
     parser.add_argument("--stall", type=Path, help="a file of fingerprints: it is never ready when it loads such a key")
+    parser.add_argument("--fail", type=Path, help="a file of FINGERPRINT STATUS pairs: how calls with such a key end")
     return parser.parse_args()
 
 
 def _listed(path: Path | None) -> set[str]:
     return set(path.read_text().split()) if path is not None and path.exists() else set()
+
+
+def _fails(path: Path | None) -> dict[str, int]:
+    words = path.read_text().split() if path is not None and path.exists() else []
+    return dict(zip(words[::2], map(int, words[1::2]), strict=True))
+
+
+_CLASSES = {401: "AuthenticationError", 429: "RateLimitError"}
 
 
 def main() -> None:
@@ -80,13 +92,24 @@ def main() -> None:
 
     async def chat(request: Request) -> Response:
         loaded = keys() if arguments.keys is not None else at_start
-        first = loaded[names[0]]
-        if (await request.json()).get("stream"):
+        body = await request.json()
+        asked = str(body.get("model", "")).removesuffix("-1")
+        first = loaded[asked if asked in loaded else names[0]]
+        if status := _fails(arguments.fail).get(first):
+            words = f"litellm.{_CLASSES.get(status, 'APIError')}: {OF_THE_VENDOR}"
+            return JSONResponse({"error": {"message": words, "code": str(status)}}, status)
+        if body.get("stream"):
             return StreamingResponse(parts(first), media_type="text/event-stream")
         message = {"role": "assistant", "content": first}
-        return JSONResponse({"choices": [{"index": 0, "message": message}], "loaded": loaded, "pid": os.getpid()})
+        headers = {"x-litellm-call-id": "call", "x-litellm-model-id": f"{asked}-1"}
+        found = {"choices": [{"index": 0, "message": message}], "loaded": loaded, "pid": os.getpid()}
+        return JSONResponse(found, headers=headers)
+
+    async def models(request: Request) -> Response:
+        return JSONResponse({"data": [{"model_name": name, "model_info": {"id": f"{name}-1"}} for name in names]})
 
     routes = [
+        Route("/model/info", models),
         Route("/health/readiness", readiness),
         Route("/health/liveliness", liveliness),
         Route("/v1/chat/completions", chat, methods=["POST"]),

@@ -97,8 +97,7 @@ class StandIn:
         except httpx.HTTPError:
             return _error(500, "litellm.InternalServerError: InternalServerError: OpenAIException - Connection error.")
         if answer.status_code != 200:
-            await answer.aread()
-            return _translated(answer.status_code)
+            return _translated(answer.status_code, await answer.aread())
         headers = {
             "x-litellm-call-id": secrets.token_hex(8),
             "x-litellm-version": VERSION,
@@ -118,8 +117,10 @@ class StandIn:
 _CLASSES = {401: "AuthenticationError", 403: "NotFoundError", 404: "NotFoundError", 429: "RateLimitError"}
 
 
-def _translated(status: int) -> Response:
+def _translated(status: int, body: bytes) -> Response:
     name = _CLASSES.get(status, "InternalServerError")
+    if status == 403 and b"model" not in body:
+        name = "APIError"
     return _error(status, f"litellm.{name}: {name}: OpenAIException - the provider said {status}")
 
 

@@ -245,7 +245,10 @@ class MemorySlots(MemoryProvider):
 
 @dataclass
 class MemoryFleet:
-    """Members that load the store's CURRENT when rolled. `bad`: names of members that never come back with a new key."""
+    """Members that load the store's CURRENT when rolled. `bad`: names of members that never come back with a new key.
+
+    `answers`: what a call through a member ends with, in place of the truth; of one key alone, where a fingerprint is named.
+    """
 
     store: SecretStore
     secret: SecretRef
@@ -253,6 +256,7 @@ class MemoryFleet:
     loaded: dict[str, VersionRef | None] = field(default_factory=dict)
     bad: set[str] = field(default_factory=set)
     rolls: list[str] = field(default_factory=list)
+    answers: dict[tuple[str, str | None], Judgement] = field(default_factory=dict)
 
     async def start(self) -> None:
         for name in self.names:
@@ -300,6 +304,9 @@ class MemoryCanary:
         if self.provider.verdict is not None:
             return self.provider.verdict
         version = self.fleet.loaded.get(member.name)
+        for key in (version.fingerprint if version else "", None):
+            if (told := self.fleet.answers.get((member.name, key))) is not None:
+                return told
         return self.provider.try_out(version.fingerprint if version else "", is_use=True)
 
     async def aclose(self) -> None:

@@ -16,9 +16,11 @@ import httpx
 from keyturn.delivery.control import control_app, health_app
 from keyturn.delivery.keys import Variable
 from keyturn.delivery.listeners import control_socket, health_socket, serving
+from keyturn.delivery.own_proof import OwnProof
 from keyturn.delivery.supervisor import Supervisor
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, VersionRef
+from keyturn.settings import CanarySettings
 from keyturn.testing.processes import free_port
 
 
@@ -92,6 +94,7 @@ class Supervised:
         self, supervisor: Supervisor, shelf: Shelf, clock: Clock, port: int, control: str, health: int | None
     ) -> None:
         self.supervisor, self.shelf, self.clock = supervisor, shelf, clock
+        self.patience = Clock()  # of the proof
         self.url, self.control = f"http://127.0.0.1:{port}", control
         self.token = KeyMaterial(secrets.token_hex(16))
         self.task: asyncio.Task[int]
@@ -134,6 +137,10 @@ class Supervised:
         return {"Authorization": f"Bearer {self.token.reveal() if token is None else token}"}
 
 
+async def _master_key() -> KeyMaterial:
+    return new_key()
+
+
 def proxy_command(port: int, *options: object) -> list[str]:
     return [
         *(sys.executable, "-m", "keyturn.testing.fake_proxy", "--config", "ignored.yaml", "--port", str(port)),
@@ -149,16 +156,30 @@ async def supervised(
     socket: Path | None = None,
     health: int | None = None,
     ready: bool = True,
+    prove: dict[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Supervised]:
     """Run a member, stopped at the end. `options` are the fake proxy's; `names`: credential -> variable.
 
-    `socket`: a path for its control endpoint. `health`: a port for the listener that balancers reach.
+    `socket`: a path for its control endpoint. `health`: a port for the listener that balancers reach. `prove`: it proves its
+    keys, with these settings of OwnProof.
     """
     names = names or {"openai-prod": "OPENAI_API_KEY"}
     shelf, clock = shelf or Shelf(*names), Clock()
     port = free_port()
     control = f"unix:{socket}" if socket else f"http://127.0.0.1:{free_port()}"
+    patience = Clock()
+    if prove is not None:
+        canaries = {credential: CanarySettings(model=name) for credential, name in names.items()}
+        settings["proof"] = OwnProof(
+            **{
+                "canaries": canaries,
+                "url": f"http://127.0.0.1:{port}",
+                "master_key": _master_key,
+                "pause": patience.pause,
+                **prove,
+            }
+        )
     supervisor = Supervisor(
         proxy_command(port, *options),
         [shelf.variable(credential, name) for credential, name in names.items()],
@@ -166,6 +187,7 @@ async def supervised(
         **{"grace": timedelta(seconds=20), "start_timeout": timedelta(seconds=30), "pause": clock.pause, **settings},
     )
     member = Supervised(supervisor, shelf, clock, port, control, health)
+    member.patience = patience
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(member.http)
         listener = stack.enter_context(control_socket(control))
@@ -180,5 +202,6 @@ async def supervised(
             yield member
         finally:
             clock.release()
+            patience.release()
             supervisor.stop()
             await asyncio.gather(member.task, return_exceptions=True)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyturn.delivery.control import control_app
-from keyturn.delivery.supervisor import Admission
+from keyturn.delivery.states import Admission
 from keyturn.material import KeyMaterial
 from tests.hostile import Changed, changed, fuzz, logged
 

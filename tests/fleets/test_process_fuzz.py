@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.delivery.supervisor import State
+from keyturn.delivery.states import State
 from keyturn.errors import DeniedError, KeyturnError, MisconfiguredError, RollFailedError, UnavailableError
 from keyturn.fleets.process import ProcessFleet
 from keyturn.fleets.supervisor_answers import STATES

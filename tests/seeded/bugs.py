@@ -83,7 +83,7 @@ STORIES = (
     Bug(
         "9: a member that serves the key already is rolled again",
         "keyturn/steps/roll.py",
-        "    if await fleet.serving(member, c.name) == version:\n",
+        "    if await fleet.serving(member, c.name) == onto.version:\n",
         "    if False:\n",
         _STORIES + "two_rotations_in_one_second_are_two_rolls_and_a_resumed_one_is_none",
     ),
@@ -203,6 +203,13 @@ SLIPS = (
         "    await _demand_accepted(c, secret, store, previous)\n",
         "",
         "tests/steps/test_rollback.py::test_there_is_no_way_back_to_a_key_that_the_provider_refuses",
+    ),
+    Bug(
+        "the next member is moved before the last one is proved",
+        "keyturn/steps/roll.py",
+        "    if onto.proves:\n        await prove_moved(c, name, member, onto.version)\n",
+        "",
+        "tests/steps/test_prove_member.py",
     ),
     Bug(
         "in an incident the leaked key is served again",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -75,21 +75,25 @@ async def test_no_reason_lets_a_key_go_that_the_secret_tells_to_use(force: Waive
 
 
 @dataclass
-class Silent(MemoryCanary):
-    """One member is listed, and tells which key it serves, and answers no call."""
+class Fading(MemoryCanary):
+    """One member answers when it has just been moved, and then no call any more; it still tells which key it serves."""
+
+    asked: list[str] = field(default_factory=list)
 
     async def member(self, member: Member) -> Judgement:
-        if member.name == "two":
+        self.asked.append(member.name)
+        if self.asked.count("two") > 1 and member.name == "two":
             return Judgement(Verdict.INDETERMINATE, "it does not answer")
         return await super().member(member)
 
 
 async def test_a_rotation_that_cannot_be_proved_has_not_to_be_finished_first() -> None:
     world = await World.make()
+    canary = Fading(world.provider, world.fleet)
 
     def worker() -> Assembly:
         made = world.worker()
-        made.canaries = {"local": Silent(world.provider, world.fleet)}
+        made.canaries = {"local": canary}
         return made
 
     for _ in range(2):

@@ -50,6 +50,23 @@ async def refused_by(world: World, *members: str, reason: Reason = Reason.MANUAL
     world.fleet.bad.clear()
 
 
+async def test_what_an_incident_left_is_not_rolled_back_by_the_sweep_that_finishes_it() -> None:
+    """It is asked for by nobody, so that its own reason tells nothing of a leak."""
+    world = await World.make()
+    await refused_by(world, "two", reason=Reason.INCIDENT)
+    world.fleet.bad = {"two"}
+    world.clock.forward(minutes=20)
+    with pytest.raises(RollFailedError) as caught:
+        await rotate(world.worker(), world.clock.now(), Reason.SCHEDULED)
+    assert not isinstance(caught.value, RolledBackError)
+    current = (await world.store.current(world.secret)).version.fingerprint
+    assert current != world.first_key.material.fingerprint(), "the key that may have leaked is not told to be used again"
+    world.fleet.bad.clear()
+    world.clock.forward(hours=1)
+    await rotate(world.worker(), world.clock.now(), Reason.SCHEDULED)
+    assert await serve(world) == {current}
+
+
 async def test_the_roll_stops_at_the_first_bad_member_and_those_before_it_are_rolled_back() -> None:
     world = await World.make()
     world.fleet.names = ("one", "two", "three")
@@ -131,7 +148,7 @@ async def test_there_is_no_way_back_to_a_key_that_the_provider_refuses() -> None
 
 async def test_nor_to_one_that_could_not_be_tried() -> None:
     world = await World.make()
-    world.fleet.bad = {"two"}
+    world.fleet.bad = {"one"}
     promote = world.store.promote
 
     async def promote_then_provider_is_down(*words: object) -> None:

@@ -31,12 +31,14 @@ class Way:
 
     `options`: further ones of `keyturn exec`. `api_key`: what LiteLLM's configuration says, with `{variable}` in it.
     `litellm`: the program, where it is another. `lacks`: variables of the installation that the member is not given.
+    `api_base`: what it calls in place of the provider.
     """
 
     options: Sequence[str | Path] = ()
     api_key: str = "os.environ/{variable}"
     litellm: Path | None = None
     lacks: Collection[str] = ()
+    api_base: str = ""
 
 
 class Walk(Embedded):
@@ -59,7 +61,7 @@ class Walk(Embedded):
         deployments = [
             Deployment(
                 f"{each.name}-1",
-                f"{self.provider_url}/v1",
+                way.api_base or f"{self.provider_url}/v1",
                 each.model,
                 each.variable,
                 f"openai/{each.model}",
