@@ -181,6 +181,7 @@ class Adapters:
             more: dict[str, Any] = {"stores": self.store} if getattr(adapter, "NEEDS_STORES", False) else {}
             more |= {"logins": self.config.login_of} if getattr(adapter, "NEEDS_LOGINS", False) else {}
             more |= {"held": self.held, "parts": self.parts} if getattr(adapter, "NEEDS_HELD_KEYS", False) else {}
+            more |= {"secrets": self.config.secrets_of} if getattr(adapter, "NEEDS_SECRETS", False) else {}
             self._built[section, name] = adapter(part.settings, self.resolve, **more)
         return self._built[section, name]
 

@@ -9,7 +9,8 @@ An adapter is a class with a pydantic model `Settings` (its section of keyturn.y
 `(settings, resolve)`, where `resolve` is a `keyturn.references.Resolver`. One with `NEEDS_STORES = True` is also given
 `stores`, which gives the store of a name of keyturn.yaml; one with `NEEDS_LOGINS = True` is given `logins`, which gives the
 reference that the provider of a credential logs in with; one with `NEEDS_HELD_KEYS = True` is given `held`, which reads what
-the deciding secret of a credential holds, and `parts`, which tells the parts of its keys.
+the deciding secret of a credential holds, and `parts`, which tells the parts of its keys; one with `NEEDS_SECRETS = True` is
+given `secrets`, which gives the secrets of a credential.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ FLEETS = {
     "process": "keyturn.fleets.process:ProcessFleet",
     "command": "keyturn.fleets.command:CommandFleet",
     "litellm_credentials": "keyturn.fleets.litellm_credentials:LiteLLMCredentials",
+    "ecs": "keyturn.fleets.ecs:ECSFleet",
     "keyturn": "keyturn.fleets.own:KeyturnItself",
 }
 LEASES = {

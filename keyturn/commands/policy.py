@@ -44,13 +44,36 @@ def policy(asked: Asked) -> None:
                 "--watch is for a proxy's permissions in Kubernetes", remedy="leave it out, or use kubernetes --for proxy"
             )
         config = load()
-        name = _store(config, asked)
-        granted = grants.rotator(config, name) if asked.who == "rotator" else grants.proxy(config, name, asked.proxy)
-        if not granted.turned and not granted.read:
-            raise MisconfiguredError(f"nothing of {name} is needed for that", remedy="look at secrets and proxies")
-        text = _WRITERS[asked.what](config.stores[name].settings, granted, asked)
+        rolled = _rolled(config, asked)
+        if rolled and asked.store is None and not any(part.kind == KINDS["aws"] for part in config.stores.values()):
+            text = _document([], rolled)
+        else:
+            text = _of_store(config, asked, rolled)
     sys.stdout.write(text)
     leave(Exit.DONE)
+
+
+def _of_store(config: Config, asked: Asked, rolled: list[Any]) -> str:
+    name = _store(config, asked)
+    granted = grants.rotator(config, name) if asked.who == "rotator" else grants.proxy(config, name, asked.proxy)
+    if not granted.turned and not granted.read:
+        raise MisconfiguredError(f"nothing of {name} is needed for that", remedy="look at secrets and proxies")
+    written = _WRITERS[asked.what](config.stores[name].settings, granted, asked)
+    return _document(json.loads(written)["Statement"], rolled) if rolled else written
+
+
+def _rolled(config: Config, asked: Asked) -> list[Any]:
+    """Statements for what keyturn rolls at AWS. Proxies of ECS need nothing for that themselves."""
+    fleets: list[Any] = [part.settings for part in config.proxies.values() if part.kind == "ecs"]
+    if not fleets or (asked.what, asked.who) != ("aws", "rotator"):
+        return []
+    from keyturn.fleets.ecs_policy import statements
+
+    return statements(fleets, asked.account)
+
+
+def _document(first: list[Any], then: list[Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [*first, *then]}, indent=2) + "\n"
 
 
 def _store(config: Config, asked: Asked) -> str:
