@@ -112,6 +112,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 # Groups of their own for tests whose users must be served: a failed member call cools a group down.
                 litellm.Deployment("users-1", upstream.base_url, "users"),
                 litellm.Deployment("cached-1", upstream.base_url, "cached"),
+                litellm.Deployment("kept-1", upstream.base_url, "kept"),
                 litellm.Deployment("pool-1", upstream.base_url, "pool"),
                 litellm.Deployment("pool-2", upstream.base_url, "pool"),
                 litellm.Deployment("prim-1", upstream.base_url, "prim"),
@@ -264,16 +265,16 @@ async def test_the_retry_answers_for_a_dead_key_and_is_not_believed(world: World
 async def test_cache_fallback_retry_and_cooldown_are_all_on_and_the_proof_refuses_each(world: World) -> None:
     """One proxy, one dead key: users are served, or told to wait, by all four, and no member counts."""
     prompt = str(uuid.uuid4())
-    assert (await world.naive("cached", prompt)).status_code == 200
+    assert (await world.naive("kept", prompt)).status_code == 200
     with world.revoked():
-        assert (await world.naive("cached", prompt)).status_code == 200
+        assert (await world.naive("kept", prompt)).status_code == 200
         assert (await world.naive("prim")).status_code == 200
         assert (await world.naive("spare", num_retries=3)).status_code == 200
         for _ in range(10):  # a failure cools the group down for five seconds, which a slow machine may miss
             if (trap := await world.naive("solo")).status_code == 429:
                 break
         assert trap.json()["error"]["type"] == "all_deployments_in_cooldown"
-        for model, deployment in {"cached": None, "prim": None, "spare": "spare-1", "solo": None}.items():
+        for model, deployment in {"kept": None, "prim": None, "spare": "spare-1", "solo": None}.items():
             assert await verdict(world.canary(model, deployment=deployment), world.member) is Verdict.REJECTED, model
 
 
@@ -289,7 +290,7 @@ async def test_a_mock_is_not_believed(world: World) -> None:
 async def test_a_model_that_is_not_there_and_one_that_is_there_twice(world: World) -> None:
     with pytest.raises(
         MisconfiguredError,
-        match="nope is not known to the proxy; it has: backup, cached, down, mock, pool, prim, solo, spare, users",
+        match="nope is not known to the proxy; it has: backup, cached, down, kept, mock, pool, prim, solo, spare, users",
     ):
         await world.canary("nope").candidate(new_key())
     with pytest.raises(MisconfiguredError, match="several deployments: pool-1, pool-2"):
