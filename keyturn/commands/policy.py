@@ -44,13 +44,19 @@ def policy(asked: Asked) -> None:
                 "--watch is for a proxy's permissions in Kubernetes", remedy="leave it out, or use kubernetes --for proxy"
             )
         config = load()
-        name = _store(config, asked)
-        granted = grants.rotator(config, name) if asked.who == "rotator" else grants.proxy(config, name, asked.proxy)
-        if not granted.turned and not granted.read:
-            raise MisconfiguredError(f"nothing of {name} is needed for that", remedy="look at secrets and proxies")
-        text = _WRITERS[asked.what](config.stores[name].settings, granted, asked)
-    sys.stdout.write(text)
+        fleets = _fleets(config) if (asked.what, asked.who, asked.store) == ("kubernetes", "rotator", None) else ""
+        there = any(part.kind == KINDS[asked.what] for part in config.stores.values())
+        text = _of_store(config, asked) if there or not fleets else ""
+    sys.stdout.write(text + ("---\n" if text and fleets else "") + fleets)
     leave(Exit.DONE)
+
+
+def _of_store(config: Config, asked: Asked) -> str:
+    name = _store(config, asked)
+    granted = grants.rotator(config, name) if asked.who == "rotator" else grants.proxy(config, name, asked.proxy)
+    if not granted.turned and not granted.read:
+        raise MisconfiguredError(f"nothing of {name} is needed for that", remedy="look at secrets and proxies")
+    return _WRITERS[asked.what](config.stores[name].settings, granted, asked)
 
 
 def _store(config: Config, asked: Asked) -> str:
@@ -99,6 +105,29 @@ def _kubernetes(settings: Any, granted: Grants, asked: Asked) -> str:
     name = "keyturn" if asked.who == "rotator" else "litellm"
     made: str = yaml.safe_dump_all(manifests(found, name, name), sort_keys=False)
     return made
+
+
+def _fleets(config: Config) -> str:
+    """What rolling each fleet of kind kubernetes needs: a Role of its own, for it may be in another cluster."""
+    import yaml
+
+    from keyturn.fleets.kubernetes_rules import rules
+    from keyturn.kubernetes.rollout import Kind
+    from keyturn.stores.kubernetes_rules import manifests
+
+    texts = []
+    for fleet in (part for part in config.proxies.values() if part.kind == "kubernetes"):
+        settings: Any = fleet.settings
+        known, unknown = grants.given_in_kubernetes(config, fleet.name)
+        role = {settings.namespace: rules(known, settings.kinds or tuple(Kind))}
+        text = yaml.safe_dump_all(manifests(role, f"keyturn-roll-{fleet.name}", "keyturn"), sort_keys=False)
+        if unknown:
+            text = (
+                f"# {', '.join(unknown)}: add `get` on the Secrets that an operator fills for the pods of {fleet.name}, "
+                "unless their programs read the store themselves.\n"
+            ) + text
+        texts.append(text)
+    return "---\n".join(texts)
 
 
 _WRITERS = {"aws": _aws, "vault": _vault, "kubernetes": _kubernetes}
