@@ -169,6 +169,7 @@ class Adapters:
             more: dict[str, Any] = {"stores": self.store} if getattr(adapter, "NEEDS_STORES", False) else {}
             more |= {"logins": self.config.login_of} if getattr(adapter, "NEEDS_LOGINS", False) else {}
             more |= {"variables": self._variables} if getattr(adapter, "NEEDS_VARIABLES", False) else {}
+            more |= {"secrets": self.config.secrets_of} if getattr(adapter, "NEEDS_SECRETS", False) else {}
             self._built[section, name] = adapter(part.settings, self.resolve, **more)
         return self._built[section, name]
 

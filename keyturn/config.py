@@ -72,6 +72,10 @@ class Config:
         credential = self.credential(name)
         return login_of(self.providers[credential.provider].settings, credential.secrets[0].ref)
 
+    def secrets_of(self, name: str) -> Sequence[SecretRef]:
+        """Where the values of a credential are; the first decides."""
+        return [secret.ref for secret in self.credential(name).secrets]
+
     def users_of(self, name: str) -> Sequence[str]:
         """The settings of this file that refer to a secret of this credential, but for those of its own provider."""
         credential = self.credential(name)

@@ -8,8 +8,9 @@ A third party adds a kind by an entry point of the same group:
 An adapter is a class with a pydantic model `Settings` (its section of keyturn.yaml without `kind`) and a constructor
 `(settings, resolve)`, where `resolve` is a `keyturn.references.Resolver`. One with `NEEDS_STORES = True` is also given
 `stores`, which gives the store of a name of keyturn.yaml; one with `NEEDS_LOGINS = True` is given `logins`, which gives the
-reference that the provider of a credential logs in with; one with `NEEDS_VARIABLES = True` is given `variables`, which gives
-the variables that LiteLLM reads for a credential, or None.
+reference that the provider of a credential logs in with; one with `NEEDS_SECRETS = True` is given `secrets`, which gives the
+secrets of a credential; one with `NEEDS_VARIABLES = True` is given `variables`, which gives the variables that LiteLLM reads
+for a credential, or None.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ STORES = {
 FLEETS = {
     "process": "keyturn.fleets.process:ProcessFleet",
     "command": "keyturn.fleets.command:CommandFleet",
+    "ecs": "keyturn.fleets.ecs:ECSFleet",
     "keyturn": "keyturn.fleets.own:KeyturnItself",
     "kubernetes": "keyturn.fleets.kubernetes:KubernetesFleet",
 }

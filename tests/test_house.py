@@ -29,6 +29,8 @@ MAY_REVEAL = {
     "keyturn/delivery/keyring_probe.py",
     "keyturn/delivery/lean/aws.py",
     "keyturn/delivery/lean/vault.py",
+    "keyturn/fleets/ecs_calls.py",
+    "keyturn/fleets/ecs_permissions.py",
     "keyturn/fleets/process.py",
     "keyturn/key_parts.py",
     "keyturn/kubernetes/client.py",

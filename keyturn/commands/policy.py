@@ -44,19 +44,38 @@ def policy(asked: Asked) -> None:
                 "--watch is for a proxy's permissions in Kubernetes", remedy="leave it out, or use kubernetes --for proxy"
             )
         config = load()
-        fleets = _fleets(config) if (asked.what, asked.who, asked.store) == ("kubernetes", "rotator", None) else ""
-        there = any(part.kind == KINDS[asked.what] for part in config.stores.values())
-        text = _of_store(config, asked) if there or not fleets else ""
-    sys.stdout.write(text + ("---\n" if text and fleets else "") + fleets)
+        rolled = _rolled(config, asked)
+        pods = _pods(config) if (asked.what, asked.who, asked.store) == ("kubernetes", "rotator", None) else ""
+        has_store = asked.store is not None or KINDS[asked.what] in {part.kind for part in config.stores.values()}
+        if (rolled or pods) and not has_store:
+            text = _document([], rolled) if rolled else pods
+        else:
+            text = _of_store(config, asked, rolled) + (f"---\n{pods}" if pods else "")
+    sys.stdout.write(text)
     leave(Exit.DONE)
 
 
-def _of_store(config: Config, asked: Asked) -> str:
+def _of_store(config: Config, asked: Asked, rolled: list[Any]) -> str:
     name = _store(config, asked)
     granted = grants.rotator(config, name) if asked.who == "rotator" else grants.proxy(config, name, asked.proxy)
     if not granted.turned and not granted.read:
         raise MisconfiguredError(f"nothing of {name} is needed for that", remedy="look at secrets and proxies")
-    return _WRITERS[asked.what](config.stores[name].settings, granted, asked)
+    written = _WRITERS[asked.what](config.stores[name].settings, granted, asked)
+    return _document(json.loads(written)["Statement"], rolled) if rolled else written
+
+
+def _rolled(config: Config, asked: Asked) -> list[Any]:
+    """Statements for what keyturn rolls at AWS. Proxies of ECS need nothing for that themselves."""
+    fleets: list[Any] = [part.settings for part in config.proxies.values() if part.kind == "ecs"]
+    if not fleets or (asked.what, asked.who) != ("aws", "rotator"):
+        return []
+    from keyturn.fleets.ecs_policy import statements
+
+    return statements(fleets, asked.account)
+
+
+def _document(first: list[Any], then: list[Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [*first, *then]}, indent=2) + "\n"
 
 
 def _store(config: Config, asked: Asked) -> str:
@@ -107,7 +126,7 @@ def _kubernetes(settings: Any, granted: Grants, asked: Asked) -> str:
     return made
 
 
-def _fleets(config: Config) -> str:
+def _pods(config: Config) -> str:
     """What rolling each fleet of kind kubernetes needs: a Role of its own, for it may be in another cluster."""
     import yaml
 

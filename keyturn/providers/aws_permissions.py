@@ -7,10 +7,10 @@ hang on the call itself (MissingContextValues), the simulator does not know: tha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from keyturn.aws.simulation import principal_of
 from keyturn.errors import DeniedError, NotFoundError, UnavailableError
 from keyturn.json_object import UnreadableError
 from keyturn.providers.aws_iam import Answer, IamApi
@@ -19,8 +19,6 @@ from keyturn.providers.fields import items, mapping, text
 from keyturn.providers.permissions import Rights, rights_of
 
 TOLD_BY = "SimulatePrincipalPolicy, GetUser, GetCallerIdentity (with iam:SimulatePrincipalPolicy on itself, and iam:GetUser)"
-_ASSUMED = re.compile(r"arn:([a-z-]+):sts::(\d{12}):assumed-role/([^/]+)/.+")
-_PRINCIPAL = re.compile(r"arn:[a-z-]+:iam::\d{12}:(user|role)/.+")
 
 
 def permissions(create: str, delete: str, update: str, lists: Sequence[str]) -> tuple[Permission, ...]:
@@ -35,7 +33,7 @@ def permissions(create: str, delete: str, update: str, lists: Sequence[str]) -> 
 
 async def simulated(iam: IamApi, role_arn: str | None, facts: Facts) -> Rights:
     """`role_arn`: the role that the credentials are used to assume, where there is one."""
-    principal = role_arn or _principal(await iam.caller())
+    principal = role_arn or principal_of(await iam.caller())
     if principal is None:
         return Rights(note="the credentials are neither a user's nor a role's")
     user = _read(await iam.call("GetUser"), lambda answer: text(mapping(answer.get("User")).get("Arn")))
@@ -50,13 +48,6 @@ async def simulated(iam: IamApi, role_arn: str | None, facts: Facts) -> Rights:
     decided = _read(answer, lambda given: dict(_decision(each, user) for each in items(given.get("EvaluationResults"))))
     granted = [action for action in actions if decided.get(action) is True]
     return rights_of(facts, granted, [action for action in actions if decided.get(action) is None])
-
-
-def _principal(arn: str) -> str | None:
-    """Whose policies count. Of an assumed role the path is not told; the root user has no policies."""
-    if role := _ASSUMED.fullmatch(arn):
-        return f"arn:{role[1]}:iam::{role[2]}:role/{role[3]}"
-    return arn if _PRINCIPAL.fullmatch(arn) else None
 
 
 def _decision(result: Mapping[str, Any], user: str) -> tuple[str, bool | None]:

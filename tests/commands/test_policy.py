@@ -212,6 +212,38 @@ def test_a_kms_key_is_used_for_these_secrets_alone() -> None:
         assert statement["Condition"]["StringLike"] == {"kms:EncryptionContext:SecretARN": secrets}
 
 
+ECS = "two: {kind: ecs, region: eu-west-1, cluster: c, services: [gateway], port: 4000, master_key: env:M}"
+
+
+def test_for_the_rotator_services_of_ecs_may_be_rolled(config: Path) -> None:
+    process = 'two: {kind: process, members: ["http://127.0.0.1:4002"], master_key: env:M}'
+    config.write_text(CONFIG.replace(process, ECS))
+    found = document("--store", "aws", "--account", "123456789012")
+    assert found["RollTheServices"]["Resource"] == ["arn:aws:ecs:eu-west-1:123456789012:service/c/gateway"]
+    assert "TurnTheSecrets" in found
+    assert "RollTheServices" not in document("--store", "aws", "--account", "123456789012", "--for", "proxy")
+
+
+def test_where_no_store_is_of_aws_the_policy_is_of_ecs_alone(config: Path) -> None:
+    config.write_text(f"""
+providers:
+  org: {{kind: openai, admin_key: env:A, project: proj_abc, service_account: svc_acct_abc}}
+stores:
+  vault: {{kind: vault_kv2, address: "http://127.0.0.1:1", auth: {{method: token, token: env:T}}}}
+proxies:
+  {ECS}
+credentials:
+  a:
+    provider: org
+    secrets: [{{store: vault, path: llm/keys, field: A_API_KEY}}]
+    canary: {{proxy: two, model: m}}
+    proxies: [two]
+""")
+    assert "NameTheRoll" in document("--account", "123456789012")
+    result = typed("aws", "--account", "12")
+    assert (result.exit_code, "twelve digits" in result.stderr) == (2, True)
+
+
 def test_nothing_allows_anything_everywhere() -> None:
     for words in (["--account", "123456789012"], ["--for", "proxy"], ["--account", "123456789012", "--create"]):
         for statement in document("--store", "aws", *words).values():

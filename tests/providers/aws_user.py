@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from keyturn.aws.simulation import principal_of
 from keyturn.errors import KeyturnError, LostAnswerError, PermanentError
 from keyturn.material import KeyMaterial
 from keyturn.model import KeyRef
-from keyturn.providers.aws_permissions import _principal, simulated
+from keyturn.providers.aws_permissions import simulated
 from keyturn.providers.aws_user import IamUser
 from keyturn.quiet import hold_vendor_loggers
 from keyturn.testing.provider_scene import MARK, ProviderScene, Scene, new_label
@@ -153,10 +154,10 @@ class IamUserSuite(IamUserScene, ProviderSuite):
         rights = await simulated(scene.provider.iam, role, scene.provider.FACTS)
         assert (dict(rights.has), role in rights.note) == ({}, True)
         assert (
-            _principal("arn:aws:sts::123456789012:assumed-role/keyturn/i-0abc") == "arn:aws:iam::123456789012:role/keyturn"
+            principal_of("arn:aws:sts::123456789012:assumed-role/keyturn/i-0abc") == "arn:aws:iam::123456789012:role/keyturn"
         )
-        assert _principal("arn:aws:iam::123456789012:root") is None
-        assert _principal("arn:aws:sts::123456789012:federated-user/bob") is None
+        assert principal_of("arn:aws:iam::123456789012:root") is None
+        assert principal_of("arn:aws:sts::123456789012:federated-user/bob") is None
 
     async def test_the_sdk_does_not_repeat_a_create(self, scene: Scene) -> None:
         scene.vendor.faults.append(fault(self.CREATE, "status", status=503, code="ServiceUnavailable"))
