@@ -7,17 +7,14 @@ from keyturn.errors import ConflictError, NotFoundError
 from keyturn.material import KeyMaterial
 from keyturn.model import KeyRef
 from keyturn.ports import RevokesByText
-from keyturn.steps.in_place import in_place, is_claimed
-from keyturn.steps.observe import observe_decider
+from keyturn.steps.in_place import has_other_texts
 
 
 async def drop(c: Assembly, step: str, key: KeyRef, fingerprint: str, material: KeyMaterial | None) -> bool:
     """Delete a key whose text was never in service. False, and nothing is done, where another text of it is, or was."""
-    if in_place(c) is not None:
-        _, journal = await observe_decider(c)
-        if is_claimed(journal, key.id, fingerprint):
-            c.say(step, f"{key.id} stays, which has a text in service: the new one of it is given up")
-            return False
+    if await has_other_texts(c, key.id, fingerprint):
+        c.say(step, f"{key.id} stays, which has a text in service: the new one of it is given up")
+        return False
     await delete(c, key, material)
     return True
 

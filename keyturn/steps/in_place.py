@@ -104,6 +104,14 @@ async def is_shared(c: Assembly, key_id: str, fingerprint: str) -> bool:
     return shares_its_key(journal, stages, key_id, fingerprint)
 
 
+async def has_other_texts(c: Assembly, key_id: str, fingerprint: str) -> bool:
+    """`is_claimed`, by a look of its own."""
+    if in_place(c) is None:
+        return False
+    _, journal = await observe_decider(c)
+    return is_claimed(journal, key_id, fingerprint)
+
+
 def is_claimed(journal: Journal, key_id: str, fingerprint: str) -> bool:
     """Whether any other value than this one is, or was, a text of this key, and is not known to be refused."""
     return key_id in [id for each, id in journal.keys.items() if each != fingerprint] or (

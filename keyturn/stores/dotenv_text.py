@@ -10,14 +10,17 @@ for a part of the value, so none is ever added; and systemd and `docker run` do 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
 from keyturn.stores.dotenv_lines import AmbiguousError, demand_plain_text, past_statement
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PLAIN = re.compile(r"[A-Za-z0-9_./:=+@%,-]+")
-_VALUE = re.compile(r"'(?P<single>[^'\\$\n]*)'|\"(?P<double>[^'\"\\$`\n]*)\"|(?P<bare>[A-Za-z0-9_./:=+@%,-]*)")
+_SIGN = r"[A-Za-z0-9_./:=+@%,-]"
+_PLAIN = re.compile(rf"{_SIGN}+")
+_VALUE = re.compile(rf"'(?P<single>[^'\\$\n]*)'|\"(?P<double>[^'\"\\$`\n]*)\"|(?P<bare>{_SIGN}*)")
 _COMMENT = re.compile(r"[ \t]*#")
+_PLAIN_LINE = re.compile(rf"[ \t]*(?:export[ \t]+)?({NAME.pattern})={_SIGN}*")
 _CHANGES = r"(?:unset|export|read|readonly|declare|typeset|local)\b"
 
 
@@ -79,17 +82,32 @@ def _mentions(text: str, name: str) -> list[int]:
     """Where the lines begin that could set the variable, or take it away, to any reader.
 
     To a shell these are `X=1; NAME=2`, `unset NAME`, `NAME+=x`; to python-dotenv `NAME` alone and `'NAME'=x`; to Compose
-    `NAME: x`; to `docker run` a line inside a quoted value. A comment is none, and neither is `$NAME`.
+    `NAME: x`; to `docker run` a line inside a quoted value. A comment is none, and neither is `$NAME`, nor what stands
+    behind the `=` of a plain line of another variable: where nothing above it is open, `OTHER=NAME=` sets one variable to
+    all. (Between `((` and `))` it sets two, to bash.)
     """
     beginning = rf"\s*(?:export\s+)?['\"\ufeff]?{name}(?![A-Za-z0-9_])"
     anywhere = rf".*(?<![A-Za-z0-9_${{]){name}['\"]?\s*\+?="
     command = rf"(?:.*[\s;&|(])?{_CHANGES}.*(?<![A-Za-z0-9_$]){name}(?![A-Za-z0-9_])"
     speaks = re.compile(f"{beginning}|{anywhere}|{command}")
+    lines_to_all = _statements(text)
     found, at = [], 0
     for line in text.split("\n"):
         if name in line and not _COMMENT.match(line) and speaks.match(line):
-            found.append(at)
+            plain = _PLAIN_LINE.fullmatch(line)
+            if plain is None or plain[1] == name or at not in lines_to_all:
+                found.append(at)
         at += len(line) + 1
+    return found
+
+
+def _statements(text: str) -> set[int]:
+    """Where the lines begin that are one to all readers, down to the first that leaves something open."""
+    found, at = set(), 0
+    with suppress(AmbiguousError):
+        while at < len(text):
+            found.add(at)
+            at = past_statement(text, at)
     return found
 
 

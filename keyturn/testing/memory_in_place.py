@@ -16,9 +16,11 @@ class MemoryInPlace(MemoryProvider):
     """It keeps one old text of a key beside its newest, and no more: whoever turns twice ends the one before the last.
 
     That is the worst that a vendor may do. `fading`: key id -> its old text, and until when that is accepted.
+    `disabling_ends_both`: whether the old text of a key is refused, too, while that is disabled.
     """
 
     old_text_lives: timedelta | None = timedelta(hours=2)
+    disabling_ends_both: bool = True
     fading: dict[str, tuple[KeyMaterial, datetime]] = field(default_factory=dict)
     turns: int = 0
 
@@ -46,7 +48,11 @@ class MemoryInPlace(MemoryProvider):
 
     def try_out(self, fingerprint: str, *, is_use: bool) -> Judgement:
         for id, (old, ends) in self.fading.items():
-            if old.fingerprint() == fingerprint and self.clock.now() < ends and id not in self.disabled:
+            if (
+                old.fingerprint() == fingerprint
+                and self.clock.now() < ends
+                and not (self.disabling_ends_both and id in self.disabled)
+            ):
                 return Judgement(Verdict.ACCEPTED, "the provider accepts it, for a while")
         return super().try_out(fingerprint, is_use=is_use)
 

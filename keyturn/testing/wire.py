@@ -20,8 +20,12 @@ from urllib.parse import urlsplit
 from keyturn.testing.wire_faults import Blackhole, Fault, Half, Instead, Reset, Slow, Truncated
 from keyturn.testing.wire_messages import NO_ANSWER, Client, Request, Upstream
 
-# By the method, by the name of AWS's operation, or as Azure lists what is secret: by POST.
-_READS = re.compile(r"(GET|HEAD|OPTIONS)\b|(Get|Describe|List|BatchGet)[A-Z]|POST \S*/list[A-Z]\w*$")
+# By the method, by the name of AWS's operation, or as Azure lists what is secret: by POST. Vault answers some questions by
+# POST, too; but what its engines give, they make when it is read.
+_READS = re.compile(
+    r"(GET|HEAD|OPTIONS)\b(?! /v1/(?!sys/)\S*/creds/)|(Get|Describe|List|BatchGet)[A-Z]"
+    r"|POST \S*(/list[A-Z]\w*|/sys/capabilities-self|/sys/leases/lookup)$|LIST "
+)
 _HANDLE = re.compile(
     r"\d+|[0-9a-f]{8,}|[0-9a-f]{8}-[0-9a-f-]{27}"  # a number, long hex, a UUID
     r"|(?P<kind>(?:[a-z]+_)+)(?=[a-zA-Z0-9]*\d)[a-zA-Z0-9]{6,}(?P<verb>:[a-z]+)?"  # key_000005a229d4, key_000005a229d4:stop

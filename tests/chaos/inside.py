@@ -29,6 +29,7 @@ async def assembled(world: World, credential: str) -> AsyncIterator[Assembly]:
     adapters.resolve = resolver(read, environ={**world.outside.environ, **world.environ})
     try:
         async with assemble(config, credential, adapters=adapters) as c:
+            c.now = world.account.now
             yield c
     finally:
         await adapters.aclose()

@@ -6,7 +6,7 @@ What of a vendor's keys is "nothing else" hangs on what its API can do: tests.ch
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from keyturn.lifecycle import Asked, Step, decide
 from keyturn.model import Stage
@@ -60,6 +60,6 @@ async def _next_step(world: World, name: str, left: Left) -> None:
             left.unfinished += [f"{name}: {secret} still holds a {stage} value" for stage in held]
     left.unfinished += [f"{name}: {problem}" for problem in seen.problems]
     # A moment later than the last promotion: the journal's times are whole seconds.
-    decision = decide(seen, Asked(datetime.now(UTC) + timedelta(seconds=2), overlap=c.settings.overlap))
+    decision = decide(seen, Asked(world.account.now() + timedelta(seconds=2), overlap=c.settings.overlap))
     if decision.step is not Step.CREATE:
         left.unfinished.append(f"{name}: the next step is {decision.step} ({decision.check})")

@@ -22,7 +22,7 @@ from typing import Any
 import prefect.context
 import prefect.logging.configuration
 
-from tests.chaos import disk, hosts, run
+from tests.chaos import clock, disk, hosts, run
 
 # Imported on use by the product; here once for all children.
 PRELOADED = (
@@ -33,6 +33,9 @@ PRELOADED = (
     "keyturn.providers.bedrock_api_key",
     "keyturn.providers.perplexity",
     "keyturn.providers.http_declared",
+    "keyturn.providers.xai",
+    "keyturn.providers.cloudflare",
+    "keyturn.providers.vault_dynamic",
     "keyturn.stores.vault_kv2",
     "keyturn.stores.aws_secrets_manager",
     "keyturn.stores.kubernetes_secret",
@@ -94,6 +97,7 @@ def become(order: dict[str, Any], siblings: dict[int, tuple[int, int]]) -> None:
     random.seed()
     hosts.lead_to(os.environ[hosts.VARIABLE])
     disk.tell(os.environ.get(disk.VARIABLE))
+    clock.tell(os.environ.get(clock.VARIABLE))
     # Prefect reads its settings when it is imported: what it read was the parent's.
     prefect.context.refresh_global_settings_context()
     prefect.logging.configuration.setup_logging()

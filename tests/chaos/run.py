@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from flows.swept import State
 from keyturn import progress, settings
 from keyturn.assembly import Line
 from keyturn.commands import flows
-from tests.chaos import person
+from tests.chaos import clock, person
 
 # For a slot that a killed Prefect server has forgotten: an hour is too long for a test. (A lease lasts one minute.)
 turnstile.WAIT_SECONDS = 100
@@ -53,7 +52,7 @@ def run(asked: dict[str, Any], told: Path) -> int:
 def _rotate(credential: str, wait: bool) -> dict[str, str]:
     found = flows.run(rotate, credential=credential)
     if wait and found.retire_after is not None:
-        time.sleep(max(0.0, (found.retire_after - datetime.now(UTC)).total_seconds()) + 1)
+        clock.wait(found.retire_after)
         found = flows.run(retire, credential=credential, now=False)
     if found.by_hand:
         person.ask(found.sentence)

@@ -9,7 +9,9 @@ from typing import Literal
 FIELD = "OPENAI_API_KEY"
 
 Kind = Literal["vault", "aws", "kube", "files"]
-Vendor = Literal["account", "minted", "slots", "pool", "console", "capped", "unlisted", "declared"]  # of ACCOUNTS
+Vendor = Literal[  # of ACCOUNTS
+    "account", "minted", "slots", "pool", "console", "capped", "unlisted", "declared", "leased", "turned", "turned_at_once"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,12 @@ OTHERS = (
     Shape("aws-whole-unlisted", STORES["aws-whole"], "unlisted", overlap="2s"),
     Shape("aws-field-declared", STORES["aws-field"], "declared"),
     Shape("kube-whole-declared", STORES["kube-whole"], "declared"),
+    Shape("aws-whole-leased", STORES["aws-whole"], "leased", members=2),
+    Shape("kube-field-leased", STORES["kube-field"], "leased"),
+    Shape("vault-field-turned", STORES["vault-field"], "turned", members=2, overlap="2s"),
+    Shape("kube-whole-turned", STORES["kube-whole"], "turned", overlap="2s"),
+    Shape("aws-whole-turned-at-once", STORES["aws-whole"], "turned_at_once", members=2),
+    Shape("vault-then-aws-turned-at-once", STORES["vault-then-aws"], "turned_at_once"),
 )
 BUNDLES = (
     Shape("vault-ten", STORES["vault-field"], "account", credentials=10),

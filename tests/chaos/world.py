@@ -183,6 +183,7 @@ class World:
                     "canary": {"proxy": self.name, "model": each.name, "timeout": "5s"},
                     "proxies": [self.name],
                     "overlap": self.shape.overlap,
+                    **self.account.CREDENTIAL,
                     **({} if self.account.shows_hints else {"key_id": self._key_ids[each.name]}),
                 }
                 for each in self.credentials

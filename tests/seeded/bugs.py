@@ -268,6 +268,13 @@ SLIPS = (
         "tests/steps/test_in_place.py::test_the_key_stays_and_its_old_text_ends_by_itself",
     ),
     Bug(
+        "a key whose old text lives while it is disabled stays as long as that",
+        "keyturn/steps/revoke.py",
+        " and not await has_other_texts(c, ref.id, fingerprint)",
+        "",
+        "tests/steps/test_in_place.py::test_a_key_is_deleted_though_its_old_text_lives_while_it_is_disabled",
+    ),
+    Bug(
         "a text that ends by itself waits for the next schedule",
         "flows/sweep_one.py",
         'found.decision.check != "turned"',

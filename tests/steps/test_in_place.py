@@ -76,6 +76,17 @@ async def test_a_turn_whose_answer_was_lost_is_not_tried_again_and_a_key_of_its_
     assert provider.revoked == [world.first_key.ref.id]
 
 
+async def test_a_key_is_deleted_though_its_old_text_lives_while_it_is_disabled() -> None:
+    """Else a text that was lost would live as long as the old one: days."""
+    world, provider = await in_place()
+    provider.capabilities, provider.disabling_ends_both = replace(provider.capabilities, can_disable=True), False
+    provider.lose_answers = 1
+    await rotate(world)
+    world.clock.forward(minutes=61)
+    assert (await plain_flows.retire(world.worker(), world.clock.now())).result is Result.RETIRED
+    assert provider.revoked == [world.first_key.ref.id] and not provider.accepts(world.first_key.material)
+
+
 async def test_while_an_old_text_lives_that_members_may_serve_its_key_is_not_turned_again() -> None:
     """A worker that slept since before a rotation began takes the new value for one that is due."""
     world, provider = await in_place()

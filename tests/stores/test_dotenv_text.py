@@ -35,6 +35,8 @@ ALIKE = {
     "B=${A}\nC=$A\nA=x\nD=${A:-y}\n": "x",
     "A=x\nB=it's\n": "x",
     "B\nA=x\n": "x",
+    "B=A=\nA=x\n": "x",
+    "A=x\nB=A+=y\nC=unset,A=\n": "x",
     "A=": "",
     "A=''\n": "",
 }
@@ -50,6 +52,14 @@ def test_the_value_is_what_all_readers_take(text: str, value: str, tmp_path: Pat
         assert (found or "").strip("'\"") == value if name == "docker run" and quoted else found == wanted, name
     for program in SHELLS:
         assert shell(text, tmp_path, program)["A"] == value
+
+
+def test_what_another_variable_is_set_to_says_nothing_of_ours(tmp_path: Path) -> None:
+    text = "A=x\nexport B=A\n\texport\tC=A=1\n"
+    assert value_of(text, "A") == QUICK["python-dotenv"](text)["A"] == QUICK["systemd"](text)["A"] == "x"
+    assert all(shell(text, tmp_path, program)["A"] == "x" for program in SHELLS)
+    [read] = compose([text], tmp_path)
+    assert read["A"] == "x"
 
 
 def test_compose_takes_the_same(tmp_path: Path) -> None:
@@ -108,6 +118,16 @@ def test_what_is_not_set_is_not_set_to_anybody(text: str, tmp_path: Path) -> Non
         ("A=x\nB=1 A=y\n", "2 lines"),
         ("A=x\nB='1'A=y\n", "2 lines"),
         ("A=x\n;A=y\n", "2 lines"),
+        ("A=x\nB='A='\n", "2 lines"),
+        ("A=x\nB='\nC='A=1\n", "2 lines"),  # Compose reads on behind a quote
+        ("A=x\nB=A= \n", "2 lines"),
+        ("A=x\nB=A=1\r\n", "2 lines"),
+        ("A=x\nB: A=1\n", "2 lines"),
+        ("A=x\nB =A=1\n", "2 lines"),
+        ("A=x\nB=1,;A=2\n", "2 lines"),
+        ("A=x\nunset B=A\n", "2 lines"),
+        ("A=x\n((\nB=A=3\n))\n", "2 lines"),  # bash sets both
+        ("A=x\ndeclare -i B\nB=A=3\n", "2 lines"),  # and here
         ("B='\nA=no\n'\nA=yes\n", "2 lines"),  # `docker run` hands over both
         ("B='\nA=no\n'\n", "inside another value"),
         ('B="a\\"\nA=no\n"\n', "inside another value"),

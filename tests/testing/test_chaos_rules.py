@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.left import Left
 from tests.chaos.vendors.account import Known
-from tests.chaos.vendors.rules import Pool, Seen, made_and_deleted, pooled, two_slots, without_a_list
+from tests.chaos.vendors.rules import Pool, Seen, made_and_deleted, pooled, turned_in_place, two_slots, without_a_list
 
 Rule = Callable[[list[Known], Seen, Left], None]
 
@@ -28,13 +28,17 @@ def of_a_pool(pool: Pool) -> Rule:
     return lambda keys, seen, left: pooled(keys, seen, pool, left)
 
 
+def turned(*turned_from: str) -> Rule:
+    return lambda keys, seen, left: turned_in_place(keys, turned_from, seen, left)
+
+
 def left_by(rule: Rule, *keys: Known) -> Left:
     left = Left()
     rule(list(keys), SEEN, left)
     return left
 
 
-EVERY = pytest.mark.parametrize("rule", [made_and_deleted, without_a_list, of_a_pool(NOTHING)])
+EVERY = pytest.mark.parametrize("rule", [made_and_deleted, without_a_list, of_a_pool(NOTHING), turned()])
 
 
 @EVERY
@@ -48,16 +52,17 @@ def test_the_key_in_service_is_accepted_and_those_of_others_are_spared(rule: Rul
     assert len(left.unfinished) == 2
 
 
-@pytest.mark.parametrize("rule", [made_and_deleted, without_a_list])
+@pytest.mark.parametrize("rule", [made_and_deleted, without_a_list, turned("by hand")])
 def test_what_was_replaced_is_deleted_once(rule: Rule) -> None:
     assert left_by(rule, CURRENT, key("by hand", deletions=1)) == Left()
     assert left_by(rule, CURRENT, key("by hand", deletions=2)).unfinished
     assert left_by(rule, CURRENT, key("by hand")).unfinished
 
 
-def test_whatever_is_listed_and_lives_is_an_orphan_disabled_or_not() -> None:
-    assert left_by(made_and_deleted, CURRENT, key("lost")).orphans
-    assert left_by(made_and_deleted, CURRENT, key("lost", accepted=False)).orphans
+@pytest.mark.parametrize("rule", [made_and_deleted, turned("old")])
+def test_whatever_is_listed_and_lives_is_an_orphan_disabled_or_not(rule: Rule) -> None:
+    assert left_by(rule, CURRENT, key("lost")).orphans
+    assert left_by(rule, CURRENT, key("lost", accepted=False)).orphans
 
 
 def test_without_a_list_only_what_was_never_written_is_left_to_people() -> None:
@@ -72,6 +77,27 @@ def test_of_two_slots_the_idle_one_holds_what_was_never_in_service() -> None:
     assert left_by(two_slots, CURRENT, key("old")).orphans
     assert left_by(two_slots, CURRENT, key("by hand")).unfinished
     assert left_by(two_slots, CURRENT, key("fresh"), key("old", deletions=2)).unfinished
+
+
+def a_text(fingerprint: str, *, accepted: bool = False, turned_away: bool = True) -> Known:
+    """Of the key in service."""
+    return replace(CURRENT, fingerprint=fingerprint, accepted=accepted, deletions=int(turned_away))
+
+
+def test_of_a_key_in_place_the_old_text_ends_and_its_key_stays() -> None:
+    assert left_by(turned("old"), a_text("old"), CURRENT) == Left()
+    assert left_by(turned("old"), a_text("old", accepted=True), CURRENT).unfinished
+
+
+def test_of_a_key_in_place_the_text_in_service_is_the_newest() -> None:
+    current = replace(CURRENT, deletions=1)
+    assert left_by(turned("current"), current, a_text("lost", accepted=True, turned_away=False)).unfinished
+
+
+def test_of_a_key_in_place_a_text_is_turned_away_from_once_and_only_one_that_was_in_service() -> None:
+    assert left_by(turned("old", "old"), a_text("old"), CURRENT).lost
+    assert left_by(turned("old", "lost"), a_text("old"), a_text("lost"), CURRENT).lost
+    assert left_by(turned("lost"), CURRENT, key("lost", deletions=2)).lost
 
 
 def test_of_a_pool_what_is_free_waits_and_what_nobody_serves_goes_back() -> None:

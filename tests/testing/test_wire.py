@@ -169,6 +169,10 @@ def test_the_shape_of_a_path_is_the_same_in_each_run(path: str, shaped: str) -> 
         ("GETTER", False),
         ("ListUserTags", True),
         ("TagUser", False),
+        ("GET /v1/database/creds/litellm", False),
+        ("POST /v1/sys/leases/lookup", True),
+        ("POST /v1/sys/leases/revoke", False),
+        ("LIST /v1/sys/leases/lookup/database/creds/litellm", True),
     ],
 )
 def test_what_changes_nothing_is_told_from_what_does(call: str, reads: bool) -> None:

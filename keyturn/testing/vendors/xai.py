@@ -80,6 +80,7 @@ class XAISimulator(Simulator):
         return {**self._shown(key), "apiKey": material.reveal()}
 
     async def update_key(self, call: Call) -> Mapping[str, Any]:
+        """Whether an old text is refused, too, while its key is disabled, no page tells: here it is not."""
         key = self.by_id(call.path["id"])
         if call.body.get("fieldMask") == "disabled":
             key.disabled = bool(call.body["apiKey"]["disabled"])

@@ -2,6 +2,7 @@
 
 account.py    what the driver and a person need of any account
 simulated.py  one with a vendor's simulator behind it
+answers.py    what a proxy is answered that calls with a key
 rules.py      what is demanded of its keys in the end: what an orphan is, and what is left to a person
 """
 
@@ -14,8 +15,10 @@ from tests.chaos.outside import Outside
 from tests.chaos.vendors.account import Account
 from tests.chaos.vendors.capped import BedrockAccount
 from tests.chaos.vendors.declared import AcmeAccount
+from tests.chaos.vendors.leased import LeasedAccount
 from tests.chaos.vendors.minted import OpenAIAccount
 from tests.chaos.vendors.pooled import AnthropicAccount, ConsoleAccount
+from tests.chaos.vendors.turned import CloudflareAccount, XAIAccount
 from tests.chaos.vendors.two_slots import AzureAccount
 from tests.chaos.vendors.unlisted import PerplexityAccount
 
@@ -30,5 +33,8 @@ ACCOUNTS: Mapping[str, Callable[[Outside, str], Account]] = MappingProxyType(
         "capped": BedrockAccount,
         "unlisted": PerplexityAccount,
         "declared": AcmeAccount,
+        "leased": LeasedAccount,
+        "turned": XAIAccount,
+        "turned_at_once": CloudflareAccount,
     }
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tests.chaos.left import Left
@@ -44,6 +46,7 @@ class Made:
 class Account:
     """One shape of provider. `bystanders`: names of keys that are nobody's of this world, and stay as they are.
 
+    CREDENTIAL: what its kind needs in each credential's part of keyturn.yaml.
     `watches_stages`: whether its rule asks which keys a secret has ever held. `ages`: whether the vendor tells since when a
     key is there. `shows_hints`: whether it shows enough of a key to tell which one a person put into service.
     `first_differs`: whether the key that a person put into service goes by another way than those that follow.
@@ -51,6 +54,7 @@ class Account:
     """
 
     KIND: ClassVar[str]  # in keyturn.yaml
+    CREDENTIAL: ClassVar[Mapping[str, str]] = MappingProxyType({})
     watches_stages: ClassVar[bool] = False
     ages: ClassVar[bool] = True
     shows_hints: ClassVar[bool] = True
@@ -77,6 +81,10 @@ class Account:
     def parts(self) -> Mapping[str, int]:
         """What else a worker talks to, and where that is."""
         return {}
+
+    def now(self) -> datetime:
+        """What time it is in its world."""
+        return datetime.now(UTC)
 
     def settings(self, url: str, world: World) -> dict[str, Any]:
         """Its part of keyturn.yaml, without what all vendors have. `url`: where its API is for a worker."""

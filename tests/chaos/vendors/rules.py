@@ -36,9 +36,38 @@ def made_and_deleted(keys: Sequence[Known], seen: Seen, left: Left) -> None:
             left.orphans.append(f"{key} lives{'' if key.accepted else ' (it is disabled)'}, and nothing holds it")
 
 
-def without_a_list(keys: Sequence[Known], seen: Seen, left: Left) -> None:
-    """No list: a key whose create lost its answer, or whose run died before it was written, is seen by nobody but people.
-    That one alone is left to them. What a secret has held once keyturn knows by its text, and has to delete."""
+def turned_in_place(keys: Sequence[Known], turned_from: Sequence[str], seen: Seen, left: Left) -> None:
+    """One id is several texts. The key in service stays, and its other texts have ended by themselves; each was in service
+    once, and was turned away from once. What is no text of that key went wrong, or was replaced for it: it is deleted.
+
+    A text that nobody serves is never turned away from: its key was turned before, and may end what is in service."""
+    in_service = {key.id for key in keys if key.fingerprint in seen.current}
+    for key in keys:
+        times = turned_from.count(key.fingerprint)
+        if times and key.fingerprint not in (*seen.served, *seen.by_hand):
+            left.lost.append(f"{key} was turned away from a text that was never in service")
+        if times > 1:
+            left.lost.append(f"{key} was turned {times} times away from one text")
+    for key in _others(keys, seen, left):
+        if key.id in in_service:
+            if not key.deleted:
+                left.unfinished.append(f"{key}, which is current, was given another text, and nothing holds that")
+            elif key.accepted:
+                left.unfinished.append(f"the old text of {key}, which is current, still lives")
+        elif key.deleted:
+            _deleted_once(key, left)
+        elif key.fingerprint in seen.by_hand:
+            left.unfinished.append(f"{key}, which was replaced, still lives")
+        else:
+            left.orphans.append(f"{key} lives, and nothing holds it")
+
+
+_SHOWN = "it was made, and never written: only its console shows it"
+
+
+def without_a_list(keys: Sequence[Known], seen: Seen, left: Left, never_written: str = _SHOWN) -> None:
+    """No list, or one without names: a key whose create lost its answer, or whose run died before it was written, is seen
+    by nobody but people. That one alone is left to them. What a secret has held once keyturn knows, and has to delete."""
     for key in _others(keys, seen, left):
         if key.deleted:
             _deleted_once(key, left)
@@ -47,7 +76,7 @@ def without_a_list(keys: Sequence[Known], seen: Seen, left: Left) -> None:
         elif key.fingerprint in seen.held or key.fingerprint in seen.served:
             left.orphans.append(f"{key} was written to a secret, lives, and nothing holds it")
         else:
-            left.for_a_person.append(f"{key} was made, and never written: only its console shows it")
+            left.for_a_person.append(f"{key}: {never_written}")
 
 
 def two_slots(keys: Sequence[Known], seen: Seen, left: Left) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -18,6 +18,7 @@ from keyturn.testing.loopback import LoopbackServer
 from keyturn.testing.vendors.service import Key, Simulator, bearer_of
 from tests.chaos.outside import Outside
 from tests.chaos.vendors.account import Account, Known, Made
+from tests.chaos.vendors.answers import served
 
 if TYPE_CHECKING:
     from tests.chaos.world import World
@@ -93,10 +94,9 @@ def _with_inference(vendor: Simulator) -> ASGIApp:
         text = bearer_of(request)
         key = vendor.keys.get(KeyMaterial(text).fingerprint()) if text else None
         if key is None or not key.accepted(vendor.clock()):
-            return JSONResponse({"error": {"message": "no such key", "code": "invalid_api_key"}}, 401)
+            return served(None)
         key.uses.append(vendor.clock())
-        message = {"index": 0, "message": {"role": "assistant", "content": f"served-by {key.fingerprint}"}}
-        return JSONResponse({"id": "chat", "object": "chat.completion", "choices": [message]})
+        return served(key.fingerprint)
 
     api, inference = vendor.app(), Starlette(routes=[Route(f"{_INFERENCE}/chat/completions", chat, methods=["POST"])])
 
