@@ -13,7 +13,7 @@ from keyturn.canary import LiteLLMCanary
 from keyturn.canary.own_login import OwnLoginCanary
 from keyturn.canary.requests_failed import RequestsFailed
 from keyturn.config import Config
-from keyturn.delivery.variable_names import PARTS_BY_PROVIDER_KIND
+from keyturn.delivery.variable_names import PARTS_BY_PROVIDER_KIND, Names, names_of
 from keyturn.errors import MisconfiguredError
 from keyturn.evidence import Evidence
 from keyturn.key_parts import Part as KeyPart
@@ -181,9 +181,14 @@ class Adapters:
             more: dict[str, Any] = {"stores": self.store} if getattr(adapter, "NEEDS_STORES", False) else {}
             more |= {"logins": self.config.login_of} if getattr(adapter, "NEEDS_LOGINS", False) else {}
             more |= {"held": self.held, "parts": self.parts} if getattr(adapter, "NEEDS_HELD_KEYS", False) else {}
+            more |= {"variables": self._variables} if getattr(adapter, "NEEDS_VARIABLES", False) else {}
             more |= {"secrets": self.config.secrets_of} if getattr(adapter, "NEEDS_SECRETS", False) else {}
             self._built[section, name] = adapter(part.settings, self.resolve, **more)
         return self._built[section, name]
+
+    def _variables(self, name: str) -> Names | None:
+        credential = self.config.credential(name)
+        return names_of(credential.env, credential.secrets[0].field, self.config.providers[credential.provider].kind)
 
     async def _read_store(self, secret: SecretRef) -> KeyMaterial:
         return (await self.store(secret.store).current(secret)).material

@@ -10,7 +10,8 @@ An adapter is a class with a pydantic model `Settings` (its section of keyturn.y
 `stores`, which gives the store of a name of keyturn.yaml; one with `NEEDS_LOGINS = True` is given `logins`, which gives the
 reference that the provider of a credential logs in with; one with `NEEDS_HELD_KEYS = True` is given `held`, which reads what
 the deciding secret of a credential holds, and `parts`, which tells the parts of its keys; one with `NEEDS_SECRETS = True` is
-given `secrets`, which gives the secrets of a credential.
+given `secrets`, which gives the secrets of a credential; one with `NEEDS_VARIABLES = True` is given `variables`, which gives
+the variables that LiteLLM reads for a credential, or None.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ FLEETS = {
     "litellm_credentials": "keyturn.fleets.litellm_credentials:LiteLLMCredentials",
     "ecs": "keyturn.fleets.ecs:ECSFleet",
     "keyturn": "keyturn.fleets.own:KeyturnItself",
+    "kubernetes": "keyturn.fleets.kubernetes:KubernetesFleet",
 }
 LEASES = {
     "azure_token": "keyturn.leases.azure_token:AzureToken",
