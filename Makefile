@@ -3,12 +3,13 @@ PYTHON ?= python3.11
 VENV := .venv
 PROXY := .proxy
 PROXY_FILE := .proxy-file
+COMPAT := .compat
 LEAKS := .leaks
 VENDORS := .vendors
 UV := .uv/bin/uv
 RUN := $(VENV)/bin
 
-.PHONY: setup demo up test chaos bench docs unit model seeded soak lint types contracts lock clean
+.PHONY: setup demo up test test-compat chaos bench docs unit model seeded soak lint types contracts lock clean
 
 setup: $(VENV)/.ready $(PROXY)/.ready
 
@@ -36,6 +37,12 @@ $(PROXY_FILE)/.ready: .uv/.ready locks/litellm-file.txt
 	$(UV) pip install --quiet --compile-bytecode --python $(PROXY_FILE)/bin/python --require-hashes -r locks/litellm-file.txt
 	@touch $@
 
+# The oldest and the newest LiteLLM that are supported: .compat/oldest, .compat/newest.
+$(COMPAT)/%/.ready: .uv/.ready locks/litellm-%.txt
+	$(UV) venv --quiet --clear --python $(PYTHON) $(@D)
+	$(UV) pip install --quiet --compile-bytecode --python $(@D)/bin/python --require-hashes -r locks/litellm-$*.txt
+	@touch $@
+
 # The scanners of the leak suite's second net. Both packages bring a program `gitleaks`: each is run by its own path.
 $(LEAKS)/.ready: .uv/.ready locks/leaks.txt
 	$(UV) venv --quiet --clear --python $(PYTHON) $(LEAKS)
@@ -57,6 +64,13 @@ up: setup
 test: setup $(LEAKS)/.ready $(PROXY_FILE)/.ready $(VENDORS)/.ready lint types contracts unit model seeded
 	$(RUN)/pytest -m real
 
+# What hangs on LiteLLM's version, on each that is supported (docs/compatibility.md): a quarter of an hour.
+test-compat: setup $(PROXY_FILE)/.ready $(COMPAT)/oldest/.ready $(COMPAT)/newest/.ready
+	@failed=; for each in $(COMPAT)/oldest $(PROXY) $(COMPAT)/newest $(PROXY_FILE); do \
+		$$each/bin/litellm --version; \
+		KEYTURN_LITELLM=$(CURDIR)/$$each/bin/litellm $(RUN)/pytest -q -m compat || failed="$$failed $$each"; \
+	done; test -z "$$failed" || { echo "failed with:$$failed"; exit 1; }
+
 # Rotations under every fault: hours. docs/testing.md tells what its table means.
 chaos: setup
 	$(RUN)/python -m tests.chaos --size full
@@ -67,7 +81,7 @@ bench: setup
 
 # Without a server: two at a time. Those with real servers share them, one session of each.
 unit: $(VENV)/.ready
-	$(RUN)/pytest -q -m "not real and not model and not seeded" -n 2
+	$(RUN)/pytest -q -m "not real and not model and not seeded and not compat" -n 2
 
 # Five thousand histories; KEYTURN_SEED=N plays others.
 model: $(VENV)/.ready
@@ -100,10 +114,12 @@ lock: .uv/.ready
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra demo --group pyproject.toml:dev -o locks/keyturn.txt pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c locks/keyturn.txt -o locks/runtime.txt pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/litellm.txt locks/litellm.in
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/litellm-oldest.txt locks/litellm-oldest.in
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade -o locks/litellm-newest.txt locks/litellm-newest.in
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --override locks/litellm-file.overrides -o locks/litellm-file.txt locks/litellm-file.in
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/uv.txt locks/uv.in
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/leaks.txt locks/leaks.in
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/vendors.txt locks/vendors.in
 
 clean:
-	rm -rf $(VENV) $(PROXY) $(PROXY_FILE) $(LEAKS) $(VENDORS) .uv var
+	rm -rf $(VENV) $(PROXY) $(PROXY_FILE) $(COMPAT) $(LEAKS) $(VENDORS) .uv var

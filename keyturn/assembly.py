@@ -14,16 +14,16 @@ from keyturn.canary.own_login import OwnLoginCanary
 from keyturn.canary.requests_failed import RequestsFailed
 from keyturn.config import Config
 from keyturn.delivery.keys import Variable
-from keyturn.delivery.variable_names import PARTS_BY_PROVIDER_KIND
+from keyturn.delivery.variable_names import PARTS_BY_PROVIDER_KIND, Names, names_of
 from keyturn.delivery.variables import variable_of
 from keyturn.errors import MisconfiguredError
 from keyturn.evidence import Evidence
 from keyturn.key_parts import Part as KeyPart
 from keyturn.material import KeyMaterial
-from keyturn.model import Judgement, Mark, SecretRef
+from keyturn.model import HeldKey, Judgement, Mark, SecretRef, Stage
 from keyturn.parts import Part
 from keyturn.patience import Patience
-from keyturn.ports import Canary, KeyProvider, Lease, ProxyFleet, SecretStore
+from keyturn.ports import Canary, KeyProvider, Lease, OneLook, ProxyFleet, SecretStore
 from keyturn.references import Resolver, resolver
 from keyturn.registry import adapter_class
 from keyturn.settings import CredentialSettings
@@ -115,6 +115,18 @@ class Adapters:
         built: ProxyFleet = self._build("proxies", name, self.config.proxies)
         return built
 
+    async def held(self, credential: str) -> Mapping[Stage, HeldKey]:
+        """What the deciding secret of a credential holds, by stage. NotFoundError where it changes meanwhile."""
+        secret = self.config.credential(credential).secrets[0]
+        store = self.store(secret.store)
+        if isinstance(store, OneLook):
+            return (await store.look(secret.ref)).held
+        stages = await store.stages(secret.ref)
+        return {stage: HeldKey(version, await store.read(secret.ref, version)) for stage, version in stages.items()}
+
+    def parts(self, credential: str) -> tuple[KeyPart, ...]:
+        return parts_of(self.config, self.config.credential(credential))
+
     def lease(self, name: str) -> Lease:
         built: Lease = self._build("leases", name, self.config.leases)
         return built
@@ -171,12 +183,18 @@ class Adapters:
             more: dict[str, Any] = {"stores": self.store} if getattr(adapter, "NEEDS_STORES", False) else {}
             more |= {"logins": self.config.login_of} if getattr(adapter, "NEEDS_LOGINS", False) else {}
             more |= {"keys": self._variable} if getattr(adapter, "NEEDS_KEYS", False) else {}
+            more |= {"held": self.held, "parts": self.parts} if getattr(adapter, "NEEDS_HELD_KEYS", False) else {}
+            more |= {"variables": self._variables} if getattr(adapter, "NEEDS_VARIABLES", False) else {}
             more |= {"secrets": self.config.secrets_of} if getattr(adapter, "NEEDS_SECRETS", False) else {}
             self._built[section, name] = adapter(part.settings, self.resolve, **more)
         return self._built[section, name]
 
     def _variable(self, credential: str) -> Variable:
         return variable_of(self.config, credential, self.store)
+
+    def _variables(self, name: str) -> Names | None:
+        credential = self.config.credential(name)
+        return names_of(credential.env, credential.secrets[0].field, self.config.providers[credential.provider].kind)
 
     async def _read_store(self, secret: SecretRef) -> KeyMaterial:
         return (await self.store(secret.store).current(secret)).material

@@ -298,7 +298,7 @@ class _Check:
                 found = parts["proxies"].get(proxy)
                 if found is not None and found.is_keyturn:
                     self.fault(at, "is keyturn itself, which calls no model: a lease is for proxies")
-                elif found is not None and found.kind in _UNSUPERVISED:
+                elif found is not None and (found.kind in _UNSUPERVISED or found.has_database):
                     self.fault(at, "is started without a supervisor, and nothing would replace the token before its end")
                 if (other := taken.get((proxy, settings.env))) is not None:
                     told = f"and {_printable(other)} would both be ${settings.env} of {proxy}"

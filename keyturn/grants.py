@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from keyturn.config import Config
 from keyturn.errors import MisconfiguredError
@@ -45,6 +46,28 @@ def proxy(config: Config, store: str, name: str | None = None) -> Grants:
     ]
     served += map(parse_store_reference, config.references_of_leases(STORE_REFERENCE, name))
     return Grants(read=_of(store, served))
+
+
+def given_in_kubernetes(config: Config, fleet: str) -> tuple[list[str], list[str]]:
+    """Of a fleet of kind kubernetes: the Secrets of its namespace that its credentials are written to, and those credentials
+    that are written to none: an operator may bring them, and this file does not tell where to."""
+    from keyturn.stores.kubernetes_documents import place_of
+
+    namespace = getattr(config.proxies[fleet].settings, "namespace", "")
+    known, unknown = [], []
+    for name, credential in config.credentials.items():
+        if fleet not in credential.proxies:
+            continue
+        parts = [(secret.ref, config.stores[secret.store]) for secret in credential.secrets]
+        settings: list[tuple[SecretRef, Any]] = [
+            (ref, part.settings) for ref, part in parts if part.kind == "kubernetes_secret"
+        ]
+        places = [place_of(ref, its.namespace, its.key) for ref, its in settings]
+        here = [place.main for place in places if place.namespace == namespace]
+        known += here
+        if not here:
+            unknown.append(name)
+    return list(dict.fromkeys(known)), unknown
 
 
 def _of(store: str, secrets: Iterable[SecretRef]) -> tuple[SecretRef, ...]:

@@ -23,6 +23,7 @@ _FINGERPRINT_CONTEXT = b"keyturn/fingerprint/v1"
 _FINGERPRINT_HEX_DIGITS = 16
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FILLER = re.compile(r"\.{3,}|[\u2026*\u2022]+")
+_REDACTED = re.compile(r"\*{3,}|[\u2026\u2022]")
 _LONG_ENOUGH = 20  # characters, of which four may be shown
 _HINT_SHOWS = 6  # characters at least, to tell keys apart by
 
@@ -73,6 +74,14 @@ class KeyMaterial:
     def may_fit_hint(self, hint: str) -> bool:
         """As `fits_hint`, the other way round in doubt: True for a hint that shows too little, or nothing."""
         return not _tells_apart(hint) or self._has_ends(hint)
+
+    def contradicts(self, mask: str) -> bool:
+        """Whether a redacted form ('sk****yz') is certainly another key's, however little of it is shown."""
+        return not self._has_ends(mask)
+
+    def looks_masked(self) -> bool:
+        """Whether the text itself is a redacted form of a key, which somebody has taken for one."""
+        return _REDACTED.search(self.__text) is not None
 
     def _has_ends(self, hint: str) -> bool:
         head, tail = _visible_ends(hint)

@@ -13,7 +13,8 @@ class Part:
     """A section with a `kind`: which adapter, and its settings, checked by the adapter's own model.
 
     `for_one`: a provider that has its keys for one credential alone. `makes_logins`: one whose keys may be what keyturn logs
-    in with; `for_keyturn`: and nobody else. `is_keyturn`: a fleet that is keyturn itself.
+    in with; `for_keyturn`: and nobody else. `is_keyturn`: a fleet that is keyturn itself. `has_database`: one whose keys
+    are in LiteLLM's own database, and not given to its programs.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Part:
     makes_logins: bool = False
     for_keyturn: bool = False
     is_keyturn: bool = False
+    has_database: bool = False
 
 
 def part_of(name: str, kind: str, adapter: Any, settings: BaseModel) -> Part:
@@ -37,4 +39,5 @@ def part_of(name: str, kind: str, adapter: Any, settings: BaseModel) -> Part:
         makes_logins=makes_logins,
         for_keyturn=makes_logins and not getattr(facts, "models", ""),
         is_keyturn=bool(getattr(adapter, "NEEDS_LOGINS", False)),
+        has_database=bool(getattr(adapter, "NEEDS_HELD_KEYS", False)),
     )

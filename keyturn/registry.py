@@ -8,9 +8,11 @@ A third party adds a kind by an entry point of the same group:
 An adapter is a class with a pydantic model `Settings` (its section of keyturn.yaml without `kind`) and a constructor
 `(settings, resolve)`, where `resolve` is a `keyturn.references.Resolver`. One with `NEEDS_STORES = True` is also given
 `stores`, which gives the store of a name of keyturn.yaml; one with `NEEDS_LOGINS = True` is given `logins`, which gives the
-reference that the provider of a credential logs in with; one with `NEEDS_SECRETS = True` is given `secrets`, which gives the
-secrets of a credential; one with `NEEDS_KEYS = True` is given `keys`, which gives the variables of a credential, and how its
-CURRENT is read (keyturn.delivery.keys.Variable).
+reference that the provider of a credential logs in with; one with `NEEDS_HELD_KEYS = True` is given `held`, which reads what
+the deciding secret of a credential holds, and `parts`, which tells the parts of its keys; one with `NEEDS_SECRETS = True` is
+given `secrets`, which gives the secrets of a credential; one with `NEEDS_VARIABLES = True` is given `variables`, which gives
+the variables that LiteLLM reads for a credential, or None; one with `NEEDS_KEYS = True` is given `keys`, which gives
+these, and how the CURRENT of a credential is read (keyturn.delivery.keys.Variable).
 """
 
 from __future__ import annotations
@@ -61,6 +63,8 @@ FLEETS = {
     "ecs": "keyturn.fleets.ecs:ECSFleet",
     "keyturn": "keyturn.fleets.own:KeyturnItself",
     "systemd": "keyturn.fleets.systemd:SystemdFleet",
+    "litellm_credentials": "keyturn.fleets.litellm_credentials:LiteLLMCredentials",
+    "kubernetes": "keyturn.fleets.kubernetes:KubernetesFleet",
 }
 LEASES = {
     "azure_token": "keyturn.leases.azure_token:AzureToken",

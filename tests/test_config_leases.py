@@ -58,11 +58,15 @@ def test_what_does_not_fit_is_told_with_its_place_and_never_quoted(old: str, new
     assert "hunter2" not in faults(source)
 
 
-def test_proxies_that_nothing_supervises_cannot_have_one() -> None:
-    units = """
-  units: {kind: command, master_key: env:M, members: [{url: "http://127.0.0.1:4011", restart: [x], state: /run/x}]}
-"""
-    source = PROXIES.rstrip("\n") + units + LEASES.replace("proxies: [local]", "proxies: [local, units]", 1)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        '{kind: command, master_key: env:M, members: [{url: "http://127.0.0.1:4011", restart: [x], state: /run/x}]}',
+        '{kind: litellm_credentials, master_key: env:M, members: ["http://127.0.0.1:4011"]}',
+    ],
+)
+def test_proxies_that_nothing_supervises_cannot_have_one(kind: str) -> None:
+    source = PROXIES.rstrip("\n") + f"\n  units: {kind}\n" + LEASES.replace("proxies: [local]", "proxies: [local, units]", 1)
     assert "leases.bedrock.proxies.1" in faults(source)
     assert "started without a supervisor" in faults(source)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -13,9 +13,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from keyturn.errors import KeyturnError, LostAnswerError
+from keyturn.fleets.litellm_credentials import LiteLLMCredentials
 from keyturn.fleets.process import ProcessFleet
 from keyturn.material import KeyMaterial
-from keyturn.model import KeyRef, SecretRef, Verdict, VersionRef
+from keyturn.model import HeldKey, KeyRef, SecretRef, Stage, Verdict, VersionRef
 from keyturn.providers.openai import OpenAI
 from keyturn.providers.vault_dynamic import VaultDynamic
 from keyturn.stores.aws_secrets_manager import AWSSecretsManager
@@ -194,3 +195,21 @@ async def test_a_supervisor(kind: Hostile | None, server: Server) -> None:
         assert await fleet.serving(member, "openai") is None
         await fails_in_our_words(fleet.roll(member, "openai", VERSION))
         assert next(finding.ok for finding in await fleet.preflight("openai")) is False
+
+
+@pytest.mark.parametrize("kind", ANSWERS, ids=str)
+async def test_litellms_credentials(kind: Hostile | None, server: Server) -> None:
+    server.kind, key = kind, new_key()
+
+    async def held(_credential: str) -> Mapping[Stage, HeldKey]:
+        return {Stage.CURRENT: HeldKey(VersionRef("1", key.fingerprint()), key)}
+
+    settings = LiteLLMCredentials.Settings(members=(server.url,), master_key="env:MASTER")
+    fleet = LiteLLMCredentials(settings, resolve, held, lambda _: ())
+    async with closed(fleet):
+        [member] = await fleet.members()
+        server.asked.clear()
+        assert await fleet.serving(member, "openai") is None
+        await fails_in_our_words(fleet.roll(member, "openai", VersionRef("1", key.fingerprint())))
+        assert next(finding.ok for finding in await fleet.preflight("openai")) is False
+        assert "PATCH" not in server.asked

@@ -29,6 +29,7 @@ MAY_REVEAL = {
     "keyturn/delivery/keyring_probe.py",
     "keyturn/delivery/lean/aws.py",
     "keyturn/delivery/lean/vault.py",
+    "keyturn/fleets/credential_calls.py",
     "keyturn/fleets/docker_copy.py",
     "keyturn/fleets/ecs_calls.py",
     "keyturn/fleets/ecs_permissions.py",

@@ -106,3 +106,17 @@ def test_any_text_is_a_key_that_a_header_can_carry_or_refused_without_quoting_it
     assert key.reveal().encode() == text.encode()
     assert not set(text) & set(string.whitespace[1:])
     assert len(key.fingerprint()) == 16
+
+
+def test_a_mask_of_four_characters_contradicts_another_key_and_proves_none() -> None:
+    key = KeyMaterial("sk-abcdefgh")
+    assert not key.contradicts("sk****gh")
+    assert not key.contradicts("*****")
+    assert key.contradicts("sk****gg")
+    assert key.contradicts("pk****gh")
+
+
+@pytest.mark.parametrize("text", ["sk****gh", "*****", "sk-abc\u2026def", "sk-ab\u2022\u2022\u2022"])
+def test_what_an_api_shows_in_place_of_a_key_looks_masked(text: str) -> None:
+    assert KeyMaterial(text).looks_masked()
+    assert not KeyMaterial("sk-" + secrets.token_urlsafe(24)).looks_masked()

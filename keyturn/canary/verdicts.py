@@ -111,6 +111,13 @@ _ROWS = (
         "a web page answered 401 between LiteLLM and the provider's API",
     ),
     _Row(
+        # The same from 1.108 on, which tells nothing of a body that is not the provider's JSON (measured: 1.108.7, 1.109.1).
+        (401,),
+        r"litellm\.AuthenticationError.* - Error code: 401\s*(\n|\Z)",
+        Meaning.UNDECIDED,
+        "something answered 401 between LiteLLM and the provider's API, without its words",
+    ),
+    _Row(
         # OpenAI's guide to error codes lists both under 401, beside 'Incorrect API key provided'.
         (401,),
         r"litellm\.AuthenticationError.*(ip_not_authorized|\bIP\b.{0,80}not (authorized|allowed)|member of an organi)",

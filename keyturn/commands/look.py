@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from keyturn import durations
 from keyturn.assembly import Adapters, Assembly, assemble
 from keyturn.commands.exits import Exit, console, leave, print_data, reported
+from keyturn.commands.look_fleets import fleet_findings
 from keyturn.commands.look_leases import LeaseSeen, lease_facts, lease_findings, lease_plan, leases_seen, leases_table
 from keyturn.config import Config, load
 from keyturn.errors import KeyturnError
@@ -352,7 +353,7 @@ async def _doctor(config: Config) -> list[tuple[str, Finding]]:
         except KeyturnError as error:
             return [(name, Finding("wiring", False, error.message, error.remedy))]
 
-    rest = (_prefect(), _logins(config), lease_findings(config))
+    rest = (_prefect(), _logins(config), fleet_findings(config), lease_findings(config))
     found = await asyncio.gather(*rest, *(one(name) for name in config.credentials))
     return [line for lines in found for line in lines]
 

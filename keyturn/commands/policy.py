@@ -45,10 +45,12 @@ def policy(asked: Asked) -> None:
             )
         config = load()
         rolled = _rolled(config, asked)
-        if rolled and asked.store is None and not any(part.kind == KINDS["aws"] for part in config.stores.values()):
-            text = _document([], rolled)
+        pods = _pods(config) if (asked.what, asked.who, asked.store) == ("kubernetes", "rotator", None) else ""
+        has_store = asked.store is not None or KINDS[asked.what] in {part.kind for part in config.stores.values()}
+        if (rolled or pods) and not has_store:
+            text = _document([], rolled) if rolled else pods
         else:
-            text = _of_store(config, asked, rolled)
+            text = _of_store(config, asked, rolled) + (f"---\n{pods}" if pods else "")
     sys.stdout.write(text)
     leave(Exit.DONE)
 
@@ -122,6 +124,29 @@ def _kubernetes(settings: Any, granted: Grants, asked: Asked) -> str:
     name = "keyturn" if asked.who == "rotator" else "litellm"
     made: str = yaml.safe_dump_all(manifests(found, name, name), sort_keys=False)
     return made
+
+
+def _pods(config: Config) -> str:
+    """What rolling each fleet of kind kubernetes needs: a Role of its own, for it may be in another cluster."""
+    import yaml
+
+    from keyturn.fleets.kubernetes_rules import rules
+    from keyturn.kubernetes.rollout import Kind
+    from keyturn.stores.kubernetes_rules import manifests
+
+    texts = []
+    for fleet in (part for part in config.proxies.values() if part.kind == "kubernetes"):
+        settings: Any = fleet.settings
+        known, unknown = grants.given_in_kubernetes(config, fleet.name)
+        role = {settings.namespace: rules(known, settings.kinds or tuple(Kind))}
+        text = yaml.safe_dump_all(manifests(role, f"keyturn-roll-{fleet.name}", "keyturn"), sort_keys=False)
+        if unknown:
+            text = (
+                f"# {', '.join(unknown)}: add `get` on the Secrets that an operator fills for the pods of {fleet.name}, "
+                "unless their programs read the store themselves.\n"
+            ) + text
+        texts.append(text)
+    return "---\n".join(texts)
 
 
 _WRITERS = {"aws": _aws, "vault": _vault, "kubernetes": _kubernetes}

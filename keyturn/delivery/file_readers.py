@@ -1,8 +1,8 @@
 """Whether a proxy reads key files at each request. One that does not sends their path as the key: every call is refused.
 
 LiteLLM tells its version to whoever has its master key, at /health/readiness/details, and in no answer to anybody else but
-that to a chat completion (its header x-litellm-version). Measured: 1.109.1 reads anew for each request, 1.106.2 sends the
-text `oidc/file/...`; what lies between was not tried.
+that to a chat completion (its header x-litellm-version). Measured (tests/compat): 1.109.1 reads anew for each request;
+1.103.10, 1.106.2 and 1.108.7 send the text `oidc/file/...`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def variable_names(name: str, credential: CredentialSettings, provider_kind: str
 
 def names(config: Config, proxy: str) -> dict[str, Names]:
     """Credential -> its names, for each whose `proxies` name this one. MisconfiguredError: none, or two of one name; or what
-    is named is keyturn itself, whose logins are delivered to nobody."""
+    is named is keyturn itself, or has a database: their keys are delivered to nobody."""
     if proxy not in config.proxies:
         raise MisconfiguredError(
             "no proxies of that name in keyturn.yaml", remedy=f"use one of: {', '.join(config.proxies)}"
@@ -37,6 +37,11 @@ def names(config: Config, proxy: str) -> dict[str, Names]:
         raise MisconfiguredError(
             f"{proxy} is keyturn itself: its logins are given to no program",
             remedy="name the proxies that are meant",
+        )
+    if config.proxies[proxy].has_database:
+        raise MisconfiguredError(
+            f"{proxy} has its keys in LiteLLM's own database: they are given to no program",
+            remedy="start its proxies by themselves, or name the proxies that are meant",
         )
     found: dict[str, Names] = {}
     taken: dict[str, str] = {}

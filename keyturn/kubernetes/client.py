@@ -51,16 +51,19 @@ class KubernetesClient:
         self._logging_in = asyncio.Lock()
         self._asking_for_a_header = threading.Lock()  # the client's hooks are not made for several threads
 
-    async def request(self, method: str, path: str, wanted: Wanted, body: Any = None) -> Answer:
+    async def request(
+        self, method: str, path: str, wanted: Wanted, body: Any = None, content_type: str = "application/json"
+    ) -> Answer:
         """Send it. 2xx with an object, and 404 and 409 in the server's own words come back; all else raises.
 
-        `wanted`: what a 403 says is missing. A 401 is followed by one new login, and only a second one is a DeniedError. A
-        redirect is not followed: it would take the token, and what is written, wherever it points.
+        `content_type`: of a patch, which kind it is. `wanted`: what a 403 says is missing. A 401 is followed by one new
+        login, and only a second one is a DeniedError. A redirect is not followed: it would take the token, and what is
+        written, wherever it points.
         """
         api = await self._login(refused=None)
-        answer = await self._send(api, method, path, body)
+        answer = await self._send(api, method, path, body, content_type)
         if answer.status == 401:
-            answer = await self._send(await self._login(refused=api), method, path, body)
+            answer = await self._send(await self._login(refused=api), method, path, body, content_type)
         return self._judge(answer, wanted)
 
     async def watch(self, path: str, wanted: Wanted, seconds: float, tell: Tell) -> bool:
@@ -152,12 +155,12 @@ class KubernetesClient:
             return type(error)
         return made
 
-    async def _send(self, api: kubernetes.client.ApiClient, method: str, path: str, body: Any) -> Answer:
+    async def _send(self, api: kubernetes.client.ApiClient, method: str, path: str, body: Any, content_type: str) -> Answer:
         seconds = self._settings.timeout.total_seconds()
         content = None if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
         def attempt() -> Answer | type[Exception]:
-            return self._attempt(api, method, path, content, lambda send: _exchange(send, seconds))
+            return self._attempt(api, method, path, content, lambda send: _exchange(send, seconds), content_type)
 
         answer = await asyncio.to_thread(attempt)
         return answer if isinstance(answer, Answer) else self._unreached(answer)
@@ -200,12 +203,13 @@ class KubernetesClient:
         path: str,
         content: bytes | None,
         exchange: Callable[[Send], T],
+        content_type: str = "",
     ) -> T | type[Exception]:
         """What was read, or of what kind the error is that came instead: it may hold what was sent, or what was read."""
         try:
             headers = {"Accept": "application/json", "User-Agent": _AGENT, **self._authorization(api)}
             if content is not None:
-                headers["Content-Type"] = "application/json"
+                headers["Content-Type"] = content_type
             pool = api.rest_client.pool_manager
             return exchange(
                 lambda: pool.request(

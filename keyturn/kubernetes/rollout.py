@@ -5,7 +5,7 @@ seen that, and while pods of the last template are still ending. And a failure s
 template has it until its controller has looked. So a status counts only from `observedGeneration` on, and pods are looked at
 themselves. Recorded answers of a 1.36.2 server: tests/data/kubernetes-1.36.2.
 
-Pods of the newest template are told by an annotation of it, which their controller copies: see `MARK`.
+Pods of the newest template are told by an annotation of it, which their controller copies: see `mark_name`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from keyturn.json_object import inside
-
-MARK = "keyturn.dev/rolled-for"
-"""An annotation of the pod template, and so of its pods: what they were last rolled for."""
+from keyturn.kubernetes.pods import is_ending, is_ready, is_there, mark_in
 
 _SHOWN = 3  # names in a sentence
 Object = dict[str, Any]
@@ -30,6 +28,11 @@ class Kind(StrEnum):
     DEPLOYMENT = "Deployment"
     STATEFUL_SET = "StatefulSet"
     DAEMON_SET = "DaemonSet"
+
+    @property
+    def plural(self) -> str:
+        """As paths and Roles have it. Its group is apps."""
+        return f"{self.value.lower()}s"
 
 
 class State(StrEnum):
@@ -52,22 +55,34 @@ class Rollout:
 Check = Callable[["_Seen"], Rollout | None]
 
 
-def judge(kind: Kind, workload: Object, pods: Sequence[Object], mark: str) -> Rollout:
-    """`pods`: all that the workload's selector finds, whoever owns them. `mark`: the value of MARK in the newest template.
+def judge(kind: Kind, workload: Object, pods: Sequence[Object], credential: str, mark: str) -> Rollout:
+    """`pods`: all that the workload's selector finds, whoever owns them. `mark`: that of this credential in the newest
+    template; "": none.
 
     The first check that speaks decides.
     """
-    seen = _Seen(kind, workload, pods, mark)
-    for check in CHAIN:
-        found = check(seen)
-        if found is not None:
-            return found
-    return Rollout(State.DONE, f"{len(seen.new)} pods, all of the newest template and ready")
+    seen = _Seen(kind, workload, pods, credential, mark)
+    return _first(CHAIN, seen) or Rollout(State.DONE, f"{len(seen.new)} pods, all of the newest template and ready")
 
 
-def mark_of(workload: Object) -> str:
+def why_held(kind: Kind, workload: Object) -> str:
+    """Why no change of its template would replace a pod until a person changes something; "": it would."""
+    found = _first((paused, deleted_by_hand), _Seen(kind, workload, (), "", ""))
+    return found.sentence if found is not None else ""
+
+
+def mark_of(workload: Object, credential: str) -> str:
     """What the pod template says that it was last rolled for; "": nothing."""
-    return str(inside(workload, "spec", "template", "metadata", "annotations", MARK) or "")
+    return mark_in(inside(workload, "spec", "template"), credential)
+
+
+def wanted_pods(kind: Kind, workload: Object) -> int:
+    """How many there are to be."""
+    return _Seen(kind, workload, (), "", "").wanted
+
+
+def _first(chain: Sequence[Check], seen: _Seen) -> Rollout | None:
+    return next((found for check in chain if (found := check(seen)) is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +90,7 @@ class _Seen:
     kind: Kind
     workload: Object
     pods: Sequence[Object]
+    credential: str
     mark: str
 
     def spec(self, *names: str) -> Any:
@@ -95,15 +111,15 @@ class _Seen:
     @property
     def there(self) -> Sequence[Object]:
         """Pods that run, may still run, or are ending."""
-        return [pod for pod in self.pods if inside(pod, "status", "phase") not in ("Succeeded", "Failed")]
+        return [pod for pod in self.pods if is_there(pod)]
 
     @property
     def new(self) -> Sequence[Object]:
-        return [pod for pod in self.there if _mark(pod) == self.mark and not _is_ending(pod)]
+        return [pod for pod in self.there if mark_in(pod, self.credential) == self.mark and not is_ending(pod)]
 
     @property
     def old(self) -> Sequence[Object]:
-        return [pod for pod in self.there if _mark(pod) != self.mark or _is_ending(pod)]
+        return [pod for pod in self.there if mark_in(pod, self.credential) != self.mark or is_ending(pod)]
 
     def conditions(self, type: str, status: str) -> Iterator[Object]:
         for each in inside(self.workload, "status", "conditions") or ():
@@ -113,7 +129,7 @@ class _Seen:
 
 def not_its_template(seen: _Seen) -> Rollout | None:
     """Somebody has changed the template since: what is rolled now is not what was asked for."""
-    if mark_of(seen.workload) == seen.mark:
+    if mark_of(seen.workload, seen.credential) == seen.mark:
         return None
     return Rollout(State.HELD, "its pod template is not the one that was asked for: somebody has changed it since")
 
@@ -144,10 +160,10 @@ def deleted_by_hand(seen: _Seen) -> Rollout | None:
 
 
 def without_pods(seen: _Seen) -> Rollout | None:
-    """Nothing to prove, and nothing that would serve."""
+    """Nothing to replace, and nothing that would serve."""
     if seen.wanted > 0 or seen.there:
         return None
-    return Rollout(State.HELD, "it is to have no pods")
+    return Rollout(State.DONE, "it is to have no pods")
 
 
 def given_up(seen: _Seen) -> Rollout | None:
@@ -188,7 +204,7 @@ def old_pods(seen: _Seen) -> Rollout | None:
 
 
 def unready_pods(seen: _Seen) -> Rollout | None:
-    waiting = [pod for pod in seen.new if not _is_ready(pod)]
+    waiting = [pod for pod in seen.new if not is_ready(pod)]
     if waiting:
         return Rollout(State.ROLLING, f"not ready: {_names(waiting)}")
     if len(seen.new) < seen.wanted:
@@ -209,19 +225,6 @@ CHAIN: tuple[Check, ...] = (
     old_pods,
     unready_pods,
 )
-
-
-def _mark(pod: Object) -> str:
-    return str(inside(pod, "metadata", "annotations", MARK) or "")
-
-
-def _is_ending(pod: Object) -> bool:
-    return inside(pod, "metadata", "deletionTimestamp") is not None
-
-
-def _is_ready(pod: Object) -> bool:
-    found = inside(pod, "status", "conditions") or ()
-    return any(each.get("type") == "Ready" and each.get("status") == "True" for each in found)
 
 
 def _names(pods: Sequence[Object]) -> str:

@@ -10,18 +10,18 @@ from pydantic import Field
 from keyturn.errors import NotFoundError, PermanentError
 from keyturn.json_object import inside
 from keyturn.kubernetes.access import Wanted
+from keyturn.kubernetes.access_review import permission
 from keyturn.kubernetes.client import KubernetesClient
+from keyturn.kubernetes.owners import LAST_APPLIED, owners
 from keyturn.kubernetes.settings import ConnectionSettings
 from keyturn.model import Finding, SecretRef, VersionRef
 from keyturn.references import Resolver
 from keyturn.stores.kubernetes_changes import until_changed
 from keyturn.stores.kubernetes_documents import LARGEST_SECRET, Documents, Place, demand_mutable, size_of
-from keyturn.stores.kubernetes_owners import LAST_APPLIED, owners
 from keyturn.stores.staged_store import StagedStore
 from keyturn.stores.two_documents import current_of
 
 _ROOM = 8 * 1024  # bytes that a new key may be longer than the one before
-_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 # For people: where the two documents are.
 _MAIN = "secrets/<name>"
@@ -139,25 +139,4 @@ class KubernetesSecret(StagedStore):
             there = False  # told below, by its permission
         if not there:
             wanted.append(Wanted("create", space, place.beside))
-        return [await self._permission(each) for each in wanted]
-
-    async def _permission(self, wanted: Wanted) -> Finding:
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": wanted.attributes()},
-        }
-        what = f"this user may {wanted}"
-        try:
-            answer = await self._client.request("POST", _REVIEWS, wanted, review)
-        except PermanentError as error:
-            return Finding(what, None, error.message, error.remedy)
-        allowed = inside(answer.body, "status", "allowed")
-        if not isinstance(allowed, bool) or answer.status not in (200, 201):
-            return Finding(what, None, "the server does not say")
-        return Finding(
-            what,
-            allowed,
-            "" if allowed else "not granted",
-            "" if allowed else f"its Role in the namespace {wanted.namespace} needs the rule {wanted.rule()}",
-        )
+        return [await permission(self._client, each) for each in wanted]

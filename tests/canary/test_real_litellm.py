@@ -25,7 +25,7 @@ from keyturn.testing.openai_simulator import OpenAISimulator
 from keyturn.testing.processes import Processes, free_port
 from tests.canary.fake_litellm import always
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.compat]
 
 
 def new_key() -> KeyMaterial:
@@ -102,6 +102,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     provider, other = Organization(new_key()), Organization(new_key())
     provider.add_project("proj")
     loaded, backup = provider.add_key("proj", "loaded")[1], other.add_key("proj", "backup")[1]
+    spare = provider.add_key("proj", "spare")[1]
     master, processes = new_key(), Processes(folder)
     with OpenAISimulator(provider) as upstream, OpenAISimulator(other) as elsewhere:
         config = litellm.write_config(
@@ -111,10 +112,14 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 # Groups of their own for tests whose users must be served: a failed member call cools a group down.
                 litellm.Deployment("users-1", upstream.base_url, "users"),
                 litellm.Deployment("cached-1", upstream.base_url, "cached"),
+                litellm.Deployment("kept-1", upstream.base_url, "kept"),
                 litellm.Deployment("pool-1", upstream.base_url, "pool"),
                 litellm.Deployment("pool-2", upstream.base_url, "pool"),
                 litellm.Deployment("prim-1", upstream.base_url, "prim"),
                 litellm.Deployment("backup-1", elsewhere.base_url, "backup", key_variable="BACKUP_KEY"),
+                # A pool in which another key lives, and takes over when a call is tried again.
+                litellm.Deployment("spare-1", upstream.base_url, "spare"),
+                litellm.Deployment("spare-2", upstream.base_url, "spare", key_variable="SPARE_KEY"),
                 litellm.Deployment("mock-1", upstream.base_url, "mock", params={"mock_response": "hi"}),
                 litellm.Deployment("down-1", f"http://127.0.0.1:{free_port()}/v1", "down"),
             ],
@@ -123,7 +128,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             router_settings={"fallbacks": [{"prim": ["backup"]}, {"prim-1": ["backup"]}]},
         )
         try:
-            keys = {litellm.KEY_VARIABLE: loaded, "BACKUP_KEY": backup}
+            keys = {litellm.KEY_VARIABLE: loaded, "BACKUP_KEY": backup, "SPARE_KEY": spare}
             member = litellm.start(processes, "litellm", config, master, keys)
             yield World(member, master, loaded, provider, other, upstream.base_url, folder / "litellm.log")
         finally:
@@ -244,6 +249,35 @@ async def test_the_cooldown_hides_a_dead_key_and_is_passed_by(world: World) -> N
     assert await verdict(world.canary(), world.member) is Verdict.ACCEPTED
 
 
+async def test_the_retry_answers_for_a_dead_key_and_is_not_believed(world: World) -> None:
+    pinned = world.canary("spare", deployment="spare-1")
+    assert await verdict(pinned, world.member) is Verdict.ACCEPTED
+    with world.revoked():
+        for _ in range(20):  # a call goes to one or the other
+            trap = await world.naive("spare", num_retries=3)
+            assert trap.status_code == 200
+            if trap.headers["x-litellm-attempted-retries"] != "0":
+                break
+        assert (trap.headers["x-litellm-attempted-retries"], trap.headers["x-litellm-model-id"]) == ("1", "spare-2")
+        assert await verdict(world.canary("spare", deployment="spare-1"), world.member) is Verdict.REJECTED
+
+
+async def test_cache_fallback_retry_and_cooldown_are_all_on_and_the_proof_refuses_each(world: World) -> None:
+    """One proxy, one dead key: users are served, or told to wait, by all four, and no member counts."""
+    prompt = str(uuid.uuid4())
+    assert (await world.naive("kept", prompt)).status_code == 200
+    with world.revoked():
+        assert (await world.naive("kept", prompt)).status_code == 200
+        assert (await world.naive("prim")).status_code == 200
+        assert (await world.naive("spare", num_retries=3)).status_code == 200
+        for _ in range(10):  # a failure cools the group down for five seconds, which a slow machine may miss
+            if (trap := await world.naive("solo")).status_code == 429:
+                break
+        assert trap.json()["error"]["type"] == "all_deployments_in_cooldown"
+        for model, deployment in {"kept": None, "prim": None, "spare": "spare-1", "solo": None}.items():
+            assert await verdict(world.canary(model, deployment=deployment), world.member) is Verdict.REJECTED, model
+
+
 async def test_a_mock_is_not_believed(world: World) -> None:
     assert (await world.naive("mock", api_key=new_key().reveal())).status_code == 200
     found = await world.canary("mock").candidate(world.candidate())
@@ -256,7 +290,7 @@ async def test_a_mock_is_not_believed(world: World) -> None:
 async def test_a_model_that_is_not_there_and_one_that_is_there_twice(world: World) -> None:
     with pytest.raises(
         MisconfiguredError,
-        match="nope is not known to the proxy; it has: backup, cached, down, mock, pool, prim, solo, users",
+        match="nope is not known to the proxy; it has: backup, cached, down, kept, mock, pool, prim, solo, spare, users",
     ):
         await world.canary("nope").candidate(new_key())
     with pytest.raises(MisconfiguredError, match="several deployments: pool-1, pool-2"):

@@ -88,6 +88,7 @@ def test_a_200_without_a_completion_is_not_believed(body: bytes) -> None:
     assert read(Answer(200, HEADERS, body)).judgement.verdict is INDETERMINATE
 
 
+OPENAI = "litellm.AuthenticationError: AuthenticationError: OpenAIException"
 BEDROCK = "litellm.AuthenticationError: BedrockException Invalid Authentication"
 UNKNOWN_KEY = "The security token included in the request is invalid."
 
@@ -105,6 +106,10 @@ UNKNOWN_KEY = "The security token included in the request is invalid."
         (401, "litellm.AuthenticationError: OpenAIException - Authentication Error, no such key", Meaning.KEY_REFUSED),
         (401, "litellm.AuthenticationError: AuthenticationError: OpenAIException - <html>hi</html>", Meaning.UNDECIDED),
         (401, "litellm.AuthenticationError: OpenAIException - \n <!DOCTYPE html>", Meaning.UNDECIDED),
+        # From 1.108 on: a body that is no JSON of the provider's is not told; one that is, stands behind the code.
+        (401, f"{OPENAI} - Error code: 401\n\nLiteLLM: model group 'solo-1' failed", Meaning.UNDECIDED),
+        (401, f"{OPENAI} - Error code: 401", Meaning.UNDECIDED),
+        (401, f"{OPENAI} - Error code: 401 - {{'detail': 'no such key'}}", Meaning.KEY_REFUSED),
         (401, "litellm.AuthenticationError: OpenAIException - Your IP 192.0.2.1 is not authorized", Meaning.FORBIDDEN),
         (401, "litellm.AuthenticationError: You must be a member of an organization to use the API", Meaning.FORBIDDEN),
         (401, f"{BEDROCK} - Unable to locate credentials\n\nLiteLLM: model group", Meaning.UNDECIDED),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from keyturn.cli import app
+from keyturn.fleets.kubernetes_rules import rules
+from keyturn.kubernetes.rollout import Kind
+from keyturn.stores.kubernetes_rules import manifests
+
+ROOT = Path(__file__).parents[2]
 
 CONFIG = """
 providers:
@@ -154,6 +160,41 @@ def test_kubernetes_for_a_proxy_and_for_a_key_ring(words: tuple[str, ...], verbs
     )
     role, _ = yaml.safe_load_all(printed("kubernetes", "--for", "proxy", *words))
     assert [(rule["verbs"], rule["resourceNames"]) for rule in role["rules"]] == [(verbs, ["own"])]
+
+
+PODS = "  pods: {kind: kubernetes, namespace: llm, selector: app=litellm, kinds: [Deployment], master_key: env:M}\n"
+
+
+def with_pods(config: Path, text: str = CONFIG) -> None:
+    """a is written to a Secret of their namespace, and c to Vault alone."""
+    text = text.replace("credentials:\n", f"{PODS}credentials:\n", 1)
+    config.write_text(text.replace("proxies: [one]\n", "proxies: [one, pods]\n").replace("[two, one]", "[two, pods]"))
+
+
+def test_kubernetes_for_who_rolls_pods(config: Path) -> None:
+    with_pods(config)
+    text = printed("kubernetes")
+    _, _, role, binding = yaml.safe_load_all(text)
+    assert (role["metadata"], binding["roleRef"]["name"]) == (
+        {"name": "keyturn-roll-pods", "namespace": "llm"},
+        "keyturn-roll-pods",
+    )
+    assert role["rules"] == rules(["keys"], [Kind.DEPLOYMENT])
+    assert re.findall(r"^# (.*): add `get`", text, re.MULTILINE) == ["c"], "an operator brings it from Vault"
+    assert "roll" not in printed("kubernetes", "--store", "kube")
+
+
+def test_kubernetes_without_a_store_there(config: Path) -> None:
+    lines = [line for line in CONFIG.splitlines(keepends=True) if "kube" not in line]
+    with_pods(config, "".join(lines))
+    role, _ = yaml.safe_load_all(printed("kubernetes"))
+    assert role["rules"] == rules([], [Kind.DEPLOYMENT])
+
+
+def test_the_example_of_a_fleets_role_is_what_the_function_gives() -> None:
+    documents = list(yaml.safe_load_all((ROOT / "deployments" / "kubernetes-fleet-role.yaml").read_text()))
+    made = manifests({"litellm": rules(["llm-keys"], tuple(Kind))}, "keyturn-roll-prod", "litellm/keyturn")
+    assert documents == made
 
 
 def test_the_account_is_that_of_the_role() -> None:

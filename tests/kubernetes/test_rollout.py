@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from keyturn.kubernetes.rollout import MARK, Kind, Rollout, State, judge, mark_of
+from keyturn.kubernetes.pods import mark_name
+from keyturn.kubernetes.rollout import Kind, Rollout, State, judge, mark_of, why_held
 
 GOLDEN = Path(__file__).parents[1] / "data" / "kubernetes-1.36.2"
+CREDENTIAL = "openai-prod"
+MARK = mark_name(CREDENTIAL)
 RECORDED = "kubectl.kubernetes.io/restartedAt"  # what told the templates of the recording apart
 COUNTERS = ("observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas")
 
@@ -42,7 +46,7 @@ def state(workload: dict[str, Any], pods: Sequence[dict[str, Any]] = PODS, kind:
 
 
 def told(workload: dict[str, Any], pods: Sequence[dict[str, Any]] = PODS, kind: Kind = Kind.DEPLOYMENT) -> Rollout:
-    return judge(kind, workload, pods, "new")
+    return judge(kind, workload, pods, CREDENTIAL, "new")
 
 
 def test_by_the_counters_alone_it_agrees_with_the_controller_at_every_recorded_moment() -> None:
@@ -69,19 +73,20 @@ def test_by_the_counters_alone_it_agrees_with_the_controller_at_every_recorded_m
 def test_the_answer_to_a_restart_looks_finished_and_is_not() -> None:
     answer = golden("patch-restart-response.json")
     assert (
-        judge(Kind.DEPLOYMENT, answer, PODS, mark_of(answer)).sentence == "its controller has not seen the new template yet"
+        judge(Kind.DEPLOYMENT, answer, PODS, CREDENTIAL, mark_of(answer, CREDENTIAL)).sentence
+        == "its controller has not seen the new template yet"
     )
 
 
 def test_a_rollout_that_hit_its_deadline_has_failed_although_two_pods_are_available() -> None:
     workload, pods = golden("deadline-exceeded.json"), golden("pods-during-failed.json")["items"]
     assert workload["status"]["availableReplicas"] == 2
-    assert judge(Kind.DEPLOYMENT, workload, pods, mark_of(workload)).state is State.FAILED
+    assert judge(Kind.DEPLOYMENT, workload, pods, CREDENTIAL, mark_of(workload, CREDENTIAL)).state is State.FAILED
 
 
 def test_a_workload_that_was_just_made_is_not_done() -> None:
     answer = golden("create-response.json")
-    assert judge(Kind.DEPLOYMENT, answer, [], mark_of(answer)).state is State.ROLLING
+    assert judge(Kind.DEPLOYMENT, answer, [], CREDENTIAL, mark_of(answer, CREDENTIAL)).state is State.ROLLING
 
 
 @pytest.mark.parametrize(
@@ -133,18 +138,29 @@ def test_what_nobody_will_finish_is_held_and_says_what_to_do() -> None:
     assert "kubectl rollout resume" in told(deployment(paused=True)).sentence
     on_delete = deployment() | {"spec": {**deployment()["spec"], "updateStrategy": {"type": "OnDelete"}}}
     half = deployment() | {"spec": {**deployment()["spec"], "updateStrategy": {"rollingUpdate": {"partition": 1}}}}
-    none = deployment(replicas=0, updatedReplicas=0, availableReplicas=0)
-    none["spec"]["replicas"] = 0
     assert state(on_delete, kind=Kind.STATEFUL_SET) is State.HELD
     assert state(on_delete, kind=Kind.DAEMON_SET) is State.HELD
     assert state(half, kind=Kind.STATEFUL_SET) is State.HELD
-    assert state(none, []) is State.HELD
+    assert why_held(Kind.STATEFUL_SET, half) and why_held(Kind.DEPLOYMENT, deployment(paused=True))
+    assert why_held(Kind.DEPLOYMENT, deployment()) == ""
 
 
 def test_the_last_pod_of_a_workload_that_is_scaled_to_nothing_is_waited_for() -> None:
     none = deployment(replicas=0, updatedReplicas=0, availableReplicas=0)
     none["spec"]["replicas"] = 0
     assert state(none, [pod("old", "last", ending=True)]) is State.ROLLING
+    assert told(none, []) == Rollout(State.DONE, "it is to have no pods")
+
+
+def test_what_another_credential_was_rolled_for_counts_for_nothing() -> None:
+    assert judge(Kind.DEPLOYMENT, deployment(), PODS, "another", "new").state is State.HELD
+    assert mark_of(deployment(), "another") == ""
+
+
+def test_the_longest_names_of_credentials_make_names_of_annotations() -> None:
+    """At most 63 characters behind the slash, which begin and end with a letter or a digit."""
+    for credential in ("a" * 40, "0" + "-" * 39):
+        assert re.fullmatch(r"keyturn\.dev/[a-z0-9][-a-z0-9.]{0,61}[a-z0-9]", mark_name(credential))
 
 
 def daemon_set(**status: int) -> dict[str, Any]:

@@ -330,4 +330,18 @@ SLIPS = (
         "    return True\n",
         "tests/steps/test_slots.py::test_a_key_of_ours_that_is_in_no_slot_and_is_accepted_all_the_same_stops_the_rotation",
     ),
+    Bug(
+        "a member is believed before its workers can have read the table",
+        "keyturn/fleets/litellm_credentials.py",
+        "self.settings.settle <= self._now() - told.mark.at",
+        "told.mark.at <= self._now()",
+        "tests/fleets/test_litellm_credentials.py::test_a_member_does_not_count_before_the_others_could_read_it",
+    ),
+    Bug(
+        "a key is written by a member that the others cannot read",
+        "keyturn/fleets/litellm_credentials.py",
+        "    return member if member in readers else next(iter(readers), None)\n",
+        "    return member\n",
+        "tests/fleets/test_litellm_credentials.py::test_one_with_another_salt_key_never_writes_and_does_not_count",
+    ),
 )

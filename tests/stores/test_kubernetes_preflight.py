@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from keyturn.errors import UnavailableError
+from keyturn.kubernetes.owners import LAST_APPLIED
 from keyturn.model import Finding, SecretRef
 from keyturn.stores.kubernetes_documents import place_of
-from keyturn.stores.kubernetes_owners import LAST_APPLIED
 from keyturn.stores.kubernetes_rules import rules
 from keyturn.testing.kubernetes_double import Kind, KubernetesDouble
 from keyturn.testing.store_scene import new_key, refused

@@ -24,8 +24,9 @@ import pytest
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from keyturn.kubernetes.rollout import MARK, State, judge, mark_of
+from keyturn.kubernetes.pods import mark_name
 from keyturn.kubernetes.rollout import Kind as Workload
+from keyturn.kubernetes.rollout import State, judge, mark_of
 from keyturn.testing.kubernetes_containers import Behaviour
 from keyturn.testing.kubernetes_deployments import DEPLOYMENTS
 from keyturn.testing.kubernetes_objects import Event
@@ -226,14 +227,14 @@ def test_a_rollout_is_judged_done_only_when_its_controller_says_so_and_no_pod_of
     there: dict[str, Any] = {}
     pods: dict[str, Any] = {}
     for event in played.events:
-        after = json.loads(json.dumps(event.after).replace(RESTARTED, MARK))
+        after = json.loads(json.dumps(event.after).replace(RESTARTED, mark_name("a")))
         if event.resource is DEPLOYMENTS:
             there = after
         elif event.kind == "DELETED":
             pods.pop(after["metadata"]["name"])
         else:
             pods[after["metadata"]["name"]] = after
-        found = judge(Workload.DEPLOYMENT, there, list(pods.values()), mark_of(there)).state
+        found = judge(Workload.DEPLOYMENT, there, list(pods.values()), "a", mark_of(there, "a")).state
         told = moment_of(there)
         reasons = {each[2] for each in told["cond"] if each[0] == "Progressing"}
         if found is State.DONE:

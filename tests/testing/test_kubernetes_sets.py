@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from keyturn.kubernetes.rollout import MARK, Kind, State, judge
+from keyturn.kubernetes.pods import mark_name
+from keyturn.kubernetes.rollout import Kind, State, judge
 from keyturn.testing.kubernetes_containers import Behaviour
 from keyturn.testing.kubernetes_pods import PODS
 from keyturn.testing.kubernetes_workloads import Workloads
 from tests.testing.rollout_scene import KEYS, SPACE, Scene, scene
+
+CREDENTIAL = "openai"
+MARK = mark_name(CREDENTIAL)
 
 LABELS = {"app": "s"}
 NODES = ("a", "b", "c", "d")
@@ -67,7 +71,7 @@ def is_ready(pod: Any) -> bool:
 
 def judged(on: Scene, kind: Kind, told: Any, mark: str) -> State:
     pods = [on.plain(each) for each in on.core.list_namespaced_pod(SPACE).items]
-    return judge(kind, on.plain(told), pods, mark).state
+    return judge(kind, on.plain(told), pods, CREDENTIAL, mark).state
 
 
 def refused(call: Callable[[], object]) -> int:

@@ -13,7 +13,7 @@ from tests.walks.walk import Walk, Way
 pytestmark = pytest.mark.real
 
 
-@pytest.mark.parametrize("proxy", ["stand-in", "litellm"])
+@pytest.mark.parametrize("proxy", ["stand-in", pytest.param("litellm", marks=pytest.mark.compat)])
 async def test_each_member_leaves_the_balancer_restarts_and_comes_back(
     proxy: Literal["stand-in", "litellm"], walks: Callable[..., Walk]
 ) -> None:
