@@ -223,7 +223,7 @@ async def test_a_fleet_is_rolled_by_successors(engine: Engine, port: int) -> Non
     # A key with which it does not come up.
     engine.turn("refused" + secrets.token_hex(8))
     with pytest.raises(RollFailedError, match="The old container serves"):
-        await fleet.roll(member, KEY, engine.current.version)
+        await engine.fleet("recreate", stop_timeout="5s", roll_timeout="6s").roll(member, KEY, engine.current.version)
     await up(fleet, new.version)
     assert [each["Id"] for each in await engine.ours()] == [after["Id"]]
     await fleet.aclose()
