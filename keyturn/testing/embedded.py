@@ -64,6 +64,7 @@ class Embedded:
     credentials: Sequence[Credential] = (VAULT, AWS)
     overlap: str = "5s"
     members: int = 2
+    further_models: Sequence[str] = ()  # served with the first credential's key
     proxy: Literal["litellm", "stand-in"] = "litellm"
     literal: str = field(default_factory=lambda: "kt" + secrets.token_hex(12))
     own_literal: str = field(default_factory=lambda: "ks" + secrets.token_hex(12))
@@ -84,9 +85,14 @@ class Embedded:
             "AWS_ACCESS_KEY_ID": "embedded",
             "AWS_SECRET_ACCESS_KEY": f"{self.own_literal}/aws/{secrets.token_hex(8)}",
             "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": "127.0.0.1,127.0.0.2,127.0.0.3,localhost",
-            "no_proxy": "127.0.0.1,127.0.0.2,127.0.0.3,localhost",
+            **self.loopback,
         }
+
+    @property
+    def loopback(self) -> dict[str, str]:
+        """Variables that keep what calls a member's address from a proxy of the environment."""
+        addresses = ",".join(["localhost", "127.0.0.1", *(self.address(n) for n in range(1, max(3, self.members)))])
+        return {"NO_PROXY": addresses, "no_proxy": addresses}
 
     # Each member has a loopback address of its own, so that one health port serves all: balancers know only one.
     def address(self, member: int) -> str:
@@ -104,10 +110,29 @@ class Embedded:
         program += ["--service-account", ACCOUNT]
         process = self.processes.start("provider", program, env=self.environ)
         wait_for_http(f"{self.provider_url}/_sim/health", seconds=60, process=process)
-        self.tell_provider("behaviour", key_literal=self.literal, models=[each.model for each in self.credentials])
+        self.tell_provider("behaviour", key_literal=self.literal, models=[each.model_name for each in self.deployments])
         for each in self.credentials:
             made = self.tell_provider("keys", project=PROJECT, name=f"{each.name} by hand", account=ACCOUNT)
             self.first_keys[each.name] = made["value"]
+
+    @property
+    def deployments(self) -> list[Deployment]:
+        """What each proxy has in its model_list."""
+        url, first = f"{self.provider_url}/v1", self.credentials[0]
+        models = [(f"{each.name}-1", each.variable, each.model) for each in self.credentials]
+        models += [(f"{first.name}-{n}", first.variable, model) for n, model in enumerate(self.further_models, 2)]
+        return [Deployment(name, url, model, variable, f"openai/{model}") for name, variable, model in models]
+
+    @property
+    def provider_settings(self) -> dict[str, str]:
+        """The provider, as keyturn.yaml has it."""
+        return {
+            "kind": "openai",
+            "admin_key": "env:OPENAI_ADMIN_KEY",
+            "project": PROJECT,
+            "service_account": ACCOUNT,
+            "base_url": f"{self.provider_url}/v1",
+        }
 
     @property
     def secrets(self) -> list[str]:
@@ -169,15 +194,7 @@ class Embedded:
         if hasattr(self, "aws_url"):
             stores["aws"] = {"kind": "aws_secrets_manager", "region": REGION, "endpoint_url": self.aws_url}
         content = {
-            "providers": {
-                "openai-org": {
-                    "kind": "openai",
-                    "admin_key": "env:OPENAI_ADMIN_KEY",
-                    "project": PROJECT,
-                    "service_account": ACCOUNT,
-                    "base_url": f"{self.provider_url}/v1",
-                }
-            },
+            "providers": {"openai-org": self.provider_settings},
             "stores": stores,
             "proxies": {
                 "local": {
@@ -207,11 +224,7 @@ class Embedded:
 
     def start_members(self, *, drain: str = "3s") -> None:
         """The proxies, each under its supervisor, started together."""
-        deployments = [
-            Deployment(f"{each.name}-1", f"{self.provider_url}/v1", each.model, each.variable, f"openai/{each.model}")
-            for each in self.credentials
-        ]
-        config = write_config(self.folder / "litellm.json", deployments)
+        config = write_config(self.folder / "litellm.json", self.deployments)
         started = [self.start_member(n, config, drain) for n in range(self.members)]
         for n, process in enumerate(started):
             url = f"http://{self.address(n)}:{self.control_port}/health/readiness"
@@ -230,16 +243,17 @@ class Embedded:
         if self.proxy == "litellm":
             how = command(config, self.proxy_port, KeyMaterial(self.environ["LITELLM_MASTER_KEY"]))
             program += [host if word == "127.0.0.1" else word for word in how.argv]
-            environ |= {**how.env, "NO_PROXY": self.environ["NO_PROXY"], "no_proxy": self.environ["no_proxy"]}
+            environ |= {**how.env, **self.loopback}
         else:
             program += [sys.executable, "-m", "keyturn.testing.stand_in", "--config", config]
             program += ["--host", host, "--port", str(self.proxy_port), "--only", self.folder / f"only-{n + 1}"]
         return self.processes.start(f"member-{n + 1}", program, env=environ)
 
-    def start_balancer(self, *, supervised: bool = True) -> None:
+    def start_balancer(self, *, supervised: bool = True, keep_alive: bool | None = None) -> None:
         """Caddy in front of the members. It asks the supervisors whether a member may be given requests.
 
-        Not `supervised`: it asks the proxies themselves, and keeps no connection to one, which may end at any moment.
+        Not `supervised`: it asks the proxies themselves, and unless told otherwise keeps no connection to one, which may
+        end at any moment.
         """
         port = free_port()
         self.balancer_url = f"http://127.0.0.1:{port}"
@@ -252,7 +266,7 @@ class Embedded:
             # A refused connection is tried on the other member; a request that was sent is never sent twice.
             "load_balancing": {"selection_policy": {"policy": "round_robin"}, "try_duration": "10s"},
             "health_checks": {"active": active},
-            "transport": {"protocol": "http", "keep_alive": {"enabled": supervised}},
+            "transport": {"protocol": "http", "keep_alive": {"enabled": supervised if keep_alive is None else keep_alive}},
             "flush_interval": -1,
         }
         server = {"listen": [f"127.0.0.1:{port}"], "automatic_https": {"disable": True}, "routes": [{"handle": [proxy]}]}

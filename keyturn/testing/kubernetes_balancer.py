@@ -107,7 +107,7 @@ class ServiceBalancer:
             return
         try:
             await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
-        except OSError:  # one side is gone, so the other must see that
+        except (OSError, asyncio.CancelledError):  # one side is gone, or this balancer, so the other must see that
             writer.transport.abort()
             there_writer.transport.abort()
         finally:

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from keyturn.material import KeyMaterial
 from keyturn.testing.faults import Fault
 from keyturn.testing.loopback import reset_connection
-from keyturn.testing.openai_organization import Behaviour, Call, Key, Organization, Project, ServiceAccount
+from keyturn.testing.openai_organization import Call, Key, Organization, Project, ServiceAccount
 
 _PROJECT = "/organization/projects/{project}"
 _WIDTHS = {"1m": (60, 60), "1h": (3600, 24), "1d": (86400, 7)}  # bucket_width -> seconds, buckets by default
@@ -287,17 +287,21 @@ class Endpoints:
         text = f"served-by {key.fingerprint if key else ''}"
         head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(self.organization.clock()), "model": model}
         usage = {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}
+        behaviour = self.organization.behaviour
+        seconds = behaviour.answer_seconds.get(model, 0.0)
         if parameters.get("stream"):
             with_usage = bool((parameters.get("stream_options") or {}).get("include_usage"))
-            chunks = _stream(head, text, self.organization.behaviour, usage if with_usage else None)
+            gap = seconds / (behaviour.stream_chunks - 1 or 1) or behaviour.stream_gap
+            chunks = _stream(head, text, behaviour.stream_chunks, gap, usage if with_usage else None)
             return StreamingResponse(chunks, media_type="text/event-stream")
+        await asyncio.sleep(seconds)
         message = {"role": "assistant", "content": text, "refusal": None}
         choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
         return JSONResponse({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
 
 
 async def _stream(
-    head: Mapping[str, Any], text: str, behaviour: Behaviour, usage: Mapping[str, int] | None
+    head: Mapping[str, Any], text: str, parts: int, gap: float, usage: Mapping[str, int] | None
 ) -> AsyncIterator[str]:
     def event(**rest: Any) -> str:
         return f"data: {json.dumps({**head, 'object': 'chat.completion.chunk', **rest})}\n\n"
@@ -306,8 +310,8 @@ async def _stream(
         return [{"index": 0, "delta": delta, "finish_reason": finish, "logprobs": None}]
 
     yield event(choices=choice({"role": "assistant", "content": text}))
-    for number in range(1, behaviour.stream_chunks):
-        await asyncio.sleep(behaviour.stream_gap)
+    for number in range(1, parts):
+        await asyncio.sleep(gap)
         yield event(choices=choice({"content": f" {number}"}))
     yield event(choices=choice({}, "stop"))
     if usage is not None:

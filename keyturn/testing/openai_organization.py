@@ -42,6 +42,7 @@ class Behaviour(BaseModel):
     key_literal: str = Field(default="", max_length=LONGEST_LITERAL)
     stream_chunks: int = Field(default=5, ge=1)
     stream_gap: float = Field(default=0.05, ge=0)
+    answer_seconds: dict[str, float] = {}  # of a model: how long each of its answers takes, a stream's between its parts
 
 
 @dataclass(slots=True)

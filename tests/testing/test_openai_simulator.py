@@ -171,6 +171,25 @@ def test_the_sdk_streams(simulator: OpenAISimulator, organization: Organization)
     assert len(chunks) == 9
 
 
+def test_answers_of_one_model_may_take_their_time(simulator: OpenAISimulator, organization: Organization) -> None:
+    organization.behaviour.models = ["gpt-4o-mini", "gpt-4o"]
+    organization.behaviour.answer_seconds = {"gpt-4o": 0.4}
+    _, material = organization.add_key(PROJECT, "one")
+
+    def seconds(model: str, stream: bool) -> float:
+        begun = time.monotonic()
+        answer = inference(simulator, material).chat.completions.create(
+            model=model, messages=[{"role": "user", "content": "hello"}], stream=stream
+        )
+        list(answer)
+        return time.monotonic() - begun
+
+    assert seconds("gpt-4o", stream=False) >= 0.4
+    assert seconds("gpt-4o", stream=True) >= 0.4
+    organization.behaviour.answer_seconds = {"gpt-4o": 60.0}
+    seconds("gpt-4o-mini", stream=True)  # does not wait: the minute is the other model's
+
+
 def test_the_sdk_reads_usage_by_key(admin: OpenAI, simulator: OpenAISimulator, organization: Organization) -> None:
     _, material = organization.add_key(PROJECT, "one")
     other, unused = organization.add_key(PROJECT, "two")
