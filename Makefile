@@ -75,7 +75,7 @@ test-compat: setup $(PROXY_FILE)/.ready $(COMPAT)/oldest/.ready $(COMPAT)/newest
 chaos: setup
 	$(RUN)/python -m tests.chaos --size full
 
-# The scoreboard: bench/results.json and its page.
+# The scoreboard: bench/results.json and its page. Hours; docs/testing.md tells what of it takes them.
 bench: setup
 	$(RUN)/python -m bench
 
