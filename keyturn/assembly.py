@@ -25,7 +25,7 @@ from keyturn.parts import Part
 from keyturn.patience import Patience
 from keyturn.ports import Canary, KeyProvider, Lease, OneLook, ProxyFleet, SecretStore
 from keyturn.references import Resolver, resolver
-from keyturn.registry import adapter_class
+from keyturn.registry import adapter_class, needs
 from keyturn.settings import CredentialSettings
 from keyturn.traffic import Traffic
 
@@ -180,14 +180,22 @@ class Adapters:
         if (section, name) not in self._built:
             part = parts[name]
             adapter = adapter_class(section, part.kind)
-            more: dict[str, Any] = {"stores": self.store} if getattr(adapter, "NEEDS_STORES", False) else {}
-            more |= {"logins": self.config.login_of} if getattr(adapter, "NEEDS_LOGINS", False) else {}
-            more |= {"keys": self._variable} if getattr(adapter, "NEEDS_KEYS", False) else {}
-            more |= {"held": self.held, "parts": self.parts} if getattr(adapter, "NEEDS_HELD_KEYS", False) else {}
-            more |= {"variables": self._variables} if getattr(adapter, "NEEDS_VARIABLES", False) else {}
-            more |= {"secrets": self.config.secrets_of} if getattr(adapter, "NEEDS_SECRETS", False) else {}
+            more = {name: self._given[name] for name in needs(adapter)}
             self._built[section, name] = adapter(part.settings, self.resolve, **more)
         return self._built[section, name]
+
+    @property
+    def _given(self) -> Mapping[str, Any]:
+        """What adapters may name in `NEEDS`: see keyturn.registry."""
+        return {
+            "stores": self.store,
+            "logins": self.config.login_of,
+            "secrets": self.config.secrets_of,
+            "variables": self._variables,
+            "keys": self._variable,
+            "held": self.held,
+            "parts": self.parts,
+        }
 
     def _variable(self, credential: str) -> Variable:
         return variable_of(self.config, credential, self.store)

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from keyturn.registry import needs
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -38,6 +40,6 @@ def part_of(name: str, kind: str, adapter: Any, settings: BaseModel) -> Part:
         for_one=getattr(facts, "shape", "") == "two_slots",
         makes_logins=makes_logins,
         for_keyturn=makes_logins and not getattr(facts, "models", ""),
-        is_keyturn=bool(getattr(adapter, "NEEDS_LOGINS", False)),
-        has_database=bool(getattr(adapter, "NEEDS_HELD_KEYS", False)),
+        is_keyturn="logins" in needs(adapter),
+        has_database="held" in needs(adapter),
     )

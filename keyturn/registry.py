@@ -6,13 +6,16 @@ A third party adds a kind by an entry point of the same group:
     acme = "keyturn_acme:Acme"
 
 An adapter is a class with a pydantic model `Settings` (its section of keyturn.yaml without `kind`) and a constructor
-`(settings, resolve)`, where `resolve` is a `keyturn.references.Resolver`. One with `NEEDS_STORES = True` is also given
-`stores`, which gives the store of a name of keyturn.yaml; one with `NEEDS_LOGINS = True` is given `logins`, which gives the
-reference that the provider of a credential logs in with; one with `NEEDS_HELD_KEYS = True` is given `held`, which reads what
-the deciding secret of a credential holds, and `parts`, which tells the parts of its keys; one with `NEEDS_SECRETS = True` is
-given `secrets`, which gives the secrets of a credential; one with `NEEDS_VARIABLES = True` is given `variables`, which gives
-the variables that LiteLLM reads for a credential, or None; one with `NEEDS_KEYS = True` is given `keys`, which gives
-these, and how the CURRENT of a credential is read (keyturn.delivery.keys.Variable).
+`(settings, resolve)`, where `resolve` is a `keyturn.references.Resolver`. What else it has a use for it names in `NEEDS`,
+and is given by these names:
+
+    stores      the store of a name of keyturn.yaml
+    logins      the reference that the provider of a credential logs in with
+    secrets     the secrets of a credential
+    variables   the variables that LiteLLM reads for a credential, or None
+    keys        these, and how the CURRENT of a credential is read (keyturn.delivery.keys.Variable)
+    held        what the deciding secret of a credential holds
+    parts       the parts of a credential's keys
 """
 
 from __future__ import annotations
@@ -82,6 +85,12 @@ def kinds(section: str) -> dict[str, str]:
 @cache
 def _installed(section: str) -> dict[str, str]:  # to look through every installed package takes as long as all the rest
     return {point.name: point.value for point in entry_points(group=f"keyturn.{section}")}
+
+
+def needs(adapter: type[Any]) -> tuple[str, ...]:
+    """What its constructor is given beside settings and resolver."""
+    found: tuple[str, ...] = getattr(adapter, "NEEDS", ())
+    return found
 
 
 def adapter_class(section: str, kind: str) -> Any:

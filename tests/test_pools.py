@@ -11,7 +11,7 @@ import pytest
 from keyturn import grants
 from keyturn.assembly import Adapters
 from keyturn.config import Config, ConfigError, parse
-from keyturn.registry import adapter_class, kinds
+from keyturn.registry import adapter_class, kinds, needs
 
 PAGE = (Path(__file__).parent.parent / "docs" / "pools.md").read_text()
 (GOOD,) = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
@@ -57,5 +57,5 @@ async def test_a_provider_with_a_pool_is_given_the_store_that_others_use() -> No
 
 def test_only_a_provider_with_a_pool_is_given_stores() -> None:
     """Adapters know ports, and no other adapter."""
-    given = {kind for kind in kinds("providers") if getattr(adapter_class("providers", kind), "NEEDS_STORES", False)}
+    given = {kind for kind in kinds("providers") if "stores" in needs(adapter_class("providers", kind))}
     assert given == {"anthropic", "huggingface", "console_pool"}

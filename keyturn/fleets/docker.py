@@ -35,7 +35,7 @@ class DockerFleet:
     `keys`: how a credential is given to a program, for `roll: recreate`. `transport`, `clock`, `pause`, `now`: for tests.
     """
 
-    NEEDS_KEYS: ClassVar[bool] = True
+    NEEDS: ClassVar[tuple[str, ...]] = ("keys",)
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "serving": (
             "GET /containers/json, /containers/ID/json, with roll: restart /containers/ID/archive; each member's "

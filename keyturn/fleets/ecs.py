@@ -44,7 +44,7 @@ class ECSFleet:
     is decided by what it shows is harmless where that was old.
     """
 
-    NEEDS_SECRETS: ClassVar[bool] = True
+    NEEDS: ClassVar[tuple[str, ...]] = ("secrets",)
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "members": ("ListTasks, DescribeTasks", "ecs:ListTasks, ecs:DescribeTasks"),
         "serving": ("DescribeServices, DescribeTasks", "ecs:DescribeServices, ecs:DescribeTasks"),

@@ -35,7 +35,7 @@ class KubernetesFleet:
     long as the Secret holds it still. Nothing else is believed, and nothing is remembered.
     """
 
-    NEEDS_VARIABLES: ClassVar[bool] = True
+    NEEDS: ClassVar[tuple[str, ...]] = ("variables",)
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "serving": (
             "GET pods, of each its workload and the Secret that it is given",

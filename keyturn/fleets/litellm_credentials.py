@@ -51,7 +51,7 @@ class LiteLLMCredentials:
     `held` reads what the deciding secret of a credential holds; `parts`: of its keys.
     """
 
-    NEEDS_HELD_KEYS: ClassVar[bool] = True
+    NEEDS: ClassVar[tuple[str, ...]] = ("held", "parts")
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "serving": ("GET /credentials/by_name/NAME of each member, and what the deciding secret holds", "the master key"),
         "roll": ("PATCH /credentials/NAME, once for all members, with the key's own fields alone", "the master key"),

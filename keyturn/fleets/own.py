@@ -24,7 +24,7 @@ class KeyturnItself:
     """One member, which is this configuration. `logins`: from a credential's name to the reference that its provider logs in
     with."""
 
-    NEEDS_LOGINS: ClassVar[bool] = True
+    NEEDS: ClassVar[tuple[str, ...]] = ("logins",)
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "serving": ("the provider's login, read by its reference", "as the secret's `current`"),
         "roll": ("nothing: a login is read anew for each call", "none"),

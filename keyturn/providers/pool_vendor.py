@@ -47,7 +47,7 @@ class PoolSettings(VendorSettings):
 class PoolVendor(Vendor):
     """The verbs of KeyProvider and of Pooled, as far as they are alike everywhere."""
 
-    NEEDS_STORES: ClassVar[bool] = True
+    NEEDS: ClassVar[tuple[str, ...]] = ("stores",)
 
     def __init__(
         self,
