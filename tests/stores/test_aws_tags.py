@@ -72,7 +72,7 @@ def test_notes_of_bad_times_fit_into_what_preflight_counts_on() -> None:
         **dict.fromkeys(("pending_fingerprint", "current_fingerprint", "back_from"), "0" * 16),
         **dict.fromkeys(times, datetime(2026, 1, 1, tzinfo=UTC)),
         **dict.fromkeys(("attempt", "failures"), 10),
-        **dict.fromkeys(("failure", "parked"), words("x" * 200)),
+        **dict.fromkeys(("failure", "parked", "proof"), words("x" * 200)),
         by_hand=frozenset(str(number) * 16 for number in range(7)),
         turned=Turned(datetime(2026, 1, 1, tzinfo=UTC), "0" * 16, "key_" + "z" * 40),
         keys={str(number) * 16: "key_" + "z" * 40 for number in range(3)},
