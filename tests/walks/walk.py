@@ -150,7 +150,7 @@ class Walk(Embedded):
             await flow.until(10)
             yield flow
             await flow.until(flow.requests + least)
-        assert dict(flow.failures) == {}
+        assert dict(flow.failures) == {}, f"of {flow.requests} requests failed: {dict(flow.failures)}"
         assert flow.streamed > 0
 
     def leaks(self) -> list[Any]:
