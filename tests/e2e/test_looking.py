@@ -48,7 +48,7 @@ def test_doctor_finds_everything_well(installation: Installation) -> None:
     bad = [row for row in rows if row["ok"] is False and row["what"] != "deployment retire/keyturn"]
     assert bad == []
     assert code == (6 if any(row["ok"] is False for row in rows) else 0)
-    assert {row["of"] for row in rows} == {"prefect", "provider openai-org", VAULT.name, AWS.name}
+    assert {row["of"] for row in rows} == {"prefect", "provider openai-org", "proxies local", VAULT.name, AWS.name}
     (login,) = [row for row in rows if row["of"] == "provider openai-org"]
     assert login["ok"] is None and "login_issued" in login["remedy"], "nobody tells how old it is: no failure"
     asked = " ".join(row["what"] for row in rows)

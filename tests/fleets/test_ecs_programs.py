@@ -84,7 +84,8 @@ async def test_programs_are_replaced_while_they_are_called(aws: str, tmp_path: P
         assert [await fleet.serving(member, CREDENTIAL) for member in await fleet.members()] == [version_of(new)] * 2
         assert caller.failed == 0
         assert caller.loaded == {KeyMaterial(each).fingerprint() for each in (old, new)}
-        assert len(caller.asked) == 4  # each new member of both rolls, once
+        # Each new member of both rolls, once; and those of the service's first deployment, where they came after the tag.
+        assert len(caller.asked) == len(set(caller.asked)) >= 4
     finally:
         caller.stop()
         double.stop()
