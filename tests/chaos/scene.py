@@ -92,11 +92,16 @@ class Scene:
         """Run again, here and as another worker by turns, until a run says that all is done.
 
         `asleep`: a worker here sleeps until then, and holds this machine's lock: a rotation here would wait for it.
+        A sweep does not replace a key in service that is refused, which a late call may have made of it: it tells people,
+        and one of them rotates.
         """
         where = first or self.chance.choice([Where.HERE, Where.ELSEWHERE])
+        by_hand = False
         for _ in range(MOST_RUNS):
-            sweep = first is None and self.chance.random() < _SWEEPS
-            if (await self.run(self.worker(where), credential, sweep=sweep)).done:
+            sweep = first is None and not by_hand and self.chance.random() < _SWEEPS
+            done = (await self.run(self.worker(where), credential, sweep=sweep)).done
+            by_hand = done and sweep and bool(self.watch.excused)
+            if done and not by_hand:
                 return
             first, where = None, Where.HERE if where is not Where.HERE and not asleep else Where.ELSEWHERE
 
