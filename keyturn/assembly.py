@@ -11,7 +11,6 @@ from typing import Any
 
 from keyturn.canary import LiteLLMCanary
 from keyturn.canary.own_login import OwnLoginCanary
-from keyturn.canary.requests_failed import RequestsFailed
 from keyturn.config import Config
 from keyturn.delivery.keys import Variable
 from keyturn.delivery.variable_names import PARTS_BY_PROVIDER_KIND, Names, names_of
@@ -170,6 +169,9 @@ class Adapters:
         settings: Any = part.settings
         if errors is None or part.is_keyturn:
             return None
+        # On use: a program that embeds LiteLLM has this module too (KeyRing), and no client of Prometheus.
+        from keyturn.canary.requests_failed import RequestsFailed
+
         return RequestsFailed(lambda: self.resolve(settings.master_key), errors.path, errors.model)
 
     async def aclose(self) -> None:
