@@ -11,12 +11,15 @@ from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshabl
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectTimeoutError,
     CredentialRetrievalError,
+    EndpointConnectionError,
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
+    ProxyConnectionError,
     TokenRetrievalError,
 )
 from botocore.exceptions import (
@@ -46,6 +49,8 @@ THROTTLED = frozenset(
 )
 UNAVAILABLE = frozenset({"InternalFailure", "InternalServiceError", "RequestTimeout", "ServiceUnavailable"})
 NO_ANSWER = (HTTPClientError, IncompleteReadError, ResponseParserError, SDKConnectionError)
+# Nothing has reached AWS: what was asked for was not done.
+NOT_SENT = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError)
 # What the SDK's parsers raise on an answer that is not of AWS's form: it is read before it is checked.
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 NO_CREDENTIALS = (

@@ -15,13 +15,14 @@ from functools import partial
 from typing import Any
 
 from botocore import xform_name
-from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError
+from botocore.exceptions import ClientError
 
 from keyturn.aws.sdk import (
     DENIED,
     NO_ANSWER,
     NO_CREDENTIALS,
     NOT_A_PERMISSION,
+    NOT_SENT,
     THROTTLED,
     UNAVAILABLE,
     UNREADABLE,
@@ -43,7 +44,6 @@ from keyturn.errors import (
 from keyturn.fleets.ecs_settings import ECSSettings
 from keyturn.references import Resolver
 
-_NOT_SENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 _ABSENT = frozenset(
     {"ClusterNotFoundException", "ResourceNotFoundException", "ServiceNotActiveException", "ServiceNotFoundException"}
 )
@@ -133,7 +133,7 @@ class ECSCalls:
 
     def _failed(self, error: Exception, operation: str) -> KeyturnError:
         name = type(error).__name__
-        if isinstance(error, _NOT_SENT):
+        if isinstance(error, NOT_SENT):
             return UnavailableError(f"AWS cannot be reached ({name})", remedy="look at the network and at endpoint_url")
         if isinstance(error, NO_ANSWER):
             words = f"no answer of AWS to {operation} ({name})"

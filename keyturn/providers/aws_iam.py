@@ -14,13 +14,14 @@ from types import MappingProxyType
 from typing import Any
 
 from botocore import xform_name
-from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError
+from botocore.exceptions import ClientError
 
 from keyturn.aws.sdk import (
     DENIED,
     NO_ANSWER,
     NO_CREDENTIALS,
     NOT_A_PERMISSION,
+    NOT_SENT,
     THROTTLED,
     UNAVAILABLE,
     UNREADABLE,
@@ -45,7 +46,6 @@ from keyturn.json_object import UnreadableError
 from keyturn.material import KeyMaterial
 from keyturn.references import Resolver
 
-_NOT_SENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 _FULL = frozenset({"LimitExceeded", "LimitExceededException"})
 _ABSENT = frozenset({"NoSuchEntity", "NoSuchEntityException"})
 _MOST_PAGES = 100
@@ -161,7 +161,7 @@ class IamApi:
 
     def _failed(self, error: Exception, operation: str, creating: bool = False) -> KeyturnError:
         name = type(error).__name__
-        if isinstance(error, _NOT_SENT):
+        if isinstance(error, NOT_SENT):
             return UnavailableError(f"AWS cannot be reached ({name})", remedy="look at the network and at endpoint_url")
         if isinstance(error, NO_ANSWER):
             words = f"no answer of AWS to {operation} ({name})"

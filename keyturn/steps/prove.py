@@ -16,7 +16,7 @@ from keyturn.model import KeyRef, Member, Stage, Verdict, VersionRef
 from keyturn.steps.in_place import is_shared, shares_its_key
 from keyturn.steps.observe import observe_decider, promoted_by_us
 from keyturn.steps.take_back import was_taken_back
-from keyturn.steps.workloads import replacing, rollout_of
+from keyturn.steps.workloads import replacing, rollout_of, unrolled_of
 
 # A provider's clock and ours differ a little, and some round to the second.
 CLOCK_SKEW = timedelta(seconds=2)
@@ -98,9 +98,8 @@ async def _unrolled(c: Assembly, version: VersionRef) -> list[MemberEvidence]:
     why, found = "was not rolled since the current key was promoted", list[MemberEvidence]()
     for fleet, adapter in replacing(c):
         rollout = rollout_of((await observe_decider(c))[1], version)
-        for workload in await adapter.workloads():
-            if not await adapter.was_rolled(workload, c.name, rollout):
-                found.append(MemberEvidence(fleet, workload, Rule.UNROLLED, why, c.now()))
+        for workload in await unrolled_of(c, adapter, rollout):
+            found.append(MemberEvidence(fleet, workload, Rule.UNROLLED, why, c.now()))
     return found
 
 

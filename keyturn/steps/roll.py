@@ -96,7 +96,7 @@ async def _parts(c: Assembly, name: str, fleet: ProxyFleet, onto: _Onto) -> list
                 for each in await fleet.workloads()
             ]
         return [
-            _Part(name, each.name, partial(_move, c, name, each, onto), _is_there(c, fleet, each, onto.version))
+            _Part(name, each.name, partial(_move, c, name, each, onto), partial(_serves, c, name, each, onto.version))
             for each in await fleet.members()
         ]
     except KeyturnError as error:
@@ -137,11 +137,8 @@ async def _side_by_side(
     return [each for each in done if not isinstance(each, BaseException)]
 
 
-def _is_there(c: Assembly, fleet: ProxyFleet, member: Member, version: VersionRef) -> Move:
-    async def ask() -> bool:
-        return await fleet.serving(member, c.name) == version
-
-    return ask
+async def _serves(c: Assembly, name: str, member: Member, version: VersionRef) -> bool:
+    return await c.fleets[name].serving(member, c.name) == version
 
 
 async def _fail(error: KeyturnError) -> bool:
@@ -173,15 +170,14 @@ async def _settled(c: Assembly) -> None:
 
 async def _move(c: Assembly, name: str, member: Member, onto: _Onto) -> bool:
     """False: it serves this version already."""
-    fleet = c.fleets[name]
-    if await fleet.serving(member, c.name) == onto.version:
+    if await _serves(c, name, member, onto.version):
         if onto.passed is not None:
             onto.passed.append((name, member))
         return False
     while onto.passed:
         await prove_moved(c, *onto.passed.pop(0), onto.version)
     c.say("roll", f"{name}/{member.name}: rolling")
-    await fleet.roll(member, c.name, onto.version)
+    await c.fleets[name].roll(member, c.name, onto.version)
     if onto.proves:
         await prove_moved(c, name, member, onto.version)
     c.say("roll", f"{name}/{member.name}: serves the {onto.word} key")

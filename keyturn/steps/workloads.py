@@ -32,14 +32,19 @@ async def unrolled(c: Assembly, journal: Journal, current: VersionRef | None) ->
     """
     if current is None or journal.current_fingerprint != current.fingerprint or journal.promoted_at is None:
         return ()
-    found = await asyncio.gather(*(_of(c, name, fleet, journal.rollout) for name, fleet in replacing(c)))
+    found = await asyncio.gather(*(_leniently(c, name, fleet, journal.rollout) for name, fleet in replacing(c)))
     return tuple(each for workloads in found for each in workloads)
 
 
-async def _of(c: Assembly, name: str, fleet: Replacing, rollout: str) -> list[str]:
+async def unrolled_of(c: Assembly, fleet: Replacing, rollout: str) -> list[str]:
+    """Its workloads that this rollout was not begun for. Raises what the fleet raises."""
+    workloads = await fleet.workloads()
+    rolled = await asyncio.gather(*(fleet.was_rolled(each, c.name, rollout) for each in workloads))
+    return [each for each, was in zip(workloads, rolled, strict=True) if not was]
+
+
+async def _leniently(c: Assembly, name: str, fleet: Replacing, rollout: str) -> list[str]:
     try:
-        workloads = await fleet.workloads()
-        rolled = await asyncio.gather(*(fleet.was_rolled(each, c.name, rollout) for each in workloads))
+        return [f"{name}/{each}" for each in await unrolled_of(c, fleet, rollout)]
     except KeyturnError:
         return []
-    return [f"{name}/{each}" for each, was in zip(workloads, rolled, strict=True) if not was]

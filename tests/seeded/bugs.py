@@ -83,7 +83,7 @@ STORIES = (
     Bug(
         "9: a member that serves the key already is rolled again",
         "keyturn/steps/roll.py",
-        "    if await fleet.serving(member, c.name) == onto.version:\n",
+        "    if await _serves(c, name, member, onto.version):\n",
         "    if False:\n",
         _STORIES + "two_rotations_in_one_second_are_two_rolls_and_a_resumed_one_is_none",
     ),
