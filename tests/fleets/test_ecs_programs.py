@@ -25,7 +25,7 @@ from keyturn.testing.processes import free_port
 from tests.fleets.ecs_scene import CREDENTIAL, SERVICE, client_of, defaults, definition
 
 pytestmark = pytest.mark.real
-NAME = "litellm/providers"
+NAME = "ecs-programs/providers"  # the double has one account for the process, which other tests fill, too
 
 
 @pytest.fixture(scope="module")
