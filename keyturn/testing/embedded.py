@@ -270,13 +270,15 @@ class Embedded:
         asked_first = supervised or gated
         port_asked = self.control_port if asked_first else self.proxy_port
         active = {"uri": "/health/readiness", "port": port_asked, "interval": "500ms", "timeout": "2s"}
+        kept = asked_first if keep_alive is None else keep_alive
         proxy = {
             "handler": "reverse_proxy",
             "upstreams": upstreams,
             # A refused connection is tried on the other member; a request that was sent is never sent twice.
             "load_balancing": {"selection_policy": {"policy": "round_robin"}, "try_duration": "10s"},
             "health_checks": {"active": active},
-            "transport": {"protocol": "http", "keep_alive": {"enabled": asked_first if keep_alive is None else keep_alive}},
+            # LiteLLM closes a connection that was idle for 5 s, and may do so when the next request is on its way.
+            "transport": {"protocol": "http", "keep_alive": {"enabled": kept, "idle_timeout": "3s"}},
             "flush_interval": -1,
         }
         server = {"listen": [f"127.0.0.1:{port}"], "automatic_https": {"disable": True}, "routes": [{"handle": [proxy]}]}
