@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from keyturn import durations
 from keyturn.delivery.variable_names import env_fault, names_of
 from keyturn.document import LARGEST, Document, Fault, Loc, read
 from keyturn.errors import MisconfiguredError
+from keyturn.incident_settings import IncidentSettings, faults_of_incidents
 from keyturn.key_shapes import literal_keys, masked, shown
 from keyturn.model import SecretRef
 from keyturn.own_logins import login_of, referring
@@ -44,6 +45,7 @@ class Config:
     credentials: Mapping[str, CredentialSettings]
     sweep: SweepSettings = field(default_factory=SweepSettings)
     leases: Mapping[str, Part] = field(default_factory=dict)
+    incidents: IncidentSettings | None = None
 
     def references(self, pattern: re.Pattern[str]) -> Iterator[str]:
         """What the settings of providers, stores, proxies and leases refer to by texts of this form."""
@@ -164,7 +166,7 @@ class _Check:
             if not self.faults:
                 self.fault((), "must have the sections providers, stores, proxies and credentials")
             return None
-        known = ("providers", "stores", "proxies", "credentials", "leases", "sweep")
+        known = ("providers", "stores", "proxies", "credentials", "leases", "sweep", "incidents")
         for name in self.data:
             if name not in known:
                 self.fault((name,), f"unknown section; there are: {', '.join(known)}")
@@ -175,9 +177,18 @@ class _Check:
         self.leases(leases, credentials, parts)
         self.store_references({**parts, "leases": leases})
         sweep = self.model(SweepSettings, self.data.get("sweep", {}), ("sweep",))
+        incidents = self.incidents(credentials, parts["stores"]) if "incidents" in self.data else None
         if not isinstance(sweep, SweepSettings):
             return None
-        return Config(path, parts["providers"], parts["stores"], parts["proxies"], credentials, sweep, leases)
+        return Config(path, parts["providers"], parts["stores"], parts["proxies"], credentials, sweep, leases, incidents)
+
+    def incidents(self, credentials: Collection[str], stores: Collection[str]) -> IncidentSettings | None:
+        found = self.model(IncidentSettings, self.data["incidents"], ("incidents",))
+        if not isinstance(found, IncidentSettings):
+            return None
+        for loc, sentence in faults_of_incidents(found, credentials, stores):
+            self.fault(("incidents", *loc), sentence)
+        return found
 
     def no_literal_keys(self, source: str) -> None:
         """Among names and values, and then in what is neither: comments, anchors, a text that is not YAML."""

@@ -20,6 +20,7 @@ from keyturn.cli import app
 from keyturn.commands.exits import Exit
 from keyturn.config import load, parse
 from keyturn.delivery.variables import variables
+from keyturn.incident_settings import IncidentSettings
 from keyturn.providers.page import page as page_of
 from keyturn.providers.told import told
 from keyturn.registry import adapter_class, kinds
@@ -76,7 +77,8 @@ def default_of(field: FieldInfo) -> str:
 
 ON_THE_PAGE_OF_PROVIDERS = set(kinds("providers")) - {"openai", "vault_dynamic"}
 
-SETTINGS = [("Credentials", CredentialSettings), ("Sweep", SweepSettings)] + [
+SECTIONS = [("Credentials", CredentialSettings), ("Sweep", SweepSettings), ("Incidents", IncidentSettings)]
+SETTINGS = SECTIONS + [
     (f"`{kind}`", adapter_class(part, kind).Settings)
     for part in ("providers", "stores", "proxies", "leases")
     for kind in kinds(part)
