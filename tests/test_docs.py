@@ -23,6 +23,7 @@ from keyturn.commands.exits import Exit
 from keyturn.config import load, parse
 from keyturn.delivery.variables import variables
 from keyturn.deploy_settings import DeploySettings
+from keyturn.incident_settings import IncidentSettings
 from keyturn.providers.page import page as page_of
 from keyturn.providers.told import told
 from keyturn.registry import adapter_class, kinds
@@ -84,6 +85,7 @@ SETTINGS = [
     ("Credentials", CredentialSettings),
     ("Sweep", SweepSettings),
     ("Deploy", DeploySettings),
+    ("Incidents", IncidentSettings),
     ("Every kind of provider", ProviderLimits),
 ] + [
     (f"`{kind}`", adapter_class(part, kind).Settings)
