@@ -2,7 +2,7 @@
 
 `rotate/keyturn` has a schedule for each credential that has one, and is what the UI's button and the API start.
 `retire/keyturn` has none: each rotation asks for its own run at the end of the overlap. `sweep/keyturn` runs on an
-interval: the safety net, and what rotates by age. `rollback/keyturn` is a button.
+interval: the safety net, and what rotates by age. `rollback/keyturn` and `respond/keyturn` are buttons.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from prefect import serve
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron, Interval, Schedule
 
+from flows.respond import respond
 from flows.retire import retire
 from flows.rollback import rollback
 from flows.rotate import rotate
@@ -51,6 +52,7 @@ async def deployments(config: Config) -> list[RunnerDeployment]:
             tags=["keyturn"],
         ),
         await rollback.ato_deployment(NAME, description="Serve the previous key again.", tags=["keyturn"]),
+        await respond.ato_deployment(NAME, description="Keys have leaked: replace them, and end them.", tags=["keyturn"]),
     ]
 
 

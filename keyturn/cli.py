@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from keyturn.commands.pool_group import pool
 from keyturn.evidence import Waiver
-from keyturn.lifecycle import Reason
+from keyturn.lifecycle import Policy, Reason
 
 HELP = """Rotate the provider keys behind LiteLLM proxies: create, write, prove, roll, revoke.
 
@@ -141,6 +142,28 @@ def rotate(
 
 
 @app.command()
+def respond(
+    names: Annotated[list[str] | None, typer.Argument(help="Credentials of keyturn.yaml.", metavar="CREDENTIAL...")] = None,
+    policy: Annotated[
+        Policy,
+        typer.Option(help="Prove the new key first, or revoke the leaked one first, which is an outage until then."),
+    ] = Policy.CONFIGURED,
+    fingerprint: Annotated[
+        str | None, typer.Option(help="Of the leaked key, 16 hex digits; never the key itself.", metavar="DIGITS")
+    ] = None,
+    ask_key: Annotated[
+        bool,
+        typer.Option("--ask-key", help="Ask for the leaked key unseen, or read it from standard input."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Keys have leaked: replace them now, side by side, and see the old ones refused."""
+    from keyturn.commands.respond import respond as command
+
+    command(names or [], policy.value, fingerprint, ask_key, as_json)
+
+
+@app.command()
 def retire(
     name: Name,
     now: Annotated[bool, typer.Option("--now", help="Do not wait for the end of the overlap.")] = False,
@@ -186,43 +209,7 @@ def put(name: Name, as_json: AsJson = False) -> None:
     command(name, as_json)
 
 
-pool = typer.Typer(help="Keys that people make ahead, for providers whose API makes none.", no_args_is_help=True)
 app.add_typer(pool, name="pool")
-
-
-@pool.command("add")
-def pool_add(
-    name: Name,
-    expires: Annotated[str | None, typer.Option(help="When these keys end, such as 2027-01-31.", metavar="DATE")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Put keys into the pool: from standard input, one a line, or asked for unseen. Each is tried first."""
-    from keyturn.commands.pool import add as command
-
-    command(name, expires, as_json)
-
-
-@pool.command("list")
-def pool_list(name: Name, as_json: AsJson = False) -> None:
-    """Every place of the pool: which keys are free, in service, or wait for a person."""
-    from keyturn.commands.pool import show as command
-
-    command(name, as_json)
-
-
-@pool.command("retired")
-def pool_retired(
-    name: Name,
-    key: Annotated[str, typer.Argument(help="Its id, as the rotation or pool list names it.", metavar="ID")],
-    unchecked: Annotated[
-        bool, typer.Option("--unchecked", help="Believe it, where the key's text is held nowhere and cannot be tried.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Say that a person has deleted an old key in the console. It is tried, and has to be refused."""
-    from keyturn.commands.pool import retired as command
-
-    command(name, key, unchecked, as_json)
 
 
 @app.command()
