@@ -4,7 +4,7 @@
 
 `rotate` has a schedule for each credential with a cron line, and is what the UI's button and the API start. `retire` has
 none: each rotation asks for its own run at the end of the overlap. `sweep` runs on an interval: the safety net, and what
-rotates by age. `rollback` is a button.
+rotates by age. `rollback` is a button, and so is `respond`, for whoever reports a leak.
 """
 
 from __future__ import annotations
@@ -89,10 +89,6 @@ _TABLE = (
 
 
 def wanted(config: Config) -> list[Wanted]:
-    """Every deployment of this configuration, of the flows that there are."""
+    """Every deployment of this configuration."""
     name = environments.deployment(config.environment)
-    return [
-        Wanted(row.flow, name, row.description, row.timetables(config), row.queue)
-        for row in _TABLE
-        if (ROOT / "flows" / f"{row.flow}.py").is_file()
-    ]
+    return [Wanted(row.flow, name, row.description, row.timetables(config), row.queue) for row in _TABLE]

@@ -15,6 +15,8 @@ class Result(StrEnum):
     RETIRED = "rotated, old key refused"
     PENDING = "rotated, revocation pending"
     PLANNED = "planned"
+    STOPPED = "stopped, not replaced"  # of an incident: the key that was in service had no successor yet
+    UNFINISHED = "stopped, replaced"  # and here it had: the rest is to be run again
     ROLLED_BACK = "rolled back"  # the key that was taken back lives until `retire_after`
 
 

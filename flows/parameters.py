@@ -44,6 +44,20 @@ Overlap = Annotated[
     str, Field(pattern=PATTERN, max_length=12, description="How long the old key lives on, such as 0s, 90m, 24h or 7d")
 ]
 
+Credentials = Annotated[list[CredentialName], Field(max_length=1000, description="Which credentials of keyturn.yaml")]
+
+Policy = Annotated[
+    Literal["configured", "prove_first", "revoke_first"],
+    Field(
+        description="What goes first: the proof that the new key serves, or the leaked one's end. configured: on_incident"
+    ),
+]
+
+Fingerprint = Annotated[
+    str,
+    Field(pattern=r"^[0-9a-f]{16}$", description="Of the key that has leaked, 16 hex digits; the key itself never"),
+]
+
 
 class ClosedSchema(ParameterSchema):
     """The schema of a flow's parameters, and no others: else Prefect would store a key that is sent under any other name."""

@@ -44,6 +44,8 @@ async def retire(credential: CredentialName, now: bool = False, force: Waiver | 
             raise PermanentError(
                 f"the rotation is not finished: {turn.decision.sentence}", remedy=f"run `keyturn rotate {credential}` first"
             )
+        if turn.seen.leaked_and_old:  # no overlap is waited for; the members are asked all the same
+            return await _revoke(c, turn.seen.leaked_and_old, force, urgent=True)
         after = turn.seen.journal.retire_after
         if after is None and not now and force is None:
             raise PermanentError(
@@ -72,6 +74,11 @@ async def finish(c: Assembly, *, revoke_now: bool = False, urgent: bool = False)
         return Outcome(c.name, Result.PENDING, "another rotation has begun meanwhile, and revokes the old key")
     if not revoke_now and after > c.now():
         return Outcome(c.name, Result.ROTATED, await _schedule(c, after), after)
+    return await revoke_or_leave(c, old, after, urgent=urgent)
+
+
+async def revoke_or_leave(c: Assembly, old: Collection[str], after: datetime | None, *, urgent: bool) -> Outcome:
+    """Revoke these old keys now. Where that fails, it is pending: a sweep comes back to it."""
     try:
         return await _revoke(c, old, urgent=urgent)
     except KeyturnError as error:

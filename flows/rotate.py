@@ -8,6 +8,7 @@ from prefect import flow
 from flows.at_provider import at_provider
 from flows.at_work import asked_at, at_work, tell
 from flows.failures import failures_counted
+from flows.incident import as_it_was_begun
 from flows.outcome import Outcome, Result
 from flows.parameters import CredentialName, Overlap
 from flows.put_off import put_off
@@ -46,11 +47,11 @@ async def rotate(
         if dry_run:
             return await _go_on(c, await observe(c, asked), dry_run)
         async with failures_counted(c):
-            turn = await observe(c, asked)
-            return await (_respond if reason is Reason.INCIDENT else _go_on)(c, turn)
+            turn = await as_it_was_begun(c, await observe(c, asked))
+            return await (replace_leaked if turn.seen.leaked or reason is Reason.INCIDENT else _go_on)(c, turn)
 
 
-async def _respond(c: Assembly, turn: Turn) -> Outcome:
+async def replace_leaked(c: Assembly, turn: Turn) -> Outcome:
     """In an incident first: a key that is in service and not written down; where there is no room for a third key, the
     rotation that is under way; then the old key of the rotation before."""
     if turn.decision.check == "promoted_unrecorded":
@@ -101,4 +102,4 @@ async def _first_half(c: Assembly, turn: Turn, dry_run: bool = False) -> None:
 
 
 def _urgent(turn: Turn) -> bool:
-    return turn.asked.reason is Reason.INCIDENT
+    return turn.asked.reason is Reason.INCIDENT or turn.seen.leaked is not None

@@ -21,6 +21,7 @@ from tasks.strays import strays
 
 LOOK_SECONDS = 120  # its parts have time limits of their own; together they may take several of them
 
+DUE_AT_ONCE = ("turned", "leaked")  # what ends by itself, and what is in service and known to somebody
 NOTHING_TO_DO = {Step.NOTHING: State.QUIET, Step.WAIT: State.WAITING, Step.PARKED: State.PARKED, Step.STOP: State.FAILED}
 
 
@@ -68,7 +69,7 @@ async def _act(c: Assembly, config: Config, found: Standing) -> Swept:
     step, sentence = found.decision.step, found.decision.sentence
     if step in NOTHING_TO_DO:
         return Swept(c.name, NOTHING_TO_DO[step], sentence)
-    is_asked_for = step is Step.CREATE and found.decision.check != "turned"  # what ends by itself is due at once
+    is_asked_for = step is Step.CREATE and found.decision.check not in DUE_AT_ONCE
     if is_asked_for and due_since(c.name, c.settings, found.seen.journal, c.now(), config.sweep.every) is None:
         return Swept(c.name, State.QUIET, "not due")
     if await is_taken(c.name):

@@ -36,6 +36,7 @@ class Line:
     at: datetime
     step: str
     sentence: str
+    credential: str = ""
 
 
 def _utc_now() -> datetime:
@@ -85,7 +86,7 @@ class Assembly:
 
     def say(self, step: str, sentence: str) -> None:
         """Add a line to the timeline. The sentence is kept in Prefect: references and words only."""
-        line = Line(self.now(), step, sentence)
+        line = Line(self.now(), step, sentence, self.name)
         self.timeline.append(line)
         if self.listener is not None:
             self.listener(line)

@@ -13,7 +13,7 @@ from keyturn.commands.incidents import incidents
 from keyturn.commands.pool_group import pool
 from keyturn.discreet import Discreet
 from keyturn.evidence import Waiver
-from keyturn.lifecycle import Reason
+from keyturn.lifecycle import Policy, Reason
 
 HELP = """Rotate the provider keys behind LiteLLM proxies: create, write, prove, roll, revoke.
 
@@ -116,6 +116,28 @@ def rotate(
     from keyturn.commands.rotate import rotate as command
 
     command(name, reason.value, overlap, dry_run, wait, as_json)
+
+
+@app.command()
+def respond(
+    names: Annotated[list[str] | None, typer.Argument(help="Credentials of keyturn.yaml.", metavar="CREDENTIAL...")] = None,
+    policy: Annotated[
+        Policy,
+        typer.Option(help="Prove the new key first, or revoke the leaked one first, which is an outage until then."),
+    ] = Policy.CONFIGURED,
+    fingerprint: Annotated[
+        str | None, typer.Option(help="Of the leaked key, 16 hex digits; never the key itself.", metavar="DIGITS")
+    ] = None,
+    ask_key: Annotated[
+        bool,
+        typer.Option("--ask-key", help="Ask for the leaked key unseen, or read it from standard input."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Keys have leaked: replace them now, side by side, and see the old ones refused."""
+    from keyturn.commands.respond import respond as command
+
+    command(names or [], policy.value, fingerprint, ask_key, as_json)
 
 
 @app.command()

@@ -42,12 +42,15 @@ _KEY = "key_"
 _DIGITS = "0123456789abcdef"  # of a fingerprint; names of annotations have letters alone
 _LETTERS = "abcdefghijklmnop"
 _TURNED = _KEY + "turned"  # kept apart as those of keys are, and none of them: the letters are others
+_LEAKED = _KEY + "reported"  # the same
+_APART = {"turned": _TURNED, "leaked": _LEAKED}
 _ABOUT_CURRENT = ("rolled_at", "proved_at", "retire_after", "watched_from")
 _COUNTS = ("attempt", "failures")
 _COUNT = re.compile(r"[0-9]{1,9}")
 _TIME = re.compile(r"2[0-2][0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")  # to which any duration can be added
 _MOST_BY_HAND = 7  # fingerprints in a note; what is left out is looked at with all that is asked of an old key
 _LONGEST_WORDS = 80  # characters: tags at AWS are few
+_LONGEST_NOTE = 120  # characters: see `SecretStore.annotate`
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,32 @@ class Turned:
 
     def __str__(self) -> str:
         return f"{_text(self.ends)} {self.text} {self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaked:
+    """That a key was reported as leaked: `text` (a fingerprint), by which run's time, and its id where that is known.
+
+    `first`: it is to be refused by its provider before it has a successor.
+    """
+
+    at: datetime
+    first: bool
+    text: str
+    key: str = ""
+
+    @classmethod
+    def parse(cls, note: str) -> Leaked | None:
+        at, _, rest = note.partition(" ")
+        how, _, rest = rest.partition(" ")
+        text, _, key = rest.partition(" ")
+        moment = _time(at)
+        return cls(moment, how == "first", text, key) if moment is not None and text else None
+
+    def __str__(self) -> str:
+        note = f"{_text(self.at)} {'first' if self.first else 'proved'} {self.text}"
+        whole = f"{note} {self.key}"  # without an id that no note has room for, the key is looked for by its text
+        return whole if self.key and len(whole) <= _LONGEST_NOTE else note
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +129,7 @@ class Journal:
     parked: str = ""
     proof: str = ""  # the evidence at the last prove or revoke, in short
     turned: Turned | None = None  # written before the key is turned; see keyturn.steps.in_place
+    leaked: Leaked | None = None  # written before anything is done about it, and until that key is refused
     keys: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -109,6 +139,10 @@ class Journal:
     def turned_from(self, fingerprint: str) -> Turned | None:
         """Where the key of this value was given another text, or may have been: what is known of that."""
         return self.turned if self.turned is not None and self.turned.text == fingerprint else None
+
+    def leaked_as(self, fingerprint: str) -> Leaked | None:
+        """What was reported of this value; None: nothing."""
+        return self.leaked if self.leaked is not None and self.leaked.text == fingerprint else None
 
     @property
     def current_key(self) -> str:
@@ -125,9 +159,10 @@ class Journal:
         """From a store's annotations. What is missing or unreadable is as if never written."""
         values: dict[str, object] = {"keys": {_fingerprint(name): notes[name] for name in notes if _names_a_key(name)}}
         values["turned"] = Turned.parse(notes.get(_TURNED, ""))
+        values["leaked"] = Leaked.parse(notes.get(_LEAKED, ""))
         for each in fields(cls):
             text = notes.get(each.name)
-            if text is None or each.name in ("keys", "turned"):
+            if text is None or each.name in ("keys", "turned", "leaked"):
                 continue
             if each.name in _ABOUT_CURRENT:
                 text, _, about = text.partition(" ")
@@ -145,7 +180,7 @@ def notes(
     *,
     about: str = "",
     keys: Mapping[str, str | None] = MappingProxyType({}),
-    **values: str | int | datetime | frozenset[str] | Turned | None,
+    **values: str | int | datetime | frozenset[str] | Turned | Leaked | None,
 ) -> dict[str, str | None]:
     """Annotations for `SecretStore.annotate`: an empty text or None drops the note.
 
@@ -154,7 +189,7 @@ def notes(
     unknown = values.keys() - {each.name for each in fields(Journal)}
     if unknown:
         raise KeyError(f"no such note: {sorted(unknown)}")
-    written = {_TURNED if name == "turned" else name: _text(value) for name, value in values.items()}
+    written = {_APART.get(name, name): _text(value) for name, value in values.items()}
     for name in written.keys() & set(_ABOUT_CURRENT):
         if written[name] is not None:
             if not about:
@@ -181,7 +216,7 @@ def _fingerprint(name: str) -> str:
     return name.removeprefix(_KEY).translate(_TO_DIGITS)
 
 
-def _text(value: str | int | datetime | frozenset[str] | Turned | None) -> str | None:
+def _text(value: str | int | datetime | frozenset[str] | Turned | Leaked | None) -> str | None:
     if isinstance(value, frozenset):
         return " ".join(sorted(value)[:_MOST_BY_HAND]) or None
     if isinstance(value, datetime):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from keyturn.journal import Journal
+from keyturn.journal import Journal, Leaked
 from keyturn.model import KeyRef, Serving, Stage, VersionRef
 from keyturn.patience import Patience
 
@@ -18,6 +18,14 @@ class Reason(StrEnum):
     SCHEDULED = "scheduled"
     MANUAL = "manual"
     INCIDENT = "incident"
+
+
+class Policy(StrEnum):
+    """What goes first in an incident. CONFIGURED: each credential's `on_incident`."""
+
+    CONFIGURED = "configured"
+    PROVE_FIRST = "prove_first"
+    REVOKE_FIRST = "revoke_first"
 
 
 class Step(StrEnum):
@@ -106,6 +114,16 @@ class Observed:
         return turned.ends if turned is not None else None
 
     @property
+    def leaked(self) -> Leaked | None:
+        """What was reported of the key in service; None: nothing."""
+        return self.journal.leaked_as(self.current.fingerprint) if self.current is not None else None
+
+    @property
+    def leaked_and_old(self) -> tuple[str, ...]:
+        """The fingerprints of old keys that were reported as leaked: no overlap is waited for."""
+        return tuple(each for each in self.old_keys if self.journal.leaked_as(each) is not None)
+
+    @property
     def old_keys(self) -> Mapping[str, str]:
         return old_keys(self.journal, self.stages)
 
@@ -138,6 +156,14 @@ def no_current(seen: Observed, asked: Asked) -> Decision | None:
     if seen.current is not None:
         return None
     return Decision(Step.STOP, "no_current", "the secret has no current value: put the key in use today there first")
+
+
+def leaked(seen: Observed, asked: Asked) -> Decision | None:
+    """An incident's run died, or failed, before the key had a successor: whoever comes by goes on with it. Neither parking
+    nor a pause holds that up: the leaked key is in service, or nothing is."""
+    if asked.reason is Reason.INCIDENT or seen.leaked is None:
+        return None
+    return Decision(Step.CREATE, "leaked", "the key in service was reported as leaked: a new key replaces it")
 
 
 def parked(seen: Observed, asked: Asked) -> Decision | None:
@@ -225,6 +251,8 @@ def drifted(seen: Observed, asked: Asked) -> Decision | None:
 def overdue(seen: Observed, asked: Asked) -> Decision | None:
     """The overlap is over, and the old key still lives."""
     after = seen.journal.retire_after
+    if seen.leaked_and_old and after is not None and not _stranded(seen):
+        return Decision(Step.RETIRE, "overdue", "an old key was reported as leaked: it is to be revoked")
     if not seen.old_keys or after is None or seen.at < after or _stranded(seen):
         return None
     ended = f"the overlap ended at {_clock(after)}: the old key is to be "
@@ -282,6 +310,7 @@ def due(seen: Observed, asked: Asked) -> Decision | None:
 # The order is the logic: what is half-way comes before what is new, nearest to the pivot first.
 CHAIN: tuple[Check, ...] = (
     no_current,
+    leaked,
     parked,
     backing_off,
     promoted_unrecorded,
@@ -320,6 +349,11 @@ def next_try(seen: Observed, asked: Asked) -> datetime | None:
     return asked.patience.next_try(journal.failures, journal.failed_at, salt)
 
 
+def is_promoted_since(seen: Observed, moment: datetime) -> bool:
+    """Whether CURRENT was promoted at that time or later: then it is not what was complained of."""
+    return _made_by_us(seen) and _promoted_since(seen, moment)
+
+
 def is_under_way(seen: Observed) -> bool:
     """A rotation of ours made CURRENT, written down or not, and it was not proved yet: not everybody has to serve it."""
     return _is_unrecorded(seen) or _is_open(seen)
@@ -344,7 +378,7 @@ def _stranded(seen: Observed) -> bool:
 
 def _promoted_since(seen: Observed, moment: datetime) -> bool:
     promoted = seen.journal.promoted_at
-    return promoted is not None and promoted >= moment.replace(microsecond=0)
+    return promoted is not None and promoted >= moment.replace(microsecond=0) and seen.leaked is None
 
 
 def _clock(moment: datetime) -> str:

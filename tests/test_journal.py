@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.journal import Journal, Turned, notes, words
+from keyturn.journal import Journal, Leaked, Turned, notes, words
 from keyturn.patience import Patience
 from keyturn.stores.aws_tags import pack, unpack
 from tests.hostile import fuzz, texts
@@ -28,6 +28,7 @@ KINDS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("rotation", "reason", "failure", "parked", "proof"), WORDS),
     **dict.fromkeys(("pending_fingerprint", "back_from"), FINGERPRINTS),
     "by_hand": st.frozensets(FINGERPRINTS, max_size=7),
+    "leaked": st.builds(Leaked, TIMES, st.booleans(), FINGERPRINTS, st.text("abc_1-", max_size=60)),
     "turned": st.builds(Turned, TIMES, FINGERPRINTS, st.text("abc_1-", min_size=1)),
 }
 
@@ -48,7 +49,15 @@ def test_notes_come_back(values: dict[str, Any], keys: dict[str, str]) -> None:
 
 NOTED = (
     st.sampled_from(
-        [*(each.name for each in fields(Journal)), "key_", "key_aaaaaaaaaaaaaaaa", "key_turned", "key_x", "KEY_a"]
+        [
+            *(each.name for each in fields(Journal)),
+            "key_",
+            "key_aaaaaaaaaaaaaaaa",
+            "key_turned",
+            "key_reported",
+            "key_x",
+            "KEY_a",
+        ]
     )
     | texts
 )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keyturn.journal import Journal, Turned, notes, words
+from keyturn.journal import Journal, Leaked, Turned, notes, words
 from keyturn.lifecycle import CHAIN, Asked, Observed, Reason, Step, decide, old_keys
 from keyturn.model import Mark, Stage, VersionRef, rotation_id
 
@@ -28,6 +28,7 @@ PROVED = replace(PROMOTED, proved_at=EARLIER, retire_after=NOW + timedelta(hours
 AFTER = {Stage.CURRENT: NEW, Stage.PREVIOUS: OLD}
 TAKEN_BACK = replace(PROVED, current_fingerprint=OLD.fingerprint, back_from=NEW.fingerprint)
 BACK = {Stage.CURRENT: OLD, Stage.PREVIOUS: NEW}
+LEAKED = Leaked(NOW, True, OLD.fingerprint, "key_1")
 DONE = replace(PROVED, keys={NEW.fingerprint: "key_2"}, retired_at=EARLIER)
 
 
@@ -246,6 +247,30 @@ SITUATIONS = {
         Asked(NOW, Reason.SCHEDULED, max_age=timedelta(days=30)),
         Step.CREATE,
         "turned",
+    ),
+    "the key in service was reported as leaked: a new key, whoever comes by": (
+        replace(QUIET, journal=Journal(parked="by hand", failures=3, failed_at=NOW, leaked=LEAKED)),
+        Asked(NOW, Reason.SCHEDULED),
+        Step.CREATE,
+        "leaked",
+    ),
+    "the same, promoted after the call: it was named, so it is replaced": (
+        Observed(NOW, AFTER, replace(DONE, promoted_at=NOW, leaked=replace(LEAKED, text=NEW.fingerprint))),
+        Asked(NOW, Reason.INCIDENT),
+        Step.CREATE,
+        "overtaken",
+    ),
+    "the old key was reported as leaked: it goes before the end of its overlap": (
+        Observed(NOW, AFTER, replace(PROVED, leaked=LEAKED)),
+        Asked(NOW, Reason.SCHEDULED),
+        Step.RETIRE,
+        "overdue",
+    ),
+    "the same, and nothing is proved yet: the proof": (
+        Observed(NOW, AFTER, replace(PROMOTED, leaked=LEAKED)),
+        Asked(NOW, Reason.SCHEDULED),
+        Step.PROVE,
+        "unproved",
     ),
     "the same, and parked: a new key all the same": (
         replace(QUIET, journal=Journal(parked="by hand", turned=Turned(NOW, OLD.fingerprint, "key_1"))),

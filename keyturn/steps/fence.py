@@ -79,6 +79,8 @@ async def close(c: Assembly, fingerprint: str, ref: KeyRef | None = None, proof:
     settled = {} if journal.back_from else dict(NO_FAILURE)
     if journal.turned_from(fingerprint) is not None:
         settled |= notes(turned=None)
+    if journal.leaked_as(fingerprint) is not None:
+        settled |= notes(leaked=None)
     if proof:
         settled |= notes(proof=proof)
     if fingerprint in journal.by_hand:

@@ -66,6 +66,8 @@ async def write_down(c: Assembly, reason: str, new: VersionRef, promoted_at: dat
     displaced: dict[str, str] = {}
     if old is not None and (turned := journal.turned_from(old.fingerprint)) is not None:
         displaced = {old.fingerprint: turned.key}  # which has another text by now, and so cannot be told by its own
+    elif old is not None and (leaked := journal.leaked_as(old.fingerprint)) is not None and leaked.key:
+        displaced = {old.fingerprint: leaked.key}  # which may be gone by now, and with it what it could be told by
     elif old is not None and old.fingerprint not in journal.keys:
         material = await text_of(c, look, old)
         key = await key_of(c, material)

@@ -21,7 +21,7 @@ from keyturn.errors import (
     NotFoundError,
 )
 from keyturn.evidence import Evidence, Waiver
-from keyturn.journal import UNKNOWN, Journal, notes, words
+from keyturn.journal import UNKNOWN, Journal, Leaked, notes, words
 from keyturn.lifecycle import old_keys
 from keyturn.material import KeyMaterial
 from keyturn.model import Judgement, KeyRef, Stage, Verdict, VersionRef
@@ -82,9 +82,12 @@ async def revoke(c: Assembly, only: Collection[str] | None = None, waiver: Waive
     for fingerprint, key in sorted(old.items(), key=lambda each: each[0] == held):
         shared = await is_shared(c, key, fingerprint)
         evidence = replace(await word_on(c, journal, key, shared=shared), members=members)
+        leaked = journal.leaked_as(fingerprint)
+        if leaked is not None:
+            evidence = _used_by_a_thief(evidence)
         c.evidence.append(evidence)
         if not evidence.against(waiver):
-            done = await _revoke_one(c, fingerprint, key, evidence, waiver)
+            done = await _revoke_one(c, fingerprint, key, evidence, waiver, leaked)
             waiting += [done] if done.waits else []
         else:
             kept.append(evidence)
@@ -92,6 +95,11 @@ async def revoke(c: Assembly, only: Collection[str] | None = None, waiver: Waive
         await _watch_anew(c, journal)
     demand_complete(*kept)
     return waiting[0] if waiting else done
+
+
+def _used_by_a_thief(evidence: Evidence) -> Evidence:
+    """Of a key that has leaked: that it is used is a reason to end it, and none to keep it. It is told all the same."""
+    return replace(evidence, refusals=(), missing=(*evidence.missing, *evidence.refusals))
 
 
 async def _watch_anew(c: Assembly, journal: Journal) -> None:
@@ -105,7 +113,9 @@ async def _watch_anew(c: Assembly, journal: Journal) -> None:
     c.say("revoke", "the old key was used after the roll: it is watched for another overlap")
 
 
-async def _revoke_one(c: Assembly, fingerprint: str, key: str, evidence: Evidence, waiver: Waiver | None) -> Revoked:
+async def _revoke_one(
+    c: Assembly, fingerprint: str, key: str, evidence: Evidence, waiver: Waiver | None, leaked: Leaked | None = None
+) -> Revoked:
     proof = words(evidence.note(waiver))
     if waiver is not None:  # whatever becomes of this run: that, and why, a person wanted it
         secret, store = c.decider
@@ -119,14 +129,17 @@ async def _revoke_one(c: Assembly, fingerprint: str, key: str, evidence: Evidenc
     ref = await (ref_of(c, key) if pool is None else ref_in_pool(c, fingerprint, key))
     if pool is not None and material is None:
         material = await pool.text_of(ref)
+    ended_first = leaked is not None and leaked.first  # then whatever is found out now, it is never enabled again
     try:
         await refuse_what_is_in_service(c, fingerprint)
     except ConflictError:
-        await _enable(c, ref)  # a run may have died with it disabled
+        if not ended_first:
+            await _enable(c, ref)  # a run may have died with it disabled
         raise
     await bar(c, VersionRef("", fingerprint))
     await refuse_what_is_served(c, fingerprint, waiver)
-    if isinstance(c.provider, Disabling) and c.provider.capabilities.can_disable and ref.id:
+    can_disable = c.provider.capabilities.can_disable and not ended_first
+    if isinstance(c.provider, Disabling) and can_disable and ref.id:
         await _watch_without(c, c.provider, ref, fingerprint, material, waiver)
     await refuse_what_is_in_service(c, fingerprint)
     if pool is None:

@@ -144,7 +144,7 @@ def test_json_holds_the_outcome_and_the_timeline(terminal: Terminal) -> None:
         "old_key_refused_at": None,
         "by_hand": False,
         "timeline": [
-            {"at": "2026-03-02 03:00:00+00:00", "step": step, "sentence": f"a word of {step}"}
+            {"at": "2026-03-02 03:00:00+00:00", "step": step, "sentence": f"a word of {step}", "credential": ""}
             for step in ("observe", "roll")
         ],
     }

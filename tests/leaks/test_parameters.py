@@ -112,7 +112,7 @@ def test_prefect_deploy_makes_deployments_that_refuse_the_same(searched: Searche
     )
     assert made.returncode == 0, made.stdout + made.stderr
     assert loud.prefect("GET", "/deployments/name/rotate/keyturn")["updated"] != before["updated"]
-    for flow in ("rotate", "retire", "rollback", "sweep"):
+    for flow in ("rotate", "retire", "rollback", "respond", "sweep"):
         for wrong in ({"credential": key}, {**GOOD, "api_key": key}, {**GOOD, key: True}):
             body = {"parameters": wrong, "state": SCHEDULED}
             answer = loud.ask_prefect("POST", f"/deployments/{deployment(loud, flow)}/create_flow_run", body)

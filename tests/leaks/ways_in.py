@@ -14,6 +14,7 @@ from keyturn.testing.embedded import VAULT
 from tests.leaks.loud import Loud
 
 GOOD = {"credential": VAULT.name}
+SEVERAL = {"credentials": [VAULT.name]}
 LATER = datetime.now(UTC) + timedelta(days=300)  # nothing that is stored here is ever to run
 SCHEDULED = {"type": "SCHEDULED", "state_details": {"scheduled_time": LATER.isoformat()}}
 
@@ -129,16 +130,19 @@ def _wrong_values() -> Iterator[Way]:
         "rotate": ("credential", "reason", "overlap", "dry_run"),
         "retire": ("credential", "now"),
         "rollback": ("credential",),
+        "respond": ("credentials", "policy", "fingerprint"),
     }
     for flow, names in places.items():
+        good = SEVERAL if flow == "respond" else GOOD
         for name in names:
-            yield Way("a parameter's value", _run(flow, parameters={**GOOD, name: KEY}), how=f"{flow}, {name}")
+            yield Way("a parameter's value", _run(flow, parameters={**good, name: KEY}), how=f"{flow}, {name}")
+    yield Way("a parameter's value", _run("respond", parameters={"credentials": [KEY]}), how="respond, one of credentials")
     as_json = {"credential": {"__prefect_kind": "json", "value": f'"{KEY}"'}}
     yield Way("a parameter's value", _run(parameters=as_json), how="the form's JSON")
 
 
 def _wrong_names() -> Iterator[Way]:
-    for flow, good in (("rotate", GOOD), ("retire", GOOD), ("rollback", GOOD), ("sweep", {})):
+    for flow, good in (("rotate", GOOD), ("retire", GOOD), ("rollback", GOOD), ("respond", SEVERAL), ("sweep", {})):
         for how, wrong in (("the name", {KEY: True}), ("the value", {"api_key": KEY})):
             yield Way("a parameter of another name", _run(flow, parameters={**good, **wrong}), how=f"{flow}, {how}")
 

@@ -51,7 +51,7 @@ LATE = (
 def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what it runs in the background
     _hurry()
-    for name in ("rotate", "retire", "rollback", "sweep"):
+    for name in ("rotate", "retire", "rollback", "respond", "sweep"):
         flows.load(f"flows.{name}", name)
     for module in LATE:
         import_module(module)

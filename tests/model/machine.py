@@ -7,6 +7,8 @@ sweeps have had their time, the third: nothing is left.
 Two things are people's own and not held against keyturn. A key that a person deletes is refused. And who brings an old
 value back, or a member, in the moment between a revoke's last look and its delete, is not fenced (docs/recovery.md): such
 acts are done while no evidence that was gathered before them is still to be acted upon.
+
+In an incident a key may be refused before it has a successor, because somebody says so; no other one may be.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from keyturn.model import Stage, Verdict, VersionRef
 from keyturn.testing.explorer import Actor, Fault, Post
 from keyturn.testing.world import World
 from tests.steps import plain_flows
+from tests.steps.scene import leaked_first
 
 WORKERS = 3
 ROUNDS = 14  # of sweeps, in the end; a key that was taken back takes a day to go
@@ -45,11 +48,25 @@ def _rotate(reason: Reason, overlap: timedelta | None = None) -> Job:
     return lambda machine, actor: plain_flows.rotate(machine.seat(actor), machine.world.clock.now(), reason, overlap)
 
 
+def _end_an_old_one(first: bool) -> Job:
+    async def respond(machine: Machine, actor: Actor) -> Outcome:
+        leaked = machine.an_old_one()
+        return await plain_flows.respond(
+            machine.seat(actor), machine.world.clock.now(), first=first, fingerprint=leaked.fingerprint()
+        )
+
+    return respond
+
+
 JOBS: dict[str, Job] = {
     "rotate": _rotate(Reason.MANUAL),
     "rotate by schedule": _rotate(Reason.SCHEDULED),
     "rotate without overlap": _rotate(Reason.MANUAL, timedelta(0)),
-    "respond": _rotate(Reason.INCIDENT),
+    "rotate in an incident": _rotate(Reason.INCIDENT),
+    "respond": lambda machine, actor: plain_flows.respond(machine.seat(actor), machine.world.clock.now()),
+    "revoke first": lambda machine, actor: plain_flows.respond(machine.seat(actor), machine.world.clock.now(), first=True),
+    "respond to an old one": _end_an_old_one(False),
+    "revoke an old one first": _end_an_old_one(True),
     "retire": lambda machine, actor: plain_flows.retire(machine.seat(actor), machine.world.clock.now()),
     "retire now": lambda machine, actor: plain_flows.retire(machine.seat(actor), machine.world.clock.now(), now=True),
     "roll back": lambda machine, actor: plain_flows.rollback(machine.seat(actor)),
@@ -237,7 +254,8 @@ class Machine(RuleBasedStateMachine):
         assert not self.wrong, self.wrong
 
     def look(self) -> None:
-        """Promises 1 and 2."""
+        """Promises 1 and 2. A leaked key may be refused, and that is somebody's wish: from the note of it on, not before."""
+        self.killed.add(leaked_first(self.world))
         for secret, store in self.world.secrets:
             document = store.documents[secret.path]
             assert isinstance(document, dict)
@@ -353,6 +371,11 @@ class Machine(RuleBasedStateMachine):
 
         self.run(start())
         return actor
+
+    def an_old_one(self) -> KeyMaterial:
+        """What was in service before what is, and is accepted still; where there is none, what is in service."""
+        current = self.run_now(self.world.store.current(self.world.secret)).material
+        return next((key for key in reversed(self.accepted()) if key != current), current)
 
     def accepted(self) -> list[KeyMaterial]:
         """What a person could bring back: values that were current, and are still accepted."""

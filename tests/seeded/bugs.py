@@ -20,6 +20,7 @@ class Bug:
     caught_by: str
 
 
+_RESPOND = "tests/steps/test_respond.py::test_"
 _STORIES = "tests/steps/test_stories.py::test_"
 
 # One guard for each story that a test in memory tells (tests/steps/test_stories.py, tests/flows/test_sweep.py).
@@ -179,8 +180,8 @@ SLIPS = (
     Bug(
         "a key is deleted that members were rolled back onto",
         "keyturn/steps/revoke.py",
-        "    await refuse_what_is_served(c, fingerprint, waiver)\n    if isinstance(c.provider, Disabling)",
-        "    if isinstance(c.provider, Disabling)",
+        "    await refuse_what_is_served(c, fingerprint, waiver)\n    can_disable",
+        "    can_disable",
         "tests/steps/test_latecomers.py::test_a_late_retirement_spares_a_key_that_a_rollback_brought_back_to_the_members",
     ),
     Bug(
@@ -275,10 +276,45 @@ SLIPS = (
         "tests/steps/test_in_place.py::test_a_key_is_deleted_though_its_old_text_lives_while_it_is_disabled",
     ),
     Bug(
+        "a leaked key is revoked first, and that is noted nowhere",
+        "flows/respond_one.py",
+        "        await report_leak(c, current.fingerprint, leak.at, first=leak.first)\n",
+        "",
+        _RESPOND + "a_parked_credential_whose_key_was_revoked_first_is_not_left_without_one",
+    ),
+    Bug(
+        "a leaked key is replaced by nobody once its run is dead",
+        "keyturn/lifecycle.py",
+        "    leaked,\n    parked,",
+        "    parked,",
+        _RESPOND + "a_parked_credential_whose_key_was_revoked_first_is_not_left_without_one",
+    ),
+    Bug(
+        "the call for a leak that is repeated takes the new key for the leaked one",
+        "flows/respond_one.py",
+        " and (leak.fingerprint or not is_promoted_since(turn.seen, leak.at))",
+        "",
+        _RESPOND + "the_same_call_again_makes_no_second_key",
+    ),
+    Bug(
+        "a key that was disabled for a leak is enabled again",
+        "keyturn/steps/revoke.py",
+        "    can_disable = c.provider.capabilities.can_disable and not ended_first",
+        "    can_disable = c.provider.capabilities.can_disable",
+        _RESPOND + "a_key_that_was_disabled_for_a_leak_is_never_enabled_again",
+    ),
+    Bug(
+        "a thief's use keeps the leaked key alive",
+        "keyturn/steps/revoke.py",
+        "            evidence = _used_by_a_thief(evidence)\n",
+        "            pass\n",
+        _RESPOND + "that_a_leaked_key_is_used_is_no_reason_to_keep_it",
+    ),
+    Bug(
         "a text that ends by itself waits for the next schedule",
         "flows/sweep_one.py",
-        'found.decision.check != "turned"',
-        "True",
+        'DUE_AT_ONCE = ("turned", "leaked")',
+        'DUE_AT_ONCE = ("leaked",)',
         "tests/steps/test_in_place.py::test_after_a_rollback_for_good_the_text_that_ends_is_replaced_all_the_same",
     ),
     Bug(

@@ -17,7 +17,9 @@ from unittest.mock import patch
 from prefect import Flow, Task
 
 import flows.failures
+import flows.incident
 import flows.renew
+import flows.respond_one
 import flows.retire
 import flows.rollback
 import flows.rotate
@@ -29,12 +31,15 @@ from keyturn.assembly import Assembly
 from keyturn.durations import text
 from keyturn.errors import IndeterminateError, RetryableError
 from keyturn.evidence import Waiver
+from keyturn.incident_report import Account
 from keyturn.lifecycle import Reason
 from keyturn.settings import SweepSettings
 
 MODULES = (
     flows.failures,
+    flows.incident,
     flows.renew,
+    flows.respond_one,
     flows.retire,
     flows.rollback,
     flows.rotate,
@@ -58,6 +63,18 @@ async def retire(c: Assembly, asked: datetime, *, now: bool = False, force: Waiv
     _worker.set(c)
     _asked.set(asked)
     return await flows.retire.retire.fn(c.name, now, force)
+
+
+async def respond(c: Assembly, asked: datetime, *, first: bool = False, fingerprint: str = "") -> Outcome:
+    """What the respond flow does with this credential, by this worker."""
+    return (await account_of(c, asked, first=first, fingerprint=fingerprint))[0]
+
+
+async def account_of(c: Assembly, asked: datetime, *, first: bool = False, fingerprint: str = "") -> tuple[Outcome, Account]:
+    """The same, with what goes into the report."""
+    _worker.set(c)
+    _asked.set(asked)
+    return await flows.respond_one.respond_one(flows.respond_one.Leak(c.name, asked, first, fingerprint))
 
 
 async def rollback(c: Assembly) -> Outcome:

@@ -74,7 +74,7 @@ class Scene:
     """One scenario. `asked`: when the rotation it is about was asked for. `wrong`: what was found, in words.
 
     `promoted`: what CURRENT was, one after the other. `killed`: fingerprints of keys that a person deleted: that they are
-    refused is no fault of ours.
+    refused is no fault of ours. `killed_once_noted`: of keys that have leaked: the same, from the note of that on.
     """
 
     title: str
@@ -83,6 +83,7 @@ class Scene:
     merges_notes: bool = False
     wrong: list[str] = field(default_factory=list)
     killed: set[str] = field(default_factory=set)
+    killed_once_noted: set[str] = field(default_factory=set)
     promoted: list[str] = field(default_factory=list)
     actors: list[Actor] = field(default_factory=list)
 
@@ -132,6 +133,12 @@ class Scene:
     def retire(self, actor: Actor, *, now: bool = False) -> Coroutine[Any, Any, Any]:
         return plain_flows.retire(actor.over(self.world.worker()), self.world.clock.now(), now=now)
 
+    def respond(
+        self, actor: Actor, asked: datetime | None = None, *, first: bool = False, fingerprint: str = ""
+    ) -> Coroutine[Any, Any, Any]:
+        worker = actor.over(self.world.worker())
+        return plain_flows.respond(worker, asked or self.asked, first=first, fingerprint=fingerprint)
+
     def rollback(self, actor: Actor) -> Coroutine[Any, Any, Any]:
         return plain_flows.rollback(actor.over(self.world.worker()))
 
@@ -144,6 +151,7 @@ class Scene:
 
     def watch(self) -> None:
         """Promises 1 and 2: whatever the proxies serve, or are told to serve, is a key that the provider accepts."""
+        self.killed |= self.killed_once_noted & {leaked_first(self.world)}
         for secret, store in self.world.secrets:
             fingerprint = _fingerprint(store, secret)
             if secret == self.world.secret and fingerprint != self.promoted[-1]:
@@ -282,6 +290,16 @@ async def _season(world: World) -> None:
     world.provider.revoked.clear()
     for fleet in world.fleets.values():
         fleet.rolls.clear()
+
+
+def leaked_first(world: World) -> str:
+    """The key that is noted to be refused before it has a successor; "" where there is none."""
+    read = world.store.annotations(world.secret)
+    try:
+        read.send(None)  # the store in memory awaits nothing
+    except StopIteration as done:
+        journal = Journal.parse(done.value)
+    return journal.leaked.text if journal.leaked is not None and journal.leaked.first else ""
 
 
 def _fingerprint(store: MemoryStore, secret: SecretRef) -> str:

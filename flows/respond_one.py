@@ -1,0 +1,124 @@
+"""What an incident does with one credential: note it, end the leaked key first where that is wished, replace it, end it."""
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from flows.at_work import at_work
+from flows.failures import failures_counted
+from flows.incident import end_first
+from flows.outcome import Outcome, Result
+from flows.renew import renew
+from flows.retire import revoke_or_leave
+from flows.rotate import replace_leaked
+from flows.serve_current import serve_current
+from flows.turnstile import alone_on
+from keyturn import faults
+from keyturn.assembly import Assembly
+from keyturn.errors import KeyturnError, NotFoundError
+from keyturn.incident_report import Account
+from keyturn.lifecycle import Asked, Reason, Step, is_promoted_since, old_keys
+from keyturn.model import Stage
+from keyturn.requests_meanwhile import watched
+from keyturn.steps.observe import Turn, observe_decider
+from keyturn.steps.revoke_first import RevokedFirst
+from tasks.observe import observe
+from tasks.report_leak import report_leak
+from tasks.undo import undo
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """What was called for, and when. `first`: the key is revoked before it has a successor. `fingerprint`: of the leaked
+    key; "" for the one in service."""
+
+    credential: str
+    at: datetime
+    first: bool
+    fingerprint: str = ""
+
+
+async def respond_one(leak: Leak) -> tuple[Outcome, Account]:
+    """Raises nothing: whatever happens to this credential is its own outcome, and no other waits for it."""
+    account = Account(leak.credential, leak.at, leak.first)
+    try:
+        async with at_work(leak.credential) as c, watched(c) as requests:
+            try:
+                async with failures_counted(c):
+                    outcome = await _respond(c, leak, account)
+            finally:
+                with suppress(KeyturnError):
+                    account.promoted_at = await _promoted_at(c, leak.at)
+                account.requests = requests
+    except KeyturnError as error:
+        outcome = _stopped(leak, account, str(error))
+    except Exception as error:
+        outcome = _stopped(leak, account, f"a fault of keyturn's: {faults.describe(error)}")
+    account.result, account.sentence = outcome.result, outcome.sentence
+    account.refused_at = outcome.old_key_refused_at or account.refused_at
+    return outcome, account
+
+
+async def _respond(c: Assembly, leak: Leak, account: Account) -> Outcome:
+    asked = Asked(leak.at, Reason.INCIDENT, timedelta(0), c.settings.max_age)
+    turn = await observe(c, asked)
+    if turn.decision.check == "promoted_unrecorded":
+        await renew(c, turn)
+        turn = await observe(c, asked)
+    current, ended = turn.seen.current, RevokedFirst(False)
+    if leak.fingerprint and (current is None or current.fingerprint != leak.fingerprint):
+        return await _end_another(c, leak, turn)
+    if current is not None and (leak.fingerprint or not is_promoted_since(turn.seen, leak.at)):
+        await report_leak(c, current.fingerprint, leak.at, first=leak.first)
+        if leak.first:
+            ended = await end_first(c, current.fingerprint)
+            account.refused_at = ended.refused_at  # also where the rest fails
+        if leak.first or leak.fingerprint:
+            # The one that was reported is not kept waiting by one that is older.
+            turn = await observe(c, replace(asked, tried_to_retire=ended.done))
+    return _with(ended, await _settled(c, leak, await replace_leaked(c, turn)))
+
+
+async def _end_another(c: Assembly, leak: Leak, turn: Turn) -> Outcome:
+    """It is not the key in service that has leaked: that one stays, and nothing is rotated."""
+    pending = turn.seen.stages.get(Stage.PENDING)
+    if pending is not None and pending.fingerprint == leak.fingerprint and await undo(c, turn, None):
+        return Outcome(c.name, Result.ROTATED, "the leaked key was staged and served by nobody: it is given up, and revoked")
+    if leak.fingerprint not in turn.seen.old_keys:
+        raise NotFoundError(
+            "no key of this fingerprint is in service, nor known as an old one",
+            remedy=f"it may be refused already; `keyturn respond {c.name}` without it replaces the key in service",
+        )
+    await report_leak(c, leak.fingerprint, leak.at, first=leak.first)
+    ended = await end_first(c, leak.fingerprint) if leak.first else RevokedFirst(False)
+    if turn.decision.step in (Step.ROLL, Step.PROVE):
+        async with alone_on(c.fleets):
+            await serve_current(c, turn)
+    return _with(ended, await revoke_or_leave(c, (leak.fingerprint,), None, urgent=True))
+
+
+def _with(ended: RevokedFirst, outcome: Outcome) -> Outcome:
+    """When it was refused first, and why it could not be."""
+    sentence = f"{outcome.sentence}; {ended.sentence}" if ended.sentence else outcome.sentence
+    return replace(outcome, sentence=sentence, old_key_refused_at=ended.refused_at or outcome.old_key_refused_at)
+
+
+async def _settled(c: Assembly, leak: Leak, outcome: Outcome) -> Outcome:
+    """A run that is repeated finds nothing to do: the old key was refused by then."""
+    if outcome.result is not Result.NOTHING:
+        return outcome
+    stages, journal = await observe_decider(c)
+    retired = journal.retired_at
+    if retired is None or retired < leak.at.replace(microsecond=0) or old_keys(journal, stages):
+        return outcome
+    return replace(outcome, result=Result.RETIRED, old_key_refused_at=retired)
+
+
+async def _promoted_at(c: Assembly, called: datetime) -> datetime | None:
+    _, journal = await observe_decider(c)
+    promoted = journal.promoted_at
+    return promoted if promoted is not None and promoted >= called.replace(microsecond=0) else None
+
+
+def _stopped(leak: Leak, account: Account, sentence: str) -> Outcome:
+    return Outcome(leak.credential, Result.STOPPED if account.promoted_at is None else Result.UNFINISHED, sentence)
