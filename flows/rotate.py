@@ -6,6 +6,7 @@ from datetime import timedelta
 from prefect import flow
 
 from flows.at_work import asked_at, at_work, tell
+from flows.audited import audited
 from flows.failures import failures_counted
 from flows.outcome import Outcome, Result
 from flows.parameters import CredentialName, Overlap
@@ -38,7 +39,8 @@ async def rotate(
     settings = load().credential(credential)
     default = timedelta(0) if reason is Reason.INCIDENT else settings.overlap
     asked = Asked(asked_at(), reason, default if overlap is None else durations.parse(overlap), settings.max_age)
-    async with at_work(credential) as c:
+    wanted = {"why": reason.value, "overlap": durations.text(asked.overlap), "dry_run": "yes" if dry_run else "no"}
+    async with at_work(credential) as c, audited(c, "rotate", **wanted):
         if dry_run:
             return await _go_on(c, await observe(c, asked), dry_run)
         async with failures_counted(c):

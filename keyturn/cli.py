@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from keyturn import cli_audit
 from keyturn.evidence import Waiver
 from keyturn.lifecycle import Reason
 
@@ -223,6 +224,9 @@ def pool_retired(
     from keyturn.commands.pool import retired as command
 
     command(name, key, unchecked, as_json)
+
+
+app.add_typer(cli_audit.app, name="audit")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from keyturn import durations
+from keyturn.audit.writer import AuditSettings
 from keyturn.delivery.variable_names import env_fault, names_of
 from keyturn.document import LARGEST, Document, Fault, Loc, read
 from keyturn.errors import MisconfiguredError
@@ -44,6 +45,7 @@ class Config:
     credentials: Mapping[str, CredentialSettings]
     sweep: SweepSettings = field(default_factory=SweepSettings)
     leases: Mapping[str, Part] = field(default_factory=dict)
+    audit: AuditSettings | None = None
 
     def references(self, pattern: re.Pattern[str]) -> Iterator[str]:
         """What the settings of providers, stores, proxies and leases refer to by texts of this form."""
@@ -164,7 +166,7 @@ class _Check:
             if not self.faults:
                 self.fault((), "must have the sections providers, stores, proxies and credentials")
             return None
-        known = ("providers", "stores", "proxies", "credentials", "leases", "sweep")
+        known = ("providers", "stores", "proxies", "credentials", "leases", "sweep", "audit")
         for name in self.data:
             if name not in known:
                 self.fault((name,), f"unknown section; there are: {', '.join(known)}")
@@ -175,9 +177,13 @@ class _Check:
         self.leases(leases, credentials, parts)
         self.store_references({**parts, "leases": leases})
         sweep = self.model(SweepSettings, self.data.get("sweep", {}), ("sweep",))
+        audit = self.model(AuditSettings, self.data["audit"], ("audit",)) if "audit" in self.data else None
+        if isinstance(audit, AuditSettings) and audit.key is not None and STORE_REFERENCE.fullmatch(audit.key):
+            self.link(("audit", "key"), parse_store_reference(audit.key).store, "stores", parts)
         if not isinstance(sweep, SweepSettings):
             return None
-        return Config(path, parts["providers"], parts["stores"], parts["proxies"], credentials, sweep, leases)
+        given = audit if isinstance(audit, AuditSettings) else None
+        return Config(path, parts["providers"], parts["stores"], parts["proxies"], credentials, sweep, leases, given)
 
     def no_literal_keys(self, source: str) -> None:
         """Among names and values, and then in what is neither: comments, anchors, a text that is not YAML."""

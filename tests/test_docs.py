@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from typer.main import get_command
 
 from keyturn import durations
+from keyturn.audit.writer import AuditSettings
 from keyturn.cli import app
 from keyturn.commands.exits import Exit
 from keyturn.config import load, parse
@@ -76,7 +77,7 @@ def default_of(field: FieldInfo) -> str:
 
 ON_THE_PAGE_OF_PROVIDERS = set(kinds("providers")) - {"openai", "vault_dynamic"}
 
-SETTINGS = [("Credentials", CredentialSettings), ("Sweep", SweepSettings)] + [
+SETTINGS = [("Credentials", CredentialSettings), ("Sweep", SweepSettings), ("Audit", AuditSettings)] + [
     (f"`{kind}`", adapter_class(part, kind).Settings)
     for part in ("providers", "stores", "proxies", "leases")
     for kind in kinds(part)

@@ -14,6 +14,7 @@ from rich.table import Column, Table
 
 from keyturn import durations
 from keyturn.assembly import Adapters, Assembly, assemble
+from keyturn.audit.writer import audit_log
 from keyturn.commands.exits import Exit, console, leave, print_data, reported
 from keyturn.commands.look_fleets import fleet_findings
 from keyturn.commands.look_leases import LeaseSeen, lease_facts, lease_findings, lease_plan, leases_seen, leases_table
@@ -353,9 +354,23 @@ async def _doctor(config: Config) -> list[tuple[str, Finding]]:
         except KeyturnError as error:
             return [(name, Finding("wiring", False, error.message, error.remedy))]
 
-    rest = (_prefect(), _logins(config), fleet_findings(config), lease_findings(config))
+    rest = (_prefect(), _audit(config), _logins(config), fleet_findings(config), lease_findings(config))
     found = await asyncio.gather(*rest, *(one(name) for name in config.credentials))
     return [line for lines in found for line in lines]
+
+
+async def _audit(config: Config) -> list[tuple[str, Finding]]:
+    """Whether the log can be written, where there is to be one."""
+    if config.audit is None:
+        return []
+    adapters = Adapters(config)
+    try:
+        (await audit_log(config.audit, adapters.resolve)).can_append()
+        return [("audit", Finding("the log can be written", True))]
+    except KeyturnError as error:
+        return [("audit", Finding("the log can be written", False, error.message, error.remedy))]
+    finally:
+        await adapters.aclose()
 
 
 async def _logins(config: Config) -> list[tuple[str, Finding]]:

@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from prefect import Flow, Task
 
+import flows.audited
 import flows.failures
 import flows.renew
 import flows.retire
@@ -33,6 +34,7 @@ from keyturn.lifecycle import Reason
 from keyturn.settings import SweepSettings
 
 MODULES = (
+    flows.audited,
     flows.failures,
     flows.renew,
     flows.retire,
