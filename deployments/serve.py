@@ -2,7 +2,7 @@
 
 `rotate/keyturn` has a schedule for each credential that has one, and is what the UI's button and the API start.
 `retire/keyturn` has none: each rotation asks for its own run at the end of the overlap. `sweep/keyturn` runs on an
-interval: the safety net, and what rotates by age. `rollback/keyturn` is a button.
+interval: the safety net, and what rotates by age. `rollback/keyturn` is a button. `inventory/keyturn` looks, on an interval.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from prefect import serve
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron, Interval, Schedule
 
+from flows.inventory import inventory
 from flows.retire import retire
 from flows.rollback import rollback
 from flows.rotate import rotate
@@ -51,6 +52,12 @@ async def deployments(config: Config) -> list[RunnerDeployment]:
             tags=["keyturn"],
         ),
         await rollback.ato_deployment(NAME, description="Serve the previous key again.", tags=["keyturn"]),
+        await inventory.ato_deployment(
+            NAME,
+            schedules=[Interval(config.inventory.every, slug="inventory")],
+            description="Every key in service: how old it is, and whether the provider still takes it.",
+            tags=["keyturn"],
+        ),
     ]
 
 

@@ -24,7 +24,7 @@ from keyturn.parts import Part, part_of
 from keyturn.references import STORE_REFERENCE, parse_store_reference
 from keyturn.registry import adapter_class
 from keyturn.serving import faults_of_serving
-from keyturn.settings import CredentialSettings, SweepSettings
+from keyturn.settings import CredentialSettings, InventorySettings, SweepSettings
 
 DEFAULT_PATH = "keyturn.yaml"
 PATH_VARIABLE = "KEYTURN_CONFIG"
@@ -46,6 +46,7 @@ class Config:
     sweep: SweepSettings = field(default_factory=SweepSettings)
     leases: Mapping[str, Part] = field(default_factory=dict)
     audit: AuditSettings | None = None
+    inventory: InventorySettings = field(default_factory=InventorySettings)
 
     def references(self, pattern: re.Pattern[str]) -> Iterator[str]:
         """What the settings of providers, stores, proxies and leases refer to by texts of this form."""
@@ -166,7 +167,7 @@ class _Check:
             if not self.faults:
                 self.fault((), "must have the sections providers, stores, proxies and credentials")
             return None
-        known = ("providers", "stores", "proxies", "credentials", "leases", "sweep", "audit")
+        known = ("providers", "stores", "proxies", "credentials", "leases", "sweep", "audit", "inventory")
         for name in self.data:
             if name not in known:
                 self.fault((name,), f"unknown section; there are: {', '.join(known)}")
@@ -180,10 +181,12 @@ class _Check:
         audit = self.model(AuditSettings, self.data["audit"], ("audit",)) if "audit" in self.data else None
         if isinstance(audit, AuditSettings) and audit.key is not None and STORE_REFERENCE.fullmatch(audit.key):
             self.link(("audit", "key"), parse_store_reference(audit.key).store, "stores", parts)
-        if not isinstance(sweep, SweepSettings):
+        inventory = self.model(InventorySettings, self.data.get("inventory", {}), ("inventory",))
+        if not isinstance(sweep, SweepSettings) or not isinstance(inventory, InventorySettings):
             return None
-        given = audit if isinstance(audit, AuditSettings) else None
-        return Config(path, parts["providers"], parts["stores"], parts["proxies"], credentials, sweep, leases, given)
+        log = audit if isinstance(audit, AuditSettings) else None
+        named = parts["providers"], parts["stores"], parts["proxies"]
+        return Config(path, *named, credentials, sweep, leases, log, inventory)
 
     def no_literal_keys(self, source: str) -> None:
         """Among names and values, and then in what is neither: comments, anchors, a text that is not YAML."""

@@ -24,7 +24,7 @@ from keyturn.delivery.variables import variables
 from keyturn.providers.page import page as page_of
 from keyturn.providers.told import told
 from keyturn.registry import adapter_class, kinds
-from keyturn.settings import CredentialSettings, SweepSettings
+from keyturn.settings import CredentialSettings, InventorySettings, SweepSettings
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -77,7 +77,13 @@ def default_of(field: FieldInfo) -> str:
 
 ON_THE_PAGE_OF_PROVIDERS = set(kinds("providers")) - {"openai", "vault_dynamic"}
 
-SETTINGS = [("Credentials", CredentialSettings), ("Sweep", SweepSettings), ("Audit", AuditSettings)] + [
+SECTIONS: list[tuple[str, type[BaseModel]]] = [
+    ("Credentials", CredentialSettings),
+    ("Sweep", SweepSettings),
+    ("Audit", AuditSettings),
+    ("Inventory", InventorySettings),
+]
+SETTINGS = SECTIONS + [
     (f"`{kind}`", adapter_class(part, kind).Settings)
     for part in ("providers", "stores", "proxies", "leases")
     for kind in kinds(part)

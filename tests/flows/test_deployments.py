@@ -12,7 +12,7 @@ from keyturn.config import Config, load
 from tests.flows.conftest import Source
 from tests.test_house import ROOT
 
-DEPLOYMENTS = ["rotate/keyturn", "retire/keyturn", "sweep/keyturn", "rollback/keyturn"]
+DEPLOYMENTS = ["rotate/keyturn", "retire/keyturn", "sweep/keyturn", "rollback/keyturn", "inventory/keyturn"]
 
 
 @pytest.fixture
@@ -38,11 +38,12 @@ async def test_a_deployment_of_each_flow_bears_one_name_and_its_parameters_are_c
     assert [f"{each.flow_name}/{each.name}" for each in made] == DEPLOYMENTS
     assert source.load("flows.retire").DEPLOYMENT in [f"{each.flow_name}/{each.name}" for each in made]
     assert all(each.enforce_parameter_schema for each in made)
-    rotate, retire, sweep, rollback = (each.schedules for each in made)
+    rotate, retire, sweep, rollback, inventory = (each.schedules for each in made)
     assert len(rotate) == 1
     assert retire == [], "a retire is asked for by each rotation"
     assert [each.schedule.interval for each in sweep] == [timedelta(minutes=10)]
     assert rollback == []
+    assert [each.schedule.interval for each in inventory] == [timedelta(hours=1)]
 
 
 def test_a_worker_that_ends_leaves_the_schedules_to_the_others(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +51,7 @@ def test_a_worker_that_ends_leaves_the_schedules_to_the_others(source: Source, m
     module = source.load("deployments.serve")
     monkeypatch.setattr(module, "serve", lambda *made, **options: served.update(options, made=made))
     module.main(limit=3)
-    assert (served["limit"], served["pause_on_shutdown"], len(served["made"])) == (3, False, 4)
+    assert (served["limit"], served["pause_on_shutdown"], len(served["made"])) == (3, False, 5)
 
 
 def test_prefect_yaml_names_the_same_deployments(source: Source) -> None:
