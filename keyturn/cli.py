@@ -6,14 +6,14 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from keyturn import cli_audit
+from keyturn import cli_audit, cli_metrics
+from keyturn.cli_choices import Delivery, Kind, Level, Renderer, Report, Style, Who
 from keyturn.evidence import Waiver
 from keyturn.lifecycle import Reason
 
@@ -64,49 +64,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-class Style(StrEnum):
-    shell = "shell"
-    dotenv = "dotenv"
-    json = "json"
-    compose = "compose"
-    k8s = "k8s"
-
-
-class Kind(StrEnum):
-    aws = "aws"
-    vault = "vault"
-    kubernetes = "kubernetes"
-
-
-class Who(StrEnum):
-    rotator = "rotator"
-    proxy = "proxy"
-
-
-class Delivery(StrEnum):
-    environment = "environment"
-    file = "file"
-
-
-class Renderer(StrEnum):
-    agent = "agent"
-    injector = "injector"
-    eso = "eso"
-    vso = "vso"
-
-
-class Report(StrEnum):
-    human = "human"
-    sarif = "sarif"
-    json = "json"
-
-
-class Level(StrEnum):
-    error = "error"
-    warning = "warning"
-    note = "note"
 
 
 _OF_FILES = ("env_file", "render_timeout", "deliver", "keys_folder", "any_version")
@@ -227,6 +184,7 @@ def pool_retired(
 
 
 app.add_typer(cli_audit.app, name="audit")
+app.command()(cli_metrics.metrics)
 
 
 @app.command()
@@ -240,11 +198,16 @@ def plan(name: Name, as_json: AsJson = False) -> None:
 @app.command()
 def status(
     name: Annotated[str | None, typer.Argument(help="One credential; else all.", metavar="[NAME]")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
+    every: Annotated[str, typer.Option(help="With --watch: how often.")] = "30s",
     as_json: AsJson = False,
 ) -> None:
     """Where every credential stands, and what comes next."""
     from keyturn.commands.look import status as command
+    from keyturn.commands.watch import watched
 
+    if watch:
+        watched(name, every, as_json)
     command(name, as_json)
 
 

@@ -15,8 +15,6 @@ from keyturn.lifecycle import Reason
 ROOT = Path(__file__).parent.parent.parent
 PATH = ROOT / "deployments" / "automations.example.yaml"
 EXAMPLES: list[dict[str, Any]] = yaml.safe_load(PATH.read_text())["automations"]
-    "automations"
-]
 
 
 def told() -> set[str]:
