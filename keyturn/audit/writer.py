@@ -16,6 +16,8 @@ from keyturn.errors import KeyturnError, UnavailableError
 from keyturn.references import AbsolutePath, Resolver, SecretReference
 from keyturn.settings import Section
 
+LONGEST_SECONDS = 20.0  # for the lock, the disk, and the store that the key may be in
+
 
 class AuditSettings(Section):
     """`key`: seals each line, so that nobody without it can write the file anew. `max_bytes`, `max_age`: when the file is
@@ -40,26 +42,31 @@ class Audit:
     settings: AuditSettings
     resolve: Resolver
     waiting: list[Entry] = field(default_factory=list)
-    head: Head | None = None
 
     async def record(self, entry: Entry) -> Head:
         """Write it, and before it what could not be written earlier.
 
-        KeyturnError where that fails: the entry waits for the next call, and is lost with the process.
+        KeyturnError where that fails, or takes longer than a rotation may be held up: the entry waits for the next call, and
+        is lost with the process. What only took too long may stand in the log twice.
         """
         self.waiting.append(entry)
+        failure = ""
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                return await self._write()
+        except KeyturnError:
+            raise
+        except Exception as error:  # whatever it is, a rotation is under way, and goes on
+            failure = type(error).__name__
+        raise UnavailableError(
+            f"the audit log cannot be written ({failure})", remedy=f"look at {self.settings.file}, and at what is under it"
+        )
+
+    async def _write(self) -> Head:
         log = await audit_log(self.settings, self.resolve)
-        head = self.head or Head()
+        head = Head()
         while self.waiting:
-            try:
-                head = await asyncio.to_thread(log.append, self.waiting[0])
-            except KeyturnError:
-                raise
-            except Exception as error:  # whatever it is, a rotation is under way, and goes on
-                raise UnavailableError(
-                    f"the audit log cannot be written ({type(error).__name__})", remedy="please report it"
-                ) from None
-            self.head = head
+            head = await asyncio.to_thread(log.append, self.waiting[0])
             del self.waiting[0]
         return head
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import suppress
@@ -142,6 +143,18 @@ async def test_a_log_that_cannot_be_written_stops_nothing_and_is_told(scene: Aud
     acts = [each["act"] for each in records(files_of(scene.settings.file), Seal())]
     assert acts[:8] == ["asked", "created", "promoted", "rolled", "proved", "asked", "revoking", "revoked"], "written late"
     assert acts[8] == "asked"
+
+
+async def test_a_disk_that_hangs_holds_up_no_run(scene: Audited, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hangs(reference: str) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("keyturn.audit.writer.LONGEST_SECONDS", 0.01)
+    scene.settings = AuditSettings(file=scene.path, key="env:ANYTHING")
+    worker = scene.worker()
+    worker.audit = Audit(scene.settings, hangs)
+    await plain_flows.rotate(worker, scene.world.clock.now())
+    assert "(TimeoutError)" in next(line.sentence for line in worker.timeline if line.step == "audit")
 
 
 async def test_no_key_is_in_the_log_of_whole_histories(scene: Audited) -> None:
