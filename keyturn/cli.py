@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from keyturn import cli_audit, cli_metrics
 from keyturn.cli_choices import Delivery, Kind, Level, Renderer, Report, Style, Who
+from keyturn.discreet import Discreet
 from keyturn.evidence import Waiver
 from keyturn.lifecycle import Reason
 
 HELP = """Rotate the provider keys behind LiteLLM proxies: create, write, prove, roll, revoke.
 
-keyturn.yaml is read from the current folder, from $KEYTURN_CONFIG, or from --config.
+keyturn.yaml is read from the current folder, from $KEYTURN_CONFIG, or from --config; for the environment that --environment
+or $KEYTURN_ENVIRONMENT names.
 """
 
 EPILOG = (
@@ -29,31 +27,6 @@ EPILOG = (
     "6 something is not well, or could not be done (every other command). "
     "7 the proxies did not take the new key, and the previous one is served again."
 )
-
-_LONG_WORD = re.compile(r"[A-Za-z0-9_.+/=~-]{16,}")  # longer than any name of ours
-
-
-class Discreet(TyperGroup):
-    """Usage errors quote what was typed. What could be a key, pasted at the wrong place, is masked."""
-
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        with _masked():
-            return super().make_context(*args, **kwargs)
-
-    def invoke(self, ctx: Any) -> Any:
-        with _masked():
-            return super().invoke(ctx)
-
-
-@contextmanager
-def _masked() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if isinstance(message := getattr(error, "message", None), str):
-            error.message = _LONG_WORD.sub("***", message)  # type: ignore[attr-defined]  # typer's own, whichever its class
-        raise
-
 
 app = typer.Typer(
     name="keyturn",
@@ -76,7 +49,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")
 @app.callback()
 def _configuration(
     config: Annotated[Path | None, typer.Option(help="The keyturn.yaml to use.", metavar="FILE")] = None,
+    environment: Annotated[str | None, typer.Option(help="The environment to use it for.", metavar="NAME")] = None,
 ) -> None:
+    if environment is not None:
+        os.environ["KEYTURN_ENVIRONMENT"] = environment
     if config is not None:
         if not config.is_file():
             raise typer.BadParameter("there is no such file")
@@ -365,6 +341,24 @@ def serve(
     from keyturn.commands.serve import serve as command
 
     command(limit)
+
+
+@app.command()
+def deploy(
+    pool: Annotated[
+        str | None, typer.Option(help="The work pool; else deploy.pool of keyturn.yaml.", metavar="NAME")
+    ] = None,
+    environment: Annotated[str | None, typer.Option(help="The environment; as before the command.", metavar="NAME")] = None,
+    prune: Annotated[bool, typer.Option("--prune/--no-prune", help="Also remove what keyturn.yaml has no longer.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the deployments of keyturn.yaml for the workers of a work pool. Changes what has changed, and nothing else."""
+    if environment is not None:
+        os.environ["KEYTURN_ENVIRONMENT"] = environment
+    from keyturn.commands.deploy import deploy as command
+
+    command(pool, prune, dry_run, as_json)
 
 
 @app.command()

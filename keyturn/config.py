@@ -12,9 +12,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from keyturn import durations
+from keyturn import durations, environments
 from keyturn.audit.writer import AuditSettings
+from keyturn.config_sentences import sentence_of
 from keyturn.delivery.variable_names import env_fault, names_of
+from keyturn.deploy_settings import DeploySettings
 from keyturn.document import LARGEST, Document, Fault, Loc, read
 from keyturn.errors import MisconfiguredError
 from keyturn.key_shapes import literal_keys, masked, shown
@@ -24,7 +26,7 @@ from keyturn.parts import Part, part_of
 from keyturn.references import STORE_REFERENCE, parse_store_reference
 from keyturn.registry import adapter_class
 from keyturn.serving import faults_of_serving
-from keyturn.settings import CredentialSettings, InventorySettings, SweepSettings
+from keyturn.settings import CredentialSettings, InventorySettings, ProviderLimits, SweepSettings
 
 DEFAULT_PATH = "keyturn.yaml"
 PATH_VARIABLE = "KEYTURN_CONFIG"
@@ -45,6 +47,8 @@ class Config:
     credentials: Mapping[str, CredentialSettings]
     sweep: SweepSettings = field(default_factory=SweepSettings)
     leases: Mapping[str, Part] = field(default_factory=dict)
+    deploy: DeploySettings = field(default_factory=DeploySettings)
+    environment: str = ""
     audit: AuditSettings | None = None
     inventory: InventorySettings = field(default_factory=InventorySettings)
 
@@ -131,13 +135,15 @@ def load(path: Path | None = None) -> Config:
         failure = type(error).__name__
     if failure:  # not inside `except`: a codec's error holds what it read
         raise ConfigError(path, [f"cannot be read ({failure}): name a text file in UTF-8 with --config or ${PATH_VARIABLE}"])
-    return parse(source, path)
+    return parse(source, path, environments.named())
 
 
-def parse(source: str, path: Path = Path(DEFAULT_PATH)) -> Config:
+def parse(source: str, path: Path = Path(DEFAULT_PATH), environment: str = "") -> Config:
     """As `load`, from text."""
-    check = _Check(read(source))
-    config = check.document(source, path)
+    document = read(source)
+    check = _Check(environments.chosen(document, environment))
+    check.no_literal_keys(source, document.data)  # of the whole file, whichever environment it is read for
+    config = check.document(path, environment)
     if check.faults or config is None:
         raise ConfigError(path, check.faults)
     return config
@@ -161,16 +167,17 @@ class _Check:
         line = next((self.lines[loc[:n]] for n in range(len(loc), -1, -1) if loc[:n] in self.lines), 0)
         self.told(Fault(loc, sentence, line))
 
-    def document(self, source: str, path: Path) -> Config | None:
-        self.no_literal_keys(source)
+    def document(self, path: Path, environment: str) -> Config | None:
+        if environment and not NAME.fullmatch(environment):
+            self.fault((), f"${environments.VARIABLE} must be 1 to 40 of a-z, 0-9 and -, starting with a letter or digit")
         if not isinstance(self.data, dict):
             if not self.faults:
                 self.fault((), "must have the sections providers, stores, proxies and credentials")
             return None
-        known = ("providers", "stores", "proxies", "credentials", "leases", "sweep", "audit", "inventory")
+        known = ("providers", "stores", "proxies", "credentials", "leases", "sweep", "deploy", "audit", "inventory")
         for name in self.data:
             if name not in known:
-                self.fault((name,), f"unknown section; there are: {', '.join(known)}")
+                self.fault((name,), f"unknown section; there are: {', '.join((*known, environments.SECTION))}")
         parts = {section: self.parts(section, self.data.get(section)) for section in known[:3]}
         credentials = self.credentials(self.data.get("credentials"))
         self.links(credentials, parts)
@@ -182,16 +189,19 @@ class _Check:
         if isinstance(audit, AuditSettings) and audit.key is not None and STORE_REFERENCE.fullmatch(audit.key):
             self.link(("audit", "key"), parse_store_reference(audit.key).store, "stores", parts)
         inventory = self.model(InventorySettings, self.data.get("inventory", {}), ("inventory",))
-        if not isinstance(sweep, SweepSettings) or not isinstance(inventory, InventorySettings):
+        deploy = self.model(DeploySettings, self.data.get("deploy", {}), ("deploy",))
+        if not isinstance(sweep, SweepSettings) or not isinstance(deploy, DeploySettings):
+            return None
+        if not isinstance(inventory, InventorySettings):
             return None
         log = audit if isinstance(audit, AuditSettings) else None
-        named = parts["providers"], parts["stores"], parts["proxies"]
-        return Config(path, *named, credentials, sweep, leases, log, inventory)
+        known_parts = (parts["providers"], parts["stores"], parts["proxies"])
+        return Config(path, *known_parts, credentials, sweep, leases, deploy, environment, log, inventory)
 
-    def no_literal_keys(self, source: str) -> None:
+    def no_literal_keys(self, source: str, data: Any) -> None:
         """Among names and values, and then in what is neither: comments, anchors, a text that is not YAML."""
         told: set[str] = set()
-        for loc, value in _texts_of(self.data):
+        for loc, value in _texts_of(data):
             if found := literal_keys(value):
                 self.fault(loc, _KEY_FAULT)
                 told.update(found)
@@ -227,10 +237,14 @@ class _Check:
             except MisconfiguredError as error:
                 self.fault((section, name, "kind"), str(error))
                 continue
-            rest = {key: value for key, value in settings.items() if key != "kind"}
+            limits = {
+                key: settings[key] for key in ProviderLimits.model_fields if key in settings and section == "providers"
+            }
+            rest = {key: value for key, value in settings.items() if key != "kind" and key not in limits}
             model = self.model(adapter.Settings, rest, (section, name))
-            if model is not None:
-                parts[name] = part_of(name, kind, adapter, model)
+            limited = self.model(ProviderLimits, limits, (section, name))
+            if model is not None and isinstance(limited, ProviderLimits):
+                parts[name] = part_of(name, kind, adapter, model, limited)
         return parts
 
     def credentials(self, data: Any) -> dict[str, CredentialSettings]:
@@ -246,7 +260,7 @@ class _Check:
             return model.model_validate(data)
         except ValidationError as error:
             for item in error.errors(include_url=False, include_context=False, include_input=False):
-                self.fault((*loc, *item["loc"]), _sentence(item["type"], item["msg"]))
+                self.fault((*loc, *item["loc"]), sentence_of(item["type"], item["msg"]))
             return None
 
     def links(self, credentials: Mapping[str, CredentialSettings], parts: Mapping[str, Mapping[str, Part]]) -> None:
@@ -332,8 +346,8 @@ class _Check:
             return
         if credential.interval is None:
             self.fault(here, "needs schedule or max_age: its keys end by themselves, and nothing would replace them in time")
-        elif 2 * credential.interval + credential.overlap > longest:
-            needed = durations.text(2 * credential.interval + credential.overlap)
+        elif credential.least_lifetime > longest:
+            needed = durations.text(credential.least_lifetime)
             self.fault(
                 (*here, "provider"),
                 f"its keys end after {durations.text(longest)} (max_ttl), which must be at least twice the time between "
@@ -386,24 +400,6 @@ def _texts_of(value: Any, loc: Loc = (), *, names: bool = True) -> Iterator[tupl
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
             yield from _texts_of(inner, (*loc, index), names=names)
-
-
-_TYPES = {
-    "string_type": "text: put it into quotes",
-    "tuple_type": "a list",
-    "model_type": "a mapping of settings",
-    "path_type": "the path of a file",
-}
-
-
-def _sentence(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "unknown setting"
-    if kind == "missing":
-        return "is missing"
-    if kind in _TYPES:
-        return f"must be {_TYPES[kind]}"
-    return message.removeprefix("Value error, ")
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -23,10 +23,11 @@ from keyturn.cli import app
 from keyturn.commands.exits import Exit
 from keyturn.config import load, parse
 from keyturn.delivery.variables import variables
+from keyturn.deploy_settings import DeploySettings
 from keyturn.providers.page import page as page_of
 from keyturn.providers.told import told
 from keyturn.registry import adapter_class, kinds
-from keyturn.settings import CredentialSettings, InventorySettings, SweepSettings
+from keyturn.settings import CredentialSettings, InventorySettings, ProviderLimits, SweepSettings
 from keyturn.testing.embedded import beside
 
 ROOT = Path(__file__).parent.parent
@@ -85,6 +86,8 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("Sweep", SweepSettings),
     ("Audit", AuditSettings),
     ("Inventory", InventorySettings),
+    ("Deploy", DeploySettings),
+    ("Every kind of provider", ProviderLimits),
 ]
 SETTINGS = SECTIONS + [
     (f"`{kind}`", adapter_class(part, kind).Settings)
