@@ -4,7 +4,7 @@
 
 `rotate` has a schedule for each credential with a cron line, and is what the UI's button and the API start. `retire` has
 none: each rotation asks for its own run at the end of the overlap. `sweep` runs on an interval: the safety net, and what
-rotates by age. `rollback` is a button, and so is `respond`, for whoever reports a leak.
+rotates by age. `rollback` is a button, and so is `respond`, for whoever reports a leak. `inventory` looks, on an interval.
 """
 
 from __future__ import annotations
@@ -67,6 +67,10 @@ def _sweeps(config: Config) -> tuple[Timetable, ...]:
     return (Timetable("sweep", interval=config.sweep.every),)
 
 
+def _inventories(config: Config) -> tuple[Timetable, ...]:
+    return (Timetable("inventory", interval=config.inventory.every),)
+
+
 def _never(config: Config) -> tuple[Timetable, ...]:
     return ()
 
@@ -84,6 +88,7 @@ _TABLE = (
     _Row("retire", "Revoke the old key of a rotation, on evidence."),
     _Row("sweep", "Finish what stands half-way, retire, rotate what is due, revoke strays, tell what disagrees.", _sweeps),
     _Row("rollback", "Serve the previous key again."),
+    _Row("inventory", "Every key in service: how old it is, and whether the provider still takes it.", _inventories),
     _Row("respond", "Keys have leaked: replace them, and end them.", queue=INCIDENTS),
 )
 

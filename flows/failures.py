@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from flows.at_work import tell
+from flows.audited import record
 from keyturn.assembly import Assembly
+from keyturn.audit.record import Act
 from keyturn.errors import KeyturnError, ParkedError
 from keyturn.steps.failure import note_failure
 from keyturn.steps.write import SupersededError
@@ -31,4 +33,5 @@ async def count_failure(c: Assembly, error: KeyturnError) -> None:
         return
     if parked:
         c.say("failure", f"parked: {parked}")
+        await record(c, Act.PARKED, {"why": parked})
         tell("parked", c.name, reason=parked)

@@ -3,7 +3,9 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from flows.audited import record, record_failure
 from keyturn.assembly import Assembly
+from keyturn.audit.record import Act
 from keyturn.errors import KeyturnError
 from keyturn.lifecycle import Reason
 from keyturn.steps.observe import Turn
@@ -29,9 +31,15 @@ async def as_it_was_begun(c: Assembly, turn: Turn) -> Turn:
 
 async def end_first(c: Assembly, fingerprint: str) -> RevokedFirst:
     """Have a leaked key refused. That this fails is no reason to put off its successor: it goes when that is served."""
+    why = {"texts": fingerprint, "why": "it has leaked, and goes before it has a successor"}
+    await record(c, Act.REVOKING, why)
     try:
-        return await revoke_first(c, fingerprint)
+        ended = await revoke_first(c, fingerprint)
     except KeyturnError as error:
+        await record_failure(c, error)
         sentence = f"it could not be revoked first: {error.message}"
         c.say("revoke_first", f"{sentence}. It goes as soon as every member is proved")
         return RevokedFirst(False, sentence=sentence)
+    act = Act.REVOKED if ended.refused_at else Act.SETTLED if ended.done else Act.REFUSED
+    await record(c, act, {**why, "sentence": ended.sentence})
+    return ended

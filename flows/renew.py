@@ -1,6 +1,8 @@
 """The first half of a rotation: create, write, validate, promote; and undo, where that fails before the pivot."""
 
+from flows.audited import record
 from keyturn.assembly import Assembly
+from keyturn.audit.record import Act
 from keyturn.errors import KeyturnError, PermanentError
 from keyturn.lifecycle import Step
 from keyturn.model import CreatedKey
@@ -19,11 +21,16 @@ async def renew(c: Assembly, turn: Turn) -> None:
     written = False
     try:
         key = await create(c, turn)
-        await write(c, turn, key)
-        written = True
+        try:
+            await write(c, turn, key)
+            written = True
+        finally:  # first it has to be where it is not lost
+            if key is not None:
+                await record(c, Act.CREATED, {"key": key.ref.id, "name": key.ref.name, "text": key.material.fingerprint()})
         if turn.decision.step is not Step.PROMOTE:
             await validate(c, turn)
         await promote(c, turn)
+        await record(c, Act.PROMOTED, {"rotation": turn.rotation, "why": turn.asked.reason.value})
     except SupersededError:
         raise
     except KeyturnError as error:
@@ -38,6 +45,7 @@ async def renew(c: Assembly, turn: Turn) -> None:
 async def _undo_quietly(c: Assembly, turn: Turn, key: CreatedKey | None) -> None:
     """The failure that led here is the one to report; what undo could not do, the next run does."""
     try:
-        await undo(c, turn, key)
+        if await undo(c, turn, key):
+            await record(c, Act.UNDONE, {"rotation": turn.rotation})
     except KeyturnError as error:
         c.say("undo", f"not finished, and left for the next run: {error.message}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from flows.at_work import at_work
+from flows.audited import audited
 from flows.failures import failures_counted
 from flows.incident import end_first
 from flows.outcome import Outcome, Result
@@ -42,7 +43,8 @@ async def respond_one(leak: Leak) -> tuple[Outcome, Account]:
     """Raises nothing: whatever happens to this credential is its own outcome, and no other waits for it."""
     account = Account(leak.credential, leak.at, leak.first)
     try:
-        async with at_work(leak.credential) as c, watched(c) as requests:
+        wanted = {"why": Reason.INCIDENT.value, "first": "revoke" if leak.first else "prove", "leaked": leak.fingerprint}
+        async with at_work(leak.credential) as c, audited(c, "respond", **wanted), watched(c) as requests:
             try:
                 async with failures_counted(c):
                     outcome = await _respond(c, leak, account)

@@ -10,12 +10,14 @@ from prefect.exceptions import ObjectNotFound
 
 from flows.at_provider import its_turn
 from flows.at_work import asked_at, at_work, tell
+from flows.audited import audited, record, record_failure
 from flows.failures import count_failure, failures_counted
 from flows.outcome import Outcome, Result
 from flows.parameters import CredentialName
 from flows.turnstile import alone_on
 from keyturn import environments
 from keyturn.assembly import Assembly
+from keyturn.audit.record import Act
 from keyturn.errors import KeyturnError, PermanentError
 from keyturn.evidence import Waiver, waives_use
 from keyturn.lifecycle import Asked, Step, old_keys
@@ -35,7 +37,8 @@ async def retire(credential: CredentialName, now: bool = False, force: Waiver | 
     `force`: do without some of the evidence, for this reason, which is kept; a rotation that could not be proved for want of
     it does not have to be finished first. A member that is known to serve the old key stops it all the same.
     """
-    async with at_work(credential) as c, failures_counted(c):
+    why = force.value if force is not None else "now" if now else "the overlap is over"
+    async with at_work(credential) as c, audited(c, "retire", why=why), failures_counted(c):
         turn = await observe(c, Asked(asked_at()))
         if not turn.seen.old_keys:
             return Outcome(credential, Result.NOTHING, "no old key waits to be revoked")
@@ -83,6 +86,7 @@ async def revoke_or_leave(c: Assembly, old: Collection[str], after: datetime | N
         return await _revoke(c, old, urgent=urgent)
     except KeyturnError as error:
         c.say("revoke", f"pending: {error}")
+        await record_failure(c, error)
         await count_failure(c, error)
         return Outcome(c.name, Result.PENDING, str(error), after)
 
@@ -90,9 +94,16 @@ async def revoke_or_leave(c: Assembly, old: Collection[str], after: datetime | N
 async def _revoke(c: Assembly, old: Collection[str], force: Waiver | None = None, *, urgent: bool = False) -> Outcome:
     await its_turn(c.settings.provider, c.limits, urgent=urgent or force is Waiver.LEAKED)
     async with alone_on(c.fleets):
+        # Before: a run that is killed after the key is gone has written down that it was about to.
+        why = {"why": force.value} if force else {}
+        await record(c, Act.FORCED if force else Act.REVOKING, {"texts": " ".join(old), **why})
         done = await revoke(c, tuple(old), force)
     if done.waits:
+        await record(c, Act.LEFT, {"key": done.key, "sentence": done.sentence})
         return Outcome(c.name, Result.PENDING, done.sentence, by_hand=True)
+    await record(
+        c, Act.REVOKED if done.refused_at else Act.SETTLED, {"key": done.key, "sentence": done.sentence}, c.evidence
+    )
     tell("revoked", c.name, key=done.key, **({"forced": force.value} if force else {}))
     result = Result.RETIRED if done.refused_at else Result.ROTATED
     return Outcome(c.name, result, done.sentence, None, done.refused_at)

@@ -5,11 +5,13 @@ from datetime import timedelta
 from prefect import flow
 
 from flows.at_work import at_work, tell
+from flows.audited import audited, record
 from flows.outcome import Outcome, Result
 from flows.parameters import CredentialName
 from flows.retire import finish
 from flows.serve_current import serve_previous
 from flows.turnstile import alone_on
+from keyturn.audit.record import Act
 from keyturn.config import load
 from tasks.take_back import take_back
 
@@ -22,9 +24,10 @@ async def rollback(credential: CredentialName) -> Outcome:
     held, which is until the end of its overlap.
     """
     overlap: timedelta = load().credential(credential).overlap
-    async with at_work(credential) as c:
+    async with at_work(credential) as c, audited(c, "rollback", why="by hand"):
         async with alone_on(c.fleets):
             await take_back(c, "by hand", for_good=True)
+            await record(c, Act.ROLLED_BACK, {"why": "by hand"})
             await serve_previous(c, overlap)
         tell("rolled_back", credential)
         outcome = await finish(c)

@@ -7,6 +7,7 @@ from prefect import flow
 
 from flows.at_provider import at_provider
 from flows.at_work import asked_at, at_work, tell
+from flows.audited import audited
 from flows.failures import failures_counted
 from flows.incident import as_it_was_begun
 from flows.outcome import Outcome, Result
@@ -43,7 +44,8 @@ async def rotate(
         return Outcome(credential, Result.NOTHING, f"put off until {until:%Y-%m-%d %H:%M:%S} UTC, by its jitter")
     default = timedelta(0) if reason is Reason.INCIDENT else settings.overlap
     asked = Asked(asked_at(), reason, default if overlap is None else durations.parse(overlap), settings.max_age)
-    async with at_work(credential) as c:
+    wanted = {"why": reason.value, "overlap": durations.text(asked.overlap), "dry_run": "yes" if dry_run else "no"}
+    async with at_work(credential) as c, audited(c, "rotate", **wanted):
         if dry_run:
             return await _go_on(c, await observe(c, asked), dry_run)
         async with failures_counted(c):

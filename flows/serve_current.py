@@ -4,7 +4,9 @@ from datetime import timedelta
 from typing import NoReturn
 
 from flows.at_work import tell
+from flows.audited import record
 from keyturn.assembly import Assembly
+from keyturn.audit.record import Act
 from keyturn.errors import KeyturnError, RolledBackError, RollFailedError
 from keyturn.lifecycle import Reason
 from keyturn.steps.observe import Turn
@@ -21,8 +23,10 @@ async def serve_current(c: Assembly, turn: Turn) -> None:
     """Every member serves CURRENT, and has proved it. RolledBackError where one did not take it."""
     try:
         await roll(c, past_the_moved=_in_incident(turn))
+        await record(c, Act.ROLLED)
         await _tidy_quietly(c)
         await prove(c, turn.asked.overlap)
+        await record(c, Act.PROVED, evidence=c.evidence)
     except RollFailedError as error:
         await _go_back(c, turn, error)
 
@@ -30,7 +34,9 @@ async def serve_current(c: Assembly, turn: Turn) -> None:
 async def serve_previous(c: Assembly, overlap: timedelta) -> None:
     """After `take_back`: every member that can be moved is, also past one that cannot."""
     await roll(c, to_the_end=True)
+    await record(c, Act.ROLLED)
     await prove(c, overlap)
+    await record(c, Act.PROVED, evidence=c.evidence)
 
 
 async def _go_back(c: Assembly, turn: Turn, error: RollFailedError) -> NoReturn:
@@ -42,6 +48,7 @@ async def _go_back(c: Assembly, turn: Turn, error: RollFailedError) -> NoReturn:
         raise error
     try:
         await take_back(c, error.message)
+        await record(c, Act.ROLLED_BACK, {"why": error.message})
         await serve_previous(c, max(turn.asked.overlap, KEPT_TO_TRY_AGAIN))
     except KeyturnError as other:
         c.say("rollback", f"not finished: {other.message}")

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 from flows.at_work import tell
+from flows.audited import record
 from flows.outcome import Outcome, Result
 from flows.retire import retire
 from flows.rotate import rotate
@@ -11,6 +12,7 @@ from flows.swept import State, Swept
 from flows.turnstile import is_taken
 from keyturn import faults
 from keyturn.assembly import Adapters, Assembly, assemble
+from keyturn.audit.record import Act
 from keyturn.config import Config
 from keyturn.due import due_since
 from keyturn.errors import KeyturnError, ParkedError
@@ -56,6 +58,8 @@ async def _sweep(c: Assembly, config: Config) -> Swept:
     left = await strays(c, config.sweep.stray_age) if found.strays else None
     if left is None:
         return replace(row, drift=disagree)
+    for key in left.revoked:
+        await record(c, Act.REVOKED, {"key": key, "why": "a stray: nothing claims it"})
     return replace(row, drift=(*disagree, *left.unexplained), strays=left.revoked)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from keyturn.audit.writer import Audit
 from keyturn.canary import LiteLLMCanary
 from keyturn.canary.own_login import OwnLoginCanary
 from keyturn.config import Config
@@ -63,6 +64,7 @@ class Assembly:
     listener: Callable[[Line], None] | None = None
     timeline: list[Line] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)  # what was gathered last, one for each old key
+    audit: Audit | None = None  # where keyturn.yaml asks for one
 
     @property
     def decider(self) -> tuple[SecretRef, SecretStore]:
@@ -238,6 +240,7 @@ async def assemble(
             patience=config.sweep.patience,
             limits=config.providers[settings.provider].limits,
             listener=listener,
+            audit=Audit(config.audit, own.resolve) if config.audit is not None else None,
         )
     finally:
         for canary in canaries.values():

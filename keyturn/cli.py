@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from keyturn.commands import audit_group, metrics_typed
+from keyturn.commands.choices import Delivery, Kind, Level, Renderer, Report, Style, Who
 from keyturn.commands.incidents import incidents
 from keyturn.commands.pool_group import pool
 from keyturn.discreet import Discreet
@@ -38,49 +39,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-class Style(StrEnum):
-    shell = "shell"
-    dotenv = "dotenv"
-    json = "json"
-    compose = "compose"
-    k8s = "k8s"
-
-
-class Kind(StrEnum):
-    aws = "aws"
-    vault = "vault"
-    kubernetes = "kubernetes"
-
-
-class Who(StrEnum):
-    rotator = "rotator"
-    proxy = "proxy"
-
-
-class Delivery(StrEnum):
-    environment = "environment"
-    file = "file"
-
-
-class Renderer(StrEnum):
-    agent = "agent"
-    injector = "injector"
-    eso = "eso"
-    vso = "vso"
-
-
-class Report(StrEnum):
-    human = "human"
-    sarif = "sarif"
-    json = "json"
-
-
-class Level(StrEnum):
-    error = "error"
-    warning = "warning"
-    note = "note"
 
 
 _OF_FILES = ("env_file", "render_timeout", "deliver", "keys_folder", "any_version")
@@ -189,6 +147,10 @@ def put(name: Name, as_json: AsJson = False) -> None:
 app.add_typer(pool, name="pool")
 
 
+app.add_typer(audit_group.app, name="audit")
+app.command()(metrics_typed.metrics)
+
+
 @app.command()
 def plan(name: Name, as_json: AsJson = False) -> None:
     """What a rotation would do: calls and permissions. Touches nothing."""
@@ -200,11 +162,16 @@ def plan(name: Name, as_json: AsJson = False) -> None:
 @app.command()
 def status(
     name: Annotated[str | None, typer.Argument(help="One credential; else all.", metavar="[NAME]")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
+    every: Annotated[str, typer.Option(help="With --watch: how often.")] = "30s",
     as_json: AsJson = False,
 ) -> None:
     """Where every credential stands, and what comes next."""
     from keyturn.commands.look import status as command
+    from keyturn.commands.watch import watched
 
+    if watch:
+        watched(name, every, as_json)
     command(name, as_json)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from keyturn import durations, environments
+from keyturn.audit.writer import AuditSettings
 from keyturn.config_texts import listed, printable, reached_from, sentence_of, texts_of
 from keyturn.delivery.variable_names import env_fault, names_of
 from keyturn.deploy_settings import DeploySettings
@@ -26,12 +27,13 @@ from keyturn.parts import Part, part_of
 from keyturn.references import STORE_REFERENCE, parse_store_reference
 from keyturn.registry import adapter_class
 from keyturn.serving import faults_of_serving
-from keyturn.settings import CredentialSettings, ProviderLimits, SweepSettings
+from keyturn.settings import CredentialSettings, InventorySettings, ProviderLimits, SweepSettings
 
 DEFAULT_PATH = "keyturn.yaml"
 PATH_VARIABLE = "KEYTURN_CONFIG"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # short enough for provider key names, plain enough for run names
+_FURTHER = ("sweep", "inventory", "audit", "deploy", "incidents")
 _UNSUPERVISED = ("command", "docker", "systemd")  # what is given its keys once, when it starts
 _KEY_FAULT = "looks like a literal key (not printed): take it out, use a reference, and rotate it"
 
@@ -50,6 +52,8 @@ class Config:
     deploy: DeploySettings = field(default_factory=DeploySettings)
     incidents: IncidentSettings | None = None
     environment: str = ""
+    audit: AuditSettings | None = None
+    inventory: InventorySettings = field(default_factory=InventorySettings)
 
     def references(self, pattern: re.Pattern[str]) -> Iterator[str]:
         """What the settings of providers, stores, proxies and leases refer to by texts of this form."""
@@ -173,7 +177,7 @@ class _Check:
             if not self.faults:
                 self.fault((), "must have the sections providers, stores, proxies and credentials")
             return None
-        known = ("providers", "stores", "proxies", "credentials", "leases", "sweep", "deploy", "incidents")
+        known = ("providers", "stores", "proxies", "credentials", "leases", *_FURTHER)
         for name in self.data:
             if name not in known:
                 self.fault((name,), f"unknown section; there are: {', '.join((*known, environments.SECTION))}")
@@ -184,12 +188,19 @@ class _Check:
         self.leases(leases, credentials, parts)
         self.store_references({**parts, "leases": leases})
         sweep = self.model(SweepSettings, self.data.get("sweep", {}), ("sweep",))
+        audit = self.model(AuditSettings, self.data["audit"], ("audit",)) if "audit" in self.data else None
+        if isinstance(audit, AuditSettings) and audit.key is not None and STORE_REFERENCE.fullmatch(audit.key):
+            self.link(("audit", "key"), parse_store_reference(audit.key).store, "stores", parts)
+        inventory = self.model(InventorySettings, self.data.get("inventory", {}), ("inventory",))
         deploy = self.model(DeploySettings, self.data.get("deploy", {}), ("deploy",))
         incidents = self.incidents(credentials, parts["stores"]) if "incidents" in self.data else None
         if not isinstance(sweep, SweepSettings) or not isinstance(deploy, DeploySettings):
             return None
+        if not isinstance(inventory, InventorySettings):
+            return None
+        log = audit if isinstance(audit, AuditSettings) else None
         known_parts = (parts["providers"], parts["stores"], parts["proxies"])
-        return Config(path, *known_parts, credentials, sweep, leases, deploy, incidents, environment)
+        return Config(path, *known_parts, credentials, sweep, leases, deploy, incidents, environment, log, inventory)
 
     def incidents(self, credentials: Collection[str], stores: Collection[str]) -> IncidentSettings | None:
         found = self.model(IncidentSettings, self.data["incidents"], ("incidents",))

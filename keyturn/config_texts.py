@@ -43,6 +43,7 @@ _TYPES = {
 
 
 def sentence_of(kind: str, message: str) -> str:
+    """By pydantic's kind of error, else its message, which quotes no input."""
     if kind == "extra_forbidden":
         return "unknown setting"
     if kind == "missing":

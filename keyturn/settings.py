@@ -236,6 +236,20 @@ class SweepSettings(Section):
         return Patience(self.backoff, self.longest_backoff, self.park_after)
 
 
+class InventorySettings(Section):
+    """How often every key in service is listed and tried. `at_once`: so many credentials at a time."""
+
+    every: Duration = timedelta(hours=1)
+    at_once: int = Field(default=16, ge=1, le=100)
+
+    @field_validator("every")
+    @classmethod
+    def _is_not_too_often(cls, value: timedelta) -> timedelta:
+        if value < timedelta(minutes=1):
+            raise ValueError("must be 1m or more: each probe is a call to the provider for every key")
+        return value
+
+
 @cache
 def _zones() -> set[str]:
     return available_timezones()

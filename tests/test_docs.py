@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from typer.main import get_command
 
 from keyturn import durations
+from keyturn.audit.writer import AuditSettings
 from keyturn.cli import app
 from keyturn.commands.exits import Exit
 from keyturn.config import load, parse
@@ -27,7 +28,7 @@ from keyturn.incident_settings import IncidentSettings
 from keyturn.providers.page import page as page_of
 from keyturn.providers.told import told
 from keyturn.registry import adapter_class, kinds
-from keyturn.settings import CredentialSettings, ProviderLimits, SweepSettings
+from keyturn.settings import CredentialSettings, InventorySettings, ProviderLimits, SweepSettings
 from keyturn.testing.embedded import beside
 
 ROOT = Path(__file__).parent.parent
@@ -81,13 +82,16 @@ def default_of(field: FieldInfo) -> str:
 
 ON_THE_PAGE_OF_PROVIDERS = set(kinds("providers")) - {"openai", "vault_dynamic"}
 
-SETTINGS = [
+SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("Credentials", CredentialSettings),
     ("Sweep", SweepSettings),
+    ("Audit", AuditSettings),
+    ("Inventory", InventorySettings),
     ("Deploy", DeploySettings),
     ("Incidents", IncidentSettings),
     ("Every kind of provider", ProviderLimits),
-] + [
+]
+SETTINGS = SECTIONS + [
     (f"`{kind}`", adapter_class(part, kind).Settings)
     for part in ("providers", "stores", "proxies", "leases")
     for kind in kinds(part)

@@ -16,6 +16,7 @@ PRODUCT = ("keyturn", "flows", "tasks", "deployments")
 # Who may take key text out of KeyMaterial. Each place hands it to a vendor, a store, a canary or the proxy it is meant
 # for; a new one is a decision that a reviewer makes here.
 MAY_REVEAL = {
+    "keyturn/audit/seal.py",
     "keyturn/canary/calls.py",
     "keyturn/canary/requests_failed.py",
     "keyturn/commands/deliver.py",

@@ -33,7 +33,7 @@ class Exit(IntEnum):
 # A line of one of these steps is only ever said with the new key promoted. (`promote` speaks after the swap, not before.)
 AFTER_PIVOT_STEPS = ("promote", "tidy", "roll", "prove", "rollback", "revoke", "retire")
 
-_ASIDE = ("undo", "failure")  # steps that follow upon a failure
+_ASIDE = ("undo", "failure", "audit")  # what follows upon a failure, or is said beside
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 # A pipe has no width of its own: tables are not folded for it.

@@ -14,11 +14,13 @@ from rich.table import Column, Table
 
 from keyturn import durations, environments
 from keyturn.assembly import Adapters, Assembly, assemble
+from keyturn.audit.writer import audit_log
 from keyturn.commands.exits import Exit, console, leave, print_data, reported
 from keyturn.commands.look_fleets import fleet_findings
 from keyturn.commands.look_leases import LeaseSeen, lease_facts, lease_findings, lease_plan, leases_seen, leases_table
 from keyturn.config import Config, load
 from keyturn.errors import KeyturnError
+from keyturn.key_age import KeyAge, key_age, short
 from keyturn.key_parts import taken_apart
 from keyturn.key_shapes import masked
 from keyturn.lifecycle import Asked, Decision, Observed, Step
@@ -46,16 +48,21 @@ def status(name: str | None, as_json: bool) -> None:
         for asked in names:
             config.credential(asked)
         found, ages, leased = asyncio.run(_all(config, names, tokens))
+    ages_of = {each.credential: key_age(config.credential(each.credential), each.seen) for each in found}
     if as_json:
         logins = {each.provider: each for each in ages}
         facts = {
-            each.credential: {**_facts(each), "login": _login(logins.get(config.credential(each.credential).provider))}
+            each.credential: {
+                **_facts(each),
+                **_age_facts(ages_of[each.credential]),
+                "login": _login(logins.get(config.credential(each.credential).provider)),
+            }
             for each in found
         }
         print_data(facts | {each.name: lease_facts(each) for each in leased})
     else:
         if found or not leased:
-            console.print(_table(found))
+            console.print(_table(found, ages_of))
         if leased:
             console.print(leases_table(leased))
         for each in found:
@@ -194,12 +201,19 @@ def _facts(each: Standing) -> dict[str, Any]:
     }
 
 
-def _table(found: list[Standing]) -> Table:
+def _age_facts(age: KeyAge) -> dict[str, Any]:
+    seconds = int(age.age.total_seconds()) if age.age is not None else None
+    return {"age_seconds": seconds, "due_at": age.due_at, "overdue": age.is_overdue, "expires_at": age.expires_at}
+
+
+def _table(found: list[Standing], ages: Mapping[str, KeyAge]) -> Table:
     table = Table(
         Column("credential", no_wrap=True),
         Column("current", no_wrap=True),
-        "rotated",
+        "age",
+        "due",
         "members",
+        "evidence",
         "old key",
         "strays",
         "next",
@@ -208,15 +222,17 @@ def _table(found: list[Standing]) -> Table:
         seen = each.seen
         members = [version for fleet in seen.serving.values() for version in fleet.values()]
         on = sum(1 for version in members if version is not None and version == seen.current)
-        after = seen.journal.retire_after
+        after, age = seen.journal.retire_after, ages[each.credential]
         table.add_row(
             each.credential,
             seen.stages[Stage.CURRENT].fingerprint if Stage.CURRENT in seen.stages else "-",
-            _when(seen.journal.promoted_at),
-            f"{on} of {len(members)}",
+            short(age.age) if age.age is not None else "-",
+            f"[red]{_when(age.due_at)}[/]" if age.is_overdue else _when(age.due_at),
+            f"{'[green]' if on == len(members) else '[red]'}{on} of {len(members)}[/]",
+            escape(seen.journal.proof) or "-",
             f"until {_when(after)}" if _old_keys(seen) and after else "-",
-            str(len(each.strays)),
-            escape(_next(each)),
+            f"[red]{len(each.strays)}[/]" if each.strays else "0",
+            f"[red]{escape(_next(each))}[/]" if seen.journal.parked else escape(_next(each)),
         )
     return table
 
@@ -353,9 +369,23 @@ async def _doctor(config: Config) -> list[tuple[str, Finding]]:
         except KeyturnError as error:
             return [(name, Finding("wiring", False, error.message, error.remedy))]
 
-    rest = (_prefect(), _logins(config), fleet_findings(config), lease_findings(config))
+    rest = (_prefect(), _audit(config), _logins(config), fleet_findings(config), lease_findings(config))
     found = await asyncio.gather(*rest, *(one(name) for name in config.credentials))
     return [line for lines in found for line in lines]
+
+
+async def _audit(config: Config) -> list[tuple[str, Finding]]:
+    """Whether the log can be written, where there is to be one."""
+    if config.audit is None:
+        return []
+    adapters = Adapters(config)
+    try:
+        (await audit_log(config.audit, adapters.resolve)).can_append()
+        return [("audit", Finding("the log can be written", True))]
+    except KeyturnError as error:
+        return [("audit", Finding("the log can be written", False, error.message, error.remedy))]
+    finally:
+        await adapters.aclose()
 
 
 async def _logins(config: Config) -> list[tuple[str, Finding]]:

@@ -63,6 +63,10 @@ def test_status_has_this_shape(terminal: Terminal) -> None:
         "parked": "",
         "strays": 0,
         "problems": [],
+        "age_seconds": None,
+        "due_at": None,
+        "overdue": False,
+        "expires_at": None,
         "login": None,
     }
 

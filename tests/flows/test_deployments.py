@@ -46,7 +46,7 @@ def test_a_deployment_of_each_flow_that_people_and_schedules_start(source: Sourc
     every = wanted(source, config)
     assert every.keys() == set(FLOWS)
     assert {each.full_name for each in every.values()} == {f"{flow}/keyturn" for flow in every}
-    assert {flow for flow, each in every.items() if each.timetables} == {"rotate", "sweep"}
+    assert {flow for flow, each in every.items() if each.timetables} == {"rotate", "sweep", "inventory"}
     for flow, each in every.items():
         path, _, name = each.entrypoint.partition(":")
         assert (ROOT / path).is_file()

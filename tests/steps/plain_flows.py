@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from prefect import Flow, Task
 
+import flows.audited
 import flows.failures
 import flows.incident
 import flows.renew
@@ -36,6 +37,7 @@ from keyturn.lifecycle import Reason
 from keyturn.settings import SweepSettings
 
 MODULES = (
+    flows.audited,
     flows.failures,
     flows.incident,
     flows.renew,
