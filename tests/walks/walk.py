@@ -46,7 +46,12 @@ class Walk(Embedded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.environ |= {"PREFECT_HOME": str(self.folder / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        self.environ |= {
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            # Its database is made anew in each walk: seen to take more than the usual two minutes on a busy machine.
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(2 * READY_SECONDS),
+        }
 
     # Members --------------------------------------------------------------------------------------------------------
 
@@ -107,7 +112,7 @@ class Walk(Embedded):
             env={**os.environ, **self.environ, "COLUMNS": "200"},
             capture_output=True,
             text=True,
-            timeout=500,
+            timeout=1500,
             check=False,
         )
         with (self.folder / "logs" / "commands.log").open("a") as log:
