@@ -66,6 +66,7 @@ class Embedded:
     members: int = 2
     further_models: Sequence[str] = ()  # served with the first credential's key
     proxy: Literal["litellm", "stand-in"] = "litellm"
+    balancer_tries: str = "10s"  # for so long the balancer looks for a member that takes a request
     literal: str = field(default_factory=lambda: "kt" + secrets.token_hex(12))
     own_literal: str = field(default_factory=lambda: "ks" + secrets.token_hex(12))
     environ: dict[str, str] = field(default_factory=dict)
@@ -259,14 +260,16 @@ class Embedded:
         self.balancer_url = f"http://127.0.0.1:{port}"
         upstreams = [{"dial": url.removeprefix("http://")} for url in self.member_urls]
         port_asked = self.control_port if supervised else self.proxy_port
+        # Idle connections for less than the proxies do (uvicorn: 5 s): else one is used that is just being closed there.
+        kept = supervised if keep_alive is None else keep_alive
         active = {"uri": "/health/readiness", "port": port_asked, "interval": "500ms", "timeout": "2s"}
         proxy = {
             "handler": "reverse_proxy",
             "upstreams": upstreams,
             # A refused connection is tried on the other member; a request that was sent is never sent twice.
-            "load_balancing": {"selection_policy": {"policy": "round_robin"}, "try_duration": "10s"},
+            "load_balancing": {"selection_policy": {"policy": "round_robin"}, "try_duration": self.balancer_tries},
             "health_checks": {"active": active},
-            "transport": {"protocol": "http", "keep_alive": {"enabled": supervised if keep_alive is None else keep_alive}},
+            "transport": {"protocol": "http", "keep_alive": {"enabled": kept, "idle_timeout": "2s"}},
             "flush_interval": -1,
         }
         server = {"listen": [f"127.0.0.1:{port}"], "automatic_https": {"disable": True}, "routes": [{"handle": [proxy]}]}

@@ -18,11 +18,14 @@ import httpx
 from keyturn.demo import run as demo
 from keyturn.demo.traffic import Traffic
 from keyturn.material import KeyMaterial
-from keyturn.testing.embedded import READY_SECONDS, Credential, Embedded, keyturn_program
+from keyturn.testing.embedded import Credential, Embedded, keyturn_program
 from keyturn.testing.litellm import Deployment, command, executable, write_config
 from keyturn.testing.processes import wait_for_http
 
 ROOT = Path(__file__).parent.parent.parent
+
+# How long a program may take to start that has not ended: LiteLLM was seen to take 160 s, beside thirty busy programs.
+START_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Way:
     litellm: Path | None = None
     lacks: Collection[str] = ()
     api_base: str = ""
+    address: str = ""
 
 
 class Walk(Embedded):
@@ -46,11 +50,13 @@ class Walk(Embedded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # On a busy machine no supervisor may have answered its health check in time for ten seconds.
+        self.balancer_tries = "60s"
         self.environ |= {
             "PREFECT_HOME": str(self.folder / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             # Its database is made anew in each walk: seen to take more than the usual two minutes on a busy machine.
-            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(2 * READY_SECONDS),
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(START_SECONDS),
         }
 
     # Members --------------------------------------------------------------------------------------------------------
@@ -59,7 +65,7 @@ class Walk(Embedded):
         """A member for each way, started together, and the balancer in front of them."""
         started = [self.start_proxy(n, way, drain) for n, way in enumerate(ways)]
         for n, process in enumerate(started):
-            wait_for_http(f"{self.control(n)}/health/readiness", seconds=READY_SECONDS, process=process)
+            wait_for_http(f"{self.control(n)}/health/readiness", seconds=START_SECONDS, process=process)
         self.start_balancer()
 
     def start_proxy(self, n: int, way: Way, drain: str = "3s") -> subprocess.Popen[bytes]:
