@@ -34,7 +34,7 @@ class Way:
 
     `options`: further ones of `keyturn exec`. `api_key`: what LiteLLM's configuration says, with `{variable}` in it.
     `litellm`: the program, where it is another. `lacks`: variables of the installation that the member is not given.
-    `api_base`: what it calls in place of the provider.
+    `api_base`: what it calls in place of the provider. `address`: where the provider sees it call from; "": loopback.
     """
 
     options: Sequence[str | Path] = ()
@@ -76,13 +76,14 @@ class Walk(Embedded):
                 each.model,
                 each.variable,
                 f"openai/{each.model}",
-                {"api_key": way.api_key.format(variable=each.variable)},
+                {"api_key": way.api_key.format(variable=each.variable)}
+                | ({"extra_headers": {"X-Forwarded-For": way.address}} if way.address else {}),
             )
             for each in self.credentials
         ]
         config = write_config(self.folder / f"litellm-{n + 1}.json", deployments)
-        program: list[str | Path] = [keyturn_program(), "exec", "--proxy", "local", "--drain", drain, *way.options]
-        program += ["--control", self.control(n), "--"]
+        program: list[str | Path] = [keyturn_program(), "exec", "--proxy", "local", "--drain", drain]
+        program += ["--start-timeout", f"{START_SECONDS}s", *way.options, "--control", self.control(n), "--"]
         environ = {**self.environ, **dict.fromkeys(way.lacks, "")}
         if self.proxy == "litellm":
             master_key = KeyMaterial(self.environ["LITELLM_MASTER_KEY"])
