@@ -20,10 +20,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.under_load import kubernetes, process, scenario
+from bench.under_load import credentials, kubernetes, process, restarted, scenario
 from bench.under_load.fleet import Making, Way
 
-KINDS: Mapping[str, Making] = {"process": process.fleet, "kubernetes": kubernetes.Pods}
+KINDS: Mapping[str, Making] = {
+    "process": process.fleet,
+    "kubernetes": kubernetes.Pods,
+    "command": restarted.fleet("command"),
+    "systemd": restarted.fleet("systemd"),
+    "litellm_credentials": credentials.fleet,
+}
 MEMBERS = (2, 4)
 REQUESTS = int(os.environ.get("KEYTURN_BENCH_REQUESTS", "10000"))  # that keyturn's rolls see, over all kinds
 PER_SECOND = 6.0

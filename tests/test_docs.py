@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +26,7 @@ from keyturn.providers.page import page as page_of
 from keyturn.providers.told import told
 from keyturn.registry import adapter_class, kinds
 from keyturn.settings import CredentialSettings, SweepSettings
+from keyturn.testing.embedded import beside
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -241,6 +244,25 @@ def test_the_compose_file_fits_its_configuration_and_is_open_to_this_host_alone(
             assert f"{host}:{port}" in (ROOT / "deployments" / "Caddyfile").read_text()
     proxied = yaml.safe_load((ROOT / "deployments" / "litellm.example.yaml").read_text())["model_list"]
     assert {each.canary.model for each in config.credentials.values()} <= {each["model_name"] for each in proxied}
+
+
+def test_the_gated_balancer_is_one_that_caddy_reads_and_the_walks_try() -> None:
+    """Its gates say 503 while a member's file is there, before they ask the member."""
+    path = ROOT / "deployments" / "Caddyfile.gated"
+    words = [str(beside("caddy")), "adapt", "--adapter", "caddyfile", "--config", str(path)]
+    adapted = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
+    servers = {
+        server["listen"][0]: server["routes"][0]["handle"][0] for server in adapted["apps"]["http"]["servers"].values()
+    }
+    balancer = servers.pop(":8000")
+    assert balancer["health_checks"]["active"]["port"] == 4101
+    members = {each["dial"].partition(":")[0]: each["dial"] for each in balancer["upstreams"]}
+    assert servers.keys() == {f"{host}:4101" for host in members}
+    for host, dial in members.items():
+        refusing, asking = servers[f"{host}:4101"]["routes"]
+        assert refusing["match"] == [{"file": {"root": "/run/litellm", "try_files": [f"/{host}.out"]}}]
+        assert refusing["handle"] == [{"handler": "static_response", "status_code": 503}]
+        assert asking["handle"][0]["upstreams"] == [{"dial": dial}]
 
 
 def test_a_member_is_given_no_admin_key() -> None:

@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from bench import rolls
-from bench.under_load import kubernetes, scenario
+from bench.under_load import credentials, kubernetes, restarted, scenario
 from bench.under_load.fleet import Asked, Way
 from bench.under_load.load import Answered, Load
 from bench.under_load.scenario import Seen, check
-from keyturn.testing.litellm import PROGRAM_VARIABLE
+from keyturn.testing.litellm import PROGRAM_VARIABLE, executable
 
 OLD, NEW = "0123456789abcdef", "fedcba9876543210"
 WHOLE = {"choices": [{"message": {"content": f"served-by {OLD}"}, "finish_reason": "stop"}]}
@@ -112,12 +112,18 @@ def test_a_kinds_figures_are_summed_over_its_numbers_of_members() -> None:
 
 @pytest.fixture
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand-ins that are ready at once, in the place of LiteLLM, and short waits."""
+    """Stand-ins that are ready at once, in the place of LiteLLM, and short waits. With a table it is LiteLLM even so."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {executable().parent}/python "$@"\n')
+    python.chmod(0o700)
     program = tmp_path / "litellm"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m keyturn.testing.stand_in "$@"\n')
     program.chmod(0o700)
     monkeypatch.setenv(PROGRAM_VARIABLE, str(program))
     monkeypatch.setattr(kubernetes, "_DRAIN", {"preStop": {"sleep": {"seconds": 4}}})
+    monkeypatch.setattr(restarted, "_DRAIN", "2s")
+    monkeypatch.setattr(credentials, "READ_SECONDS", 1.0)
+    monkeypatch.setattr(credentials, "SETTLE", "5s")
     monkeypatch.setattr(scenario, "LEAD", 1.0)
     monkeypatch.setattr(scenario, "TAIL", 1.0)
     monkeypatch.setattr(scenario, "WARM_PER_SECOND", 10.0)

@@ -26,7 +26,7 @@ def fleet(folder: Path, way: Way, members: int) -> Supervised | ByHand:
     return (Supervised if way is Way.KEYTURN else ByHand)(folder, way, members)
 
 
-class _Processes:
+class Processes:
     """What both have: the provider, the balancer's address, and an end."""
 
     keeps_connections = True
@@ -51,7 +51,7 @@ class _Processes:
         self.parts.stop()
 
 
-class Supervised(_Processes):
+class Supervised(Processes):
     """Under `keyturn exec`, rolled by keyturn."""
 
     def start(self) -> None:
@@ -67,7 +67,7 @@ class Supervised(_Processes):
         return KeyMaterial(self.parts.current(VAULT)).fingerprint()
 
 
-class ByHand(_Processes):
+class ByHand(Processes):
     """As they are run without keyturn."""
 
     def start(self) -> None:

@@ -35,19 +35,19 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400, "w
 class SystemdFleet:
     """Instances of one unit. keyturn runs on their machine, as a user who may restart them and read their state files.
 
-    While one restarts it refuses connections: the balancer before them has to try another (docs/systemd.md).
+    With `before` one is out of the balancer while it restarts (docs/systemd.md); without, see CommandFleet.
     """
 
     CALLS: ClassVar[Mapping[str, tuple[str, str]]] = {
         "serving": ("each instance's state file, GET /health/readiness", "to read the file"),
         "roll": (
-            "systemctl show, systemctl restart UNIT@INSTANCE, one after the other",
+            "systemctl show; `before`, systemctl restart UNIT@INSTANCE, `after`, one instance after the other",
             "to manage these units (polkit, or --user), and to write beside the state file",
         ),
     }
 
     class Settings(BaseModel):
-        """`unit`: the template. `%i` in `url` and `state` is the instance, as in the unit file."""
+        """`unit`: the template. `%i` in `url`, `state`, `before` and `after` is the instance, as in the unit file."""
 
         model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -56,6 +56,9 @@ class SystemdFleet:
         url: str = "http://127.0.0.1:%i"
         state: str = "/var/lib/keyturn/litellm-%i.json"
         user: bool = False
+        before: tuple[str, ...] = ()
+        after: tuple[str, ...] = ()
+        drain: Duration = timedelta(seconds=5)
         master_key: SecretReference
         roll_timeout: Duration = timedelta(minutes=10)
         poll_interval: Duration = timedelta(seconds=1)
@@ -81,11 +84,14 @@ class SystemdFleet:
                             "url": self.url.replace("%i", each),
                             "state": self.state.replace("%i", each),
                             "restart": (*systemctl, "restart", self.name_of(each)),
+                            "before": tuple(word.replace("%i", each) for word in self.before),
+                            "after": tuple(word.replace("%i", each) for word in self.after),
                         }
                     )
                     for each in self.instances
                 ),
                 master_key=self.master_key,
+                drain=self.drain,
                 roll_timeout=self.roll_timeout,
                 poll_interval=self.poll_interval,
             )

@@ -250,36 +250,57 @@ class Embedded:
             program += ["--host", host, "--port", str(self.proxy_port), "--only", self.folder / f"only-{n + 1}"]
         return self.processes.start(f"member-{n + 1}", program, env=environ)
 
-    def start_balancer(self, *, supervised: bool = True, keep_alive: bool | None = None) -> None:
+    def out(self, host: str) -> Path:
+        """A file: while it is there, a balancer that is `gated` gives the member of this address no requests."""
+        return self.folder / f"{host}.out"
+
+    def leave_and_return(self, host: str) -> dict[str, list[str]]:
+        """`before` and `after` of a member that something else restarts."""
+        return {"before": ["touch", str(self.out(host))], "after": ["rm", "-f", str(self.out(host))]}
+
+    def start_balancer(self, *, supervised: bool = True, gated: bool = False, keep_alive: bool | None = None) -> None:
         """Caddy in front of the members. It asks the supervisors whether a member may be given requests.
 
-        Not `supervised`: it asks the proxies themselves, and unless told otherwise keeps no connection to one, which may
-        end at any moment.
+        `gated`: there are none, and Caddy answers in their place: 503 while the member's file `out` is there, else what the
+        proxy says (deployments/Caddyfile.gated). Neither: it asks the proxies themselves, and unless told otherwise keeps no
+        connection to one, which may end at any moment.
         """
         port = free_port()
         self.balancer_url = f"http://127.0.0.1:{port}"
         upstreams = [{"dial": url.removeprefix("http://")} for url in self.member_urls]
-        port_asked = self.control_port if supervised else self.proxy_port
-        # Idle connections for less than the proxies do (uvicorn: 5 s): else one is used that is just being closed there.
-        kept = supervised if keep_alive is None else keep_alive
+        asked_first = supervised or gated
+        port_asked = self.control_port if asked_first else self.proxy_port
         active = {"uri": "/health/readiness", "port": port_asked, "interval": "500ms", "timeout": "2s"}
+        kept = asked_first if keep_alive is None else keep_alive
         proxy = {
             "handler": "reverse_proxy",
             "upstreams": upstreams,
             # A refused connection is tried on the other member; a request that was sent is never sent twice.
             "load_balancing": {"selection_policy": {"policy": "round_robin"}, "try_duration": self.balancer_tries},
             "health_checks": {"active": active},
-            "transport": {"protocol": "http", "keep_alive": {"enabled": kept, "idle_timeout": "2s"}},
+            # LiteLLM closes a connection that was idle for 5 s, and may do so when the next request is on its way.
+            "transport": {"protocol": "http", "keep_alive": {"enabled": kept, "idle_timeout": "3s"}},
             "flush_interval": -1,
         }
         server = {"listen": [f"127.0.0.1:{port}"], "automatic_https": {"disable": True}, "routes": [{"handle": [proxy]}]}
-        config = {"admin": {"disabled": True}, "apps": {"http": {"servers": {"balancer": server}}}}
+        gates = {f"gate-{n + 1}": self._gate(n) for n in range(self.members)} if gated else {}
+        config = {"admin": {"disabled": True}, "apps": {"http": {"servers": {"balancer": server, **gates}}}}
         path = self.folder / "caddy.json"
         path.write_text(json.dumps(config, indent=2))
         home = str(self.folder / "caddy")
         program: list[str | Path] = [beside("caddy"), "run", "--config", path]
         process = self.processes.start("balancer", program, env={"XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home})
         wait_for_http(f"{self.balancer_url}/health/liveliness", seconds=60, process=process)
+
+    def _gate(self, n: int) -> dict[str, Any]:
+        """Where Caddy asks whether member n may be given requests."""
+        host = self.address(n)
+        out = self.out(host)
+        is_out = {"file": {"root": str(out.parent), "try_files": [f"/{out.name}"]}}
+        refused = {"match": [is_out], "handle": [{"handler": "static_response", "status_code": 503}]}
+        asked = {"handle": [{"handler": "reverse_proxy", "upstreams": [{"dial": f"{host}:{self.proxy_port}"}]}]}
+        listen = [f"{host}:{self.control_port}"]
+        return {"listen": listen, "automatic_https": {"disable": True}, "routes": [refused, asked]}
 
     def start_prefect(
         self,

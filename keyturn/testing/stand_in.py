@@ -49,6 +49,8 @@ class StandIn:
     def __init__(self, config: dict[str, Any]) -> None:
         self.deployments = [self._deployment(entry) for entry in config["model_list"]]
         self.master_key = _loaded(config["general_settings"]["master_key"])
+        self.drains = bool(config["general_settings"].get("enable_drain_endpoint"))
+        self.leaves = False
         self.client = httpx.AsyncClient(timeout=60, trust_env=False)
 
     @staticmethod
@@ -69,13 +71,21 @@ class StandIn:
             routes=[
                 Route("/health/readiness", self.healthy),
                 Route("/health/liveliness", self.healthy),
+                Route("/health/drain", self.drain),
                 Route("/health/readiness/details", self.details),
                 Route("/model/info", self.models),
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
             ]
         )
 
+    async def drain(self, request: Request) -> Response:
+        """From now on it is not ready. (LiteLLM answers when nothing is under way; this one at once.)"""
+        self.leaves = self.drains
+        return JSONResponse({"status": "drained"}) if self.drains else _error(404, "Not Found")
+
     async def healthy(self, request: Request) -> Response:
+        if self.leaves:
+            return JSONResponse({"status": "shutting_down"}, 503)
         return JSONResponse({"status": "healthy", "db": "Not connected"})
 
     async def details(self, request: Request) -> Response:

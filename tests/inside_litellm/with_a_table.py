@@ -4,9 +4,9 @@
 
 Prisma's engine comes from no package registry. So where LiteLLM's own modules ask for its client to read or write
 credentials, they are given the rows of the file $TABLE (a JSON object, by name), which several proxies share; while there
-is no such file, no client. Everything else sees a proxy without a database. What reads the table again is LiteLLM's
-`get_credentials`, as its scheduler would call it, but at POST /_test/read alone, so that a test need not wait;
-{"salt": TEXT} in its body is the process's LITELLM_SALT_KEY from then on.
+is no such file, no client. The readiness is given it too, and says `connected`. Everything else sees a proxy without a
+database. What reads the table again is LiteLLM's `get_credentials`, as its scheduler would call it, but at POST /_test/read
+alone, so that a test need not wait; {"salt": TEXT} in its body is the process's LITELLM_SALT_KEY from then on.
 """
 
 import json
@@ -59,8 +59,16 @@ class Credentials:
         return rows[where["credential_name"]]
 
 
-CLIENT = SimpleNamespace(db=SimpleNamespace(litellm_credentialstable=Credentials()))
-_MAY_SEE_IT = ("litellm.proxy.credential_endpoints.endpoints", "litellm.proxy.common_utils.credential_hydration")
+async def health_check() -> None:
+    """A file is always well."""
+
+
+CLIENT = SimpleNamespace(db=SimpleNamespace(litellm_credentialstable=Credentials()), health_check=health_check)
+_MAY_SEE_IT = (
+    "litellm.proxy.credential_endpoints.endpoints",
+    "litellm.proxy.common_utils.credential_hydration",
+    "litellm.proxy.health_endpoints._health_endpoints",
+)
 
 
 class WithATable(ModuleType):

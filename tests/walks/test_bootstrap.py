@@ -1,7 +1,7 @@
 """Bootstrap: keys are read once, by the launcher that becomes LiteLLM; something else restarts the members.
 
 Once with Vault and once with AWS Secrets Manager. The process manager is a script of ours, where a machine has systemd: the
-fleet of kind `command` runs it for one member after the other.
+fleet of kind `command` runs it for one member after the other, once the balancer has been told by a file.
 """
 
 from __future__ import annotations
@@ -45,10 +45,15 @@ class Launched:
 
     def fleet(self) -> dict[str, Any]:
         members = [
-            {"url": url, "restart": self.restart(n), "state": str(self.state(n))}
+            {
+                "url": url,
+                "restart": self.restart(n),
+                "state": str(self.state(n)),
+                **self.walk.leave_and_return(self.walk.address(n)),
+            }
             for n, url in enumerate(self.walk.member_urls)
         ]
-        return {"kind": "command", "members": members, "master_key": "env:LITELLM_MASTER_KEY"}
+        return {"kind": "command", "members": members, "drain": "3s", "master_key": "env:LITELLM_MASTER_KEY"}
 
     def start(self) -> None:
         for n in range(self.walk.members):
@@ -56,7 +61,7 @@ class Launched:
             process_manager.main(self.outside / f"member-{n + 1}.start.json")
         for url in self.walk.member_urls:
             wait_for_http(f"{url}/health/readiness", seconds=READY_SECONDS)
-        self.walk.start_balancer(supervised=False)
+        self.walk.start_balancer(supervised=False, gated=True)
 
     def _specify(self, n: int) -> None:
         walk, each = self.walk, self.credential
