@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.under_load import credentials, kubernetes, process, restarted, scenario
+from bench.under_load import credentials, docker, ecs, kubernetes, process, restarted, scenario
 from bench.under_load.fleet import Making, Way
 
 KINDS: Mapping[str, Making] = {
@@ -29,6 +29,8 @@ KINDS: Mapping[str, Making] = {
     "command": restarted.fleet("command"),
     "systemd": restarted.fleet("systemd"),
     "litellm_credentials": credentials.fleet,
+    "docker": docker.Containers,
+    "ecs": ecs.Tasks,
 }
 MEMBERS = (2, 4)
 REQUESTS = int(os.environ.get("KEYTURN_BENCH_REQUESTS", "10000"))  # that keyturn's rolls see, over all kinds

@@ -6,6 +6,8 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import httpx
 import pytest
 
 from bench import rolls
-from bench.under_load import credentials, kubernetes, restarted, scenario
+from bench.under_load import credentials, docker, ecs, kubernetes, restarted, scenario
 from bench.under_load.fleet import Asked, Way
 from bench.under_load.load import Answered, Load
 from bench.under_load.scenario import Seen, check
@@ -124,6 +126,9 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restarted, "_DRAIN", "2s")
     monkeypatch.setattr(credentials, "READ_SECONDS", 1.0)
     monkeypatch.setattr(credentials, "SETTLE", "5s")
+    monkeypatch.setattr(ecs, "SPEED", 4.0)
+    monkeypatch.setattr(ecs, "DELAY", 4.0)
+    monkeypatch.setattr(ecs, "HEALTH", replace(ecs.HEALTH, interval=0.5))
     monkeypatch.setattr(scenario, "LEAD", 1.0)
     monkeypatch.setattr(scenario, "TAIL", 1.0)
     monkeypatch.setattr(scenario, "WARM_PER_SECOND", 10.0)
@@ -138,3 +143,10 @@ def test_every_kind_comes_to_the_new_key_and_loses_nothing_by_keyturn(kind: str,
     seen = scenario.run(rolls.KINDS[kind], tmp_path / "fleet", way, 2, 20, 4)
     if way is Way.KEYTURN:
         assert seen.told()["failures"] == {}
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("quick")
+def test_containers_that_are_made_anew_lose_nothing_either(tmp_path: Path) -> None:
+    seen = scenario.run(partial(docker.Containers, roll="recreate"), tmp_path / "fleet", Way.KEYTURN, 2, 20, 4)
+    assert seen.told()["failures"] == {}

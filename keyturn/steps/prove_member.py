@@ -27,6 +27,7 @@ async def prove_moved(c: Assembly, fleet: str, member: Member, version: VersionR
     nobody has one, so nothing is known, and no further member is moved. Where the provider refuses the key of those that
     were not moved yet, they have nothing to lose: the roll goes on.
     """
+    member = await _where_it_is_now(c, fleet, member)
     found = await _patiently(c, fleet, member)
     if found is None or found.verdict is Verdict.ACCEPTED:
         return
@@ -44,6 +45,11 @@ async def prove_moved(c: Assembly, fleet: str, member: Member, version: VersionR
         raise UndecidedError(f"{what}; nor does any other member", remedy="run again when the provider answers")
     else:
         c.say("roll", what)
+
+
+async def _where_it_is_now(c: Assembly, fleet: str, member: Member) -> Member:
+    """A container that was restarted, or made anew, may have another address than the one it had when it was found."""
+    return next((each for each in await c.fleets[fleet].members() if each.name == member.name), member)
 
 
 async def _patiently(c: Assembly, fleet: str, member: Member) -> Judgement | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from keyturn.testing.ecs_scheduler import Scheduler
+from keyturn.testing.ecs_scheduler import BY_HAND, Scheduler
 from keyturn.testing.ecs_state import Service, arn, described, described_task
 
 Body = dict[str, Any]
@@ -145,7 +145,7 @@ class Operations:
 
     def stop(self, body: Body) -> Body:
         task = next(task for task in self.scheduler.tasks if body["task"] in (task.arn, task.name))
-        self.scheduler.stop(task, "UserInitiated", body.get("reason", "Task stopped by user"))
+        self.scheduler.stop(task, BY_HAND, body.get("reason", "Task stopped by user"))
         return {"task": described_task(task, self.scheduler.cluster)}
 
     def _service(self, name: str) -> Service:

@@ -33,7 +33,8 @@ class ProcessLives:
 
     def begin(self, task: Task) -> None:
         (container,) = self.definitions[task.definition]["containerDefinitions"]
-        given = {each["name"]: self._value(each["valueFrom"]) for each in container.get("secrets", [])}
+        given = {each["name"]: each["value"] for each in container.get("environment", [])}
+        given |= {each["name"]: self._value(each["valueFrom"]) for each in container.get("secrets", [])}
         with self._log.open("ab") as log:
             self._running[task.name] = subprocess.Popen(
                 self._command(task.address), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **given}

@@ -13,9 +13,10 @@ from typing import Protocol
 
 from keyturn.testing.ecs_state import ACCOUNT, REGION, Deployment, Service, Task
 
-_STEP = {"PROVISIONING": 2.0, "PENDING": 3.0, "ACTIVATING": 2.0, "DEACTIVATING": 2.0, "DEPROVISIONING": 5.0}  # seconds
+_STEP = {"PROVISIONING": 2.0, "PENDING": 3.0, "ACTIVATING": 2.0, "DEPROVISIONING": 5.0}  # seconds
 _LEAST_FAILURES, _MOST_FAILURES = 3, 200  # of the circuit breaker, with half of the desired count in between
 _STOP_TIMEOUT = 30.0
+BY_HAND = "UserInitiated"  # TaskStopCode of botocore 1.44.5, of what StopTask has stopped
 
 
 class Lives(Protocol):
@@ -35,11 +36,15 @@ class Lives(Protocol):
 
 
 class Scheduler:
-    """Services and tasks of one cluster. `unhealthy_after`: seconds that a task may take until it is ready."""
+    """Services and tasks of one cluster. `unhealthy_after`: seconds that a task may go without being ready.
+
+    `deregistration_delay`: seconds of the target group that a task which the scheduler stops is in DEACTIVATING: out of the
+    balancer, and told nothing. What StopTask stops is told to end at once.
+    """
 
     def __init__(self, cluster: str, lives: Lives, now: float, unhealthy_after: float = 60.0) -> None:
         self.cluster, self.lives, self.now = cluster, lives, now
-        self.unhealthy_after = unhealthy_after
+        self.unhealthy_after, self.deregistration_delay = unhealthy_after, 2.0
         self.services: dict[str, Service] = {}
         self.tasks: list[Task] = []
         self.stop_timeouts: dict[str, float] = {}  # of a task definition
@@ -93,7 +98,7 @@ class Scheduler:
                 self._go(task, "RUNNING")
             case "RUNNING":
                 self._run(task)
-            case "DEACTIVATING" if waited >= _STEP["DEACTIVATING"]:
+            case "DEACTIVATING" if waited >= (0.0 if task.stop_code == BY_HAND else self.deregistration_delay):
                 self._go(task, "STOPPING")
                 self.lives.end(task, at_once=False)
             case "STOPPING":
@@ -112,8 +117,8 @@ class Scheduler:
         elif task.desired == "STOPPED":
             self._go(task, "DEACTIVATING")
         elif self.lives.is_ready(task):
-            task.health, task.was_healthy = "HEALTHY", True
-        elif self.now - task.since >= self.unhealthy_after:
+            task.health, task.was_healthy, task.ready_at = "HEALTHY", True, self.now
+        elif self.now - max(task.since, task.ready_at) >= self.unhealthy_after:
             task.health = "UNHEALTHY"
             self.stop(task, "ServiceSchedulerInitiated", "Task failed container health checks")
 

@@ -30,7 +30,10 @@ class Deployment:
 
 @dataclass
 class Task:
-    """One task. `since`: when it came to `status`. `deployment`: whose it counts as; `started_by`: who started it."""
+    """One task. `since`: when it came to `status`. `deployment`: whose it counts as; `started_by`: who started it.
+
+    `ready_at`: when its health check was content last.
+    """
 
     arn: str
     service: str
@@ -48,6 +51,7 @@ class Task:
     stop_code: str = ""
     reason: str = ""
     was_healthy: bool = False
+    ready_at: float = 0.0
 
     @property
     def name(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from flows.outcome import Result
@@ -14,9 +16,10 @@ from keyturn.errors import (
     UndecidedError,
 )
 from keyturn.lifecycle import Reason
-from keyturn.model import Judgement, Stage, Verdict
+from keyturn.model import Judgement, Member, Stage, Verdict
+from keyturn.ports import Canary
 from keyturn.testing.memory_workloads import MemoryWorkloads
-from keyturn.testing.world import MemoryFleet, World
+from keyturn.testing.world import MemoryCanary, MemoryFleet, MemoryProvider, World
 from tests.steps.plain_flows import rotate
 
 FORBIDDEN = Judgement(Verdict.INDETERMINATE, "the provider forbids the call (403)")
@@ -172,3 +175,31 @@ async def test_a_member_that_its_platform_has_just_made_is_asked_too() -> None:
     assert "three" not in world.fleet.rolls[:2]
     assert served(world) == {world.first_key.material.fingerprint()}
     assert Stage.PENDING not in await world.store.stages(world.secret)
+
+
+class Moving(MemoryFleet):
+    """As containers do: a member has another address after each roll, and nobody answers at the one before."""
+
+    async def members(self) -> Sequence[Member]:
+        return [Member(name, self.url(name)) for name in self.names]
+
+    def url(self, name: str) -> str:
+        return f"memory:{name}:{self.rolls.count(name)}"
+
+    def canary(self, provider: MemoryProvider) -> Canary:
+        return AtItsAddress(provider, self)
+
+
+class AtItsAddress(MemoryCanary):
+    async def member(self, member: Member) -> Judgement:
+        fleet = self.fleet
+        assert isinstance(fleet, Moving)
+        if member.url != fleet.url(member.name):
+            raise UnavailableError(f"{member.name} at {member.url} cannot be asked")
+        return await super().member(member)
+
+
+async def test_a_member_that_has_moved_to_another_address_is_asked_there() -> None:
+    world = await of_three(Moving)
+    assert await rotated(world) is Result.ROTATED
+    assert world.fleet.rolls == ["one", "two", "three"] and served(world) == {await current(world)}

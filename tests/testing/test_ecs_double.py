@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -63,6 +63,14 @@ def scene() -> Iterator[Scene]:
     made.double.stop()
 
 
+def until(scene: Scene, happened: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if happened():
+            return
+        scene.double.forward(1)
+    raise AssertionError("it did not happen")
+
+
 @pytest.mark.parametrize(
     ("desired", "least", "most", "fewest", "highest"),
     [(2, 100, 200, 2, 4), (4, 50, 100, 2, 4), (4, 100, 125, 4, 5), (3, 34, 150, 2, 4), (2, 0, 100, 0, 2)],
@@ -109,6 +117,35 @@ def test_a_task_that_does_not_end_is_killed_after_its_stop_timeout(scene: Scene)
     scene.double.forward(30)
     assert scene.lives.killed == [task["taskArn"].rpartition("/")[2]]
     assert scene.tasks("STOPPED")[0]["lastStatus"] == "STOPPED"
+
+
+def test_the_scheduler_waits_for_the_target_group_before_a_task_is_told_to_end_and_stop_task_does_not(scene: Scene) -> None:
+    scene.create(1)
+    scene.double.scheduler.deregistration_delay = 40
+    scene.force()
+    until(scene, lambda: scene.double.scheduler.tasks[0].status == "DEACTIVATING")
+    scene.double.forward(35)
+    assert scene.lives.ended == set()
+    scene.double.forward(10)
+    assert scene.lives.ended == {scene.double.scheduler.tasks[0].name}
+    (new,) = scene.tasks()
+    scene.boto.stop_task(cluster=CLUSTER, task=new["taskArn"])
+    scene.double.forward(2)
+    assert new["taskArn"].rpartition("/")[2] in scene.lives.ended
+
+
+def test_a_task_that_was_ready_is_not_stopped_for_a_look_that_fails_and_is_for_a_minute_of_them(scene: Scene) -> None:
+    scene.create(1)
+    scene.double.forward(300)
+    (task,) = scene.tasks()
+    scene.lives.never_ready.add("one")
+    scene.double.forward(55)
+    scene.lives.never_ready.clear()
+    scene.double.forward(2)
+    assert [each["taskArn"] for each in scene.tasks()] == [task["taskArn"]]
+    scene.lives.never_ready.add("one")
+    scene.double.forward(62)
+    assert scene.tasks("STOPPED")[0]["taskArn"] == task["taskArn"]
 
 
 def test_a_secret_is_read_when_a_task_is_started_and_never_again(scene: Scene) -> None:
