@@ -11,6 +11,7 @@ from prefect.logging import get_run_logger
 
 from flows.asking import asking_prefect
 from flows.turnstile import one_at_a_time
+from keyturn import environments
 from keyturn.assembly import Assembly, Line, assemble
 from keyturn.config import load
 from keyturn.errors import KeyturnError, UnavailableError
@@ -40,7 +41,8 @@ async def at_work(credential: str) -> AsyncIterator[Assembly]:
             raise
         finally:
             page = markdown(credential, c.timeline, failure, c.evidence)
-            await keep_page(f"rotation-{credential}", page, f"The rotation of {credential}: what happened, step by step")
+            key = artifact(f"rotation-{credential}")
+            await keep_page(key, page, f"The rotation of {credential}: what happened, step by step")
 
 
 async def keep_page(key: str, page: str, description: str) -> None:
@@ -52,6 +54,11 @@ async def keep_page(key: str, page: str, description: str) -> None:
         get_run_logger().warning("the page could not be kept as an artifact: %s", error)
 
 
+def artifact(name: str) -> str:
+    """The key under which Prefect keeps this environment's page of that name."""
+    return f"{environment}-{name}" if (environment := environments.named()) else name
+
+
 def asked_at() -> datetime:
     """When this run was asked for, which may be long before it started: the schedule's time, or the call's."""
     context = FlowRunContext.get()
@@ -61,4 +68,6 @@ def asked_at() -> datetime:
 
 def tell(event: str, credential: str, **facts: str) -> None:
     """Emit `keyturn.<event>` for automations. Facts are references and words."""
+    if environment := environments.named():
+        facts = {**facts, "environment": environment}
     emit_event(event=f"keyturn.{event}", resource={"prefect.resource.id": f"keyturn.credential.{credential}"}, payload=facts)

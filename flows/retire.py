@@ -8,11 +8,13 @@ from prefect import flow
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 
+from flows.at_provider import its_turn
 from flows.at_work import asked_at, at_work, tell
 from flows.failures import count_failure, failures_counted
 from flows.outcome import Outcome, Result
 from flows.parameters import CredentialName
 from flows.turnstile import alone_on
+from keyturn import environments
 from keyturn.assembly import Assembly
 from keyturn.errors import KeyturnError, PermanentError
 from keyturn.evidence import Waiver, waives_use
@@ -21,7 +23,6 @@ from keyturn.steps.observe import observe_decider
 from tasks.observe import observe
 from tasks.revoke import revoke
 
-DEPLOYMENT = "retire/keyturn"
 A_MOMENT = timedelta(seconds=5)  # a run that is scheduled for the end of an overlap may be started somewhat before
 BEFORE_THE_ROLL = (Step.STOP, Step.PROMOTE, Step.VALIDATE, Step.ADOPT)
 HALF_WAY = (*BEFORE_THE_ROLL, Step.ROLL, Step.PROVE)
@@ -57,8 +58,9 @@ async def retire(credential: CredentialName, now: bool = False, force: Waiver | 
         return await _revoke(c, turn.seen.old_keys, force)
 
 
-async def finish(c: Assembly, *, revoke_now: bool = False) -> Outcome:
-    """The end of a rotation: revoke at once where there is no overlap left, else leave it to a run of its own.
+async def finish(c: Assembly, *, revoke_now: bool = False, urgent: bool = False) -> Outcome:
+    """The end of a rotation: revoke at once where there is no overlap left, else leave it to a run of its own. `urgent`: no
+    turn at the provider is waited for.
 
     A revoke that fails is 'rotated, revocation pending': the rotation itself is done and served.
     """
@@ -71,14 +73,15 @@ async def finish(c: Assembly, *, revoke_now: bool = False) -> Outcome:
     if not revoke_now and after > c.now():
         return Outcome(c.name, Result.ROTATED, await _schedule(c, after), after)
     try:
-        return await _revoke(c, old)
+        return await _revoke(c, old, urgent=urgent)
     except KeyturnError as error:
         c.say("revoke", f"pending: {error}")
         await count_failure(c, error)
         return Outcome(c.name, Result.PENDING, str(error), after)
 
 
-async def _revoke(c: Assembly, old: Collection[str], force: Waiver | None = None) -> Outcome:
+async def _revoke(c: Assembly, old: Collection[str], force: Waiver | None = None, *, urgent: bool = False) -> Outcome:
+    await its_turn(c.settings.provider, c.limits, urgent=urgent or force is Waiver.LEAKED)
     async with alone_on(c.fleets):
         done = await revoke(c, tuple(old), force)
     if done.waits:
@@ -90,10 +93,11 @@ async def _revoke(c: Assembly, old: Collection[str], force: Waiver | None = None
 
 async def _schedule(c: Assembly, at: datetime) -> str:
     """A run in the future holds no process. The same rotation asks for it once."""
+    deployment = f"retire/{environments.deployment(environments.named())}"
     by_hand = f"run `keyturn retire {c.name}` after {at:%Y-%m-%d %H:%M:%S} UTC"
     try:
         await arun_deployment(
-            DEPLOYMENT,
+            deployment,
             parameters={"credential": c.name},
             scheduled_time=at,
             timeout=0,
@@ -101,7 +105,7 @@ async def _schedule(c: Assembly, at: datetime) -> str:
             idempotency_key=f"retire:{c.name}:{at.isoformat()}",
         )
     except ObjectNotFound:
-        c.say("retire", f"there is no deployment {DEPLOYMENT} to do it: {by_hand}")
+        c.say("retire", f"there is no deployment {deployment} to do it: {by_hand}")
         return by_hand
     except httpx.HTTPError as error:
         # The rotation is done and served: that nobody could be asked to come back later does not make it a failed one.

@@ -5,10 +5,12 @@ from datetime import timedelta
 
 from prefect import flow
 
+from flows.at_provider import at_provider
 from flows.at_work import asked_at, at_work, tell
 from flows.failures import failures_counted
 from flows.outcome import Outcome, Result
 from flows.parameters import CredentialName, Overlap
+from flows.put_off import put_off
 from flows.renew import renew
 from flows.retire import finish
 from flows.serve_current import serve_current
@@ -36,6 +38,8 @@ async def rotate(
     the rotation before, the key in service is replaced in the same run, also when that old one cannot be revoked yet.
     """
     settings = load().credential(credential)
+    if reason is Reason.SCHEDULED and (until := await put_off(credential, settings.jitter)):
+        return Outcome(credential, Result.NOTHING, f"put off until {until:%Y-%m-%d %H:%M:%S} UTC, by its jitter")
     default = timedelta(0) if reason is Reason.INCIDENT else settings.overlap
     asked = Asked(asked_at(), reason, default if overlap is None else durations.parse(overlap), settings.max_age)
     async with at_work(credential) as c:
@@ -62,7 +66,7 @@ async def _respond(c: Assembly, turn: Turn) -> Outcome:
         turn = await observe(c, turn.asked)
     if turn.decision.check != "incident_overlap":
         return await _go_on(c, turn)
-    retired = await finish(c, revoke_now=True)
+    retired = await finish(c, revoke_now=True, urgent=True)
     turn = await observe(c, replace(turn.asked, tried_to_retire=True))
     return retired if turn.decision.step is Step.NOTHING else await _go_on(c, turn)
 
@@ -75,15 +79,26 @@ async def _go_on(c: Assembly, turn: Turn, dry_run: bool = False) -> Outcome:
         raise ParkedError(turn.decision.sentence, remedy=f"mend what failed, then `keyturn rotate {c.name}`")
     if step in (Step.NOTHING, Step.WAIT):
         return Outcome(c.name, Result.NOTHING, turn.decision.sentence, turn.seen.journal.retire_after)
-    if step in BEFORE_THE_PIVOT:
-        await preflight(c)
     if dry_run:
+        await _first_half(c, turn, dry_run)
         return Outcome(c.name, Result.PLANNED, turn.decision.sentence)
     if step in (*BEFORE_THE_PIVOT, Step.PROMOTE):
-        await renew(c, turn)
+        await _first_half(c, turn)
         tell("promoted", c.name, reason=turn.asked.reason.value, rotation=turn.rotation)
     if step is not Step.RETIRE:
         async with alone_on(c.fleets):
             await serve_current(c, turn)
         tell("proved", c.name, rotation=turn.rotation)
-    return await finish(c)
+    return await finish(c, urgent=_urgent(turn))
+
+
+async def _first_half(c: Assembly, turn: Turn, dry_run: bool = False) -> None:
+    async with at_provider(c.settings.provider, c.limits, urgent=_urgent(turn)):
+        if turn.decision.step in BEFORE_THE_PIVOT:
+            await preflight(c)
+        if not dry_run:
+            await renew(c, turn)
+
+
+def _urgent(turn: Turn) -> bool:
+    return turn.asked.reason is Reason.INCIDENT

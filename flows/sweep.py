@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows.at_work import keep_page
+from flows.at_work import artifact, keep_page
 from flows.late import overtaken
 from flows.sweep_one import LOOK_SECONDS, sweep_one
 from flows.swept import State, Swept, page
@@ -39,7 +39,7 @@ async def sweep() -> list[Swept]:
             row.state,
             "; ".join((row.sentence, *row.drift)),
         )
-    await keep_page("sweep", page(rows), "The last sweep: every credential, and what was done")
+    await keep_page(artifact("sweep"), page(rows), "The last sweep: every credential, and what was done")
     return rows
 
 

@@ -69,7 +69,7 @@ async def _act(c: Assembly, config: Config, found: Standing) -> Swept:
     if step in NOTHING_TO_DO:
         return Swept(c.name, NOTHING_TO_DO[step], sentence)
     is_asked_for = step is Step.CREATE and found.decision.check != "turned"  # what ends by itself is due at once
-    if is_asked_for and due_since(c.settings, found.seen.journal, c.now(), config.sweep.every) is None:
+    if is_asked_for and due_since(c.name, c.settings, found.seen.journal, c.now(), config.sweep.every) is None:
         return Swept(c.name, State.QUIET, "not due")
     if await is_taken(c.name):
         return Swept(c.name, State.BUSY, "another run is at it")

@@ -23,6 +23,7 @@ from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 
 from flows.asking import asking_prefect
+from keyturn import environments
 from keyturn.errors import UnavailableError
 
 LEASE_SECONDS = 60  # the server's shortest
@@ -42,15 +43,15 @@ async def one_at_a_time(name: str) -> AsyncIterator[None]:
             # A mark left behind says that a run of this machine died holding the slot. It holds the file no longer, so it
             # is dead for sure: its lease goes with the limit, instead of being waited for.
             get_run_logger().info("an earlier run of this machine died holding the slot: it is freed")
-        await _make(slot, freed=died)
+        await made(slot, freed=died)
         # Also after a failure: the mark is for the dead. Taken for one, the slot is freed under another machine.
         stack.callback(_write, file, "")
         try:
-            await stack.enter_async_context(_held(slot))
+            await stack.enter_async_context(held(slot))
         except TimeoutError:
             get_run_logger().warning("nobody has released the slot for an hour: it is freed")
-            await _make(slot, freed=True)
-            await stack.enter_async_context(_held(slot))
+            await made(slot, freed=True)
+            await stack.enter_async_context(held(slot))
         _write(file, "held")
         yield
 
@@ -87,7 +88,7 @@ async def alone_on(fleets: Iterable[str]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _held(slot: str) -> AsyncIterator[None]:
+async def held(slot: str) -> AsyncIterator[None]:
     """TimeoutError when it was waited for in vain. That it cannot be given back is no failure of the run: its lease goes."""
     async with AsyncExitStack() as stack:
         with asking_prefect():
@@ -111,13 +112,13 @@ async def _held(slot: str) -> AsyncIterator[None]:
                 get_run_logger().warning("the slot was not given back, and is free when its lease is over: %s", error)
 
 
-async def _make(slot: str, *, freed: bool) -> None:
-    """Have this slot, and if `freed` with nobody in it."""
+async def made(slot: str, *, freed: bool, limit: int = 1) -> None:
+    """Have this slot, for `limit` at a time, and if `freed` with nobody in it."""
     with asking_prefect():
         async with get_client() as client:
             if freed:
                 await _free(client, slot)
-            await client.upsert_global_concurrency_limit_by_name(slot, 1)
+            await client.upsert_global_concurrency_limit_by_name(slot, limit)
 
 
 async def _free(client: PrefectClient, slot: str) -> None:
@@ -127,13 +128,13 @@ async def _free(client: PrefectClient, slot: str) -> None:
 
 
 def _path(name: str) -> Path:
-    path = Path(get_current_settings().home) / "keyturn" / f"{name}.lock"
+    path = Path(get_current_settings().home) / "keyturn" / environments.named() / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def _slot(name: str) -> str:
-    return f"keyturn-{name}"
+    return environments.scoped(environments.named(), name)
 
 
 async def _lock(file: TextIO) -> None:

@@ -25,7 +25,7 @@ from keyturn.patience import Patience
 from keyturn.ports import Canary, KeyProvider, Lease, OneLook, ProxyFleet, SecretStore
 from keyturn.references import Resolver, resolver
 from keyturn.registry import adapter_class, needs
-from keyturn.settings import CredentialSettings
+from keyturn.settings import CredentialSettings, ProviderLimits
 from keyturn.traffic import Traffic
 
 
@@ -56,6 +56,7 @@ class Assembly:
     traffic: Mapping[str, Traffic] = field(default_factory=dict)  # of each fleet whose counters are to be looked at
     parts: tuple[KeyPart, ...] = ()  # of a key of several parts
     patience: Patience = field(default_factory=Patience)
+    limits: ProviderLimits = field(default_factory=ProviderLimits)  # how much at once at its provider
     now: Callable[[], datetime] = _utc_now
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     listener: Callable[[Line], None] | None = None
@@ -234,6 +235,7 @@ async def assemble(
             traffic=traffic,
             parts=parts_of(config, settings),
             patience=config.sweep.patience,
+            limits=config.providers[settings.provider].limits,
             listener=listener,
         )
     finally:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
+from keyturn.commands.incidents import incidents
+from keyturn.commands.pool_group import pool
+from keyturn.discreet import Discreet
 from keyturn.evidence import Waiver
 from keyturn.lifecycle import Reason
 
 HELP = """Rotate the provider keys behind LiteLLM proxies: create, write, prove, roll, revoke.
 
-keyturn.yaml is read from the current folder, from $KEYTURN_CONFIG, or from --config.
+keyturn.yaml is read from the current folder, from $KEYTURN_CONFIG, or from --config; for the environment that --environment
+or $KEYTURN_ENVIRONMENT names.
 """
 
 EPILOG = (
@@ -28,31 +28,6 @@ EPILOG = (
     "6 something is not well, or could not be done (every other command). "
     "7 the proxies did not take the new key, and the previous one is served again."
 )
-
-_LONG_WORD = re.compile(r"[A-Za-z0-9_.+/=~-]{16,}")  # longer than any name of ours
-
-
-class Discreet(TyperGroup):
-    """Usage errors quote what was typed. What could be a key, pasted at the wrong place, is masked."""
-
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        with _masked():
-            return super().make_context(*args, **kwargs)
-
-    def invoke(self, ctx: Any) -> Any:
-        with _masked():
-            return super().invoke(ctx)
-
-
-@contextmanager
-def _masked() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if isinstance(message := getattr(error, "message", None), str):
-            error.message = _LONG_WORD.sub("***", message)  # type: ignore[attr-defined]  # typer's own, whichever its class
-        raise
-
 
 app = typer.Typer(
     name="keyturn",
@@ -118,7 +93,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")
 @app.callback()
 def _configuration(
     config: Annotated[Path | None, typer.Option(help="The keyturn.yaml to use.", metavar="FILE")] = None,
+    environment: Annotated[str | None, typer.Option(help="The environment to use it for.", metavar="NAME")] = None,
 ) -> None:
+    if environment is not None:
+        os.environ["KEYTURN_ENVIRONMENT"] = environment
     if config is not None:
         if not config.is_file():
             raise typer.BadParameter("there is no such file")
@@ -186,43 +164,7 @@ def put(name: Name, as_json: AsJson = False) -> None:
     command(name, as_json)
 
 
-pool = typer.Typer(help="Keys that people make ahead, for providers whose API makes none.", no_args_is_help=True)
 app.add_typer(pool, name="pool")
-
-
-@pool.command("add")
-def pool_add(
-    name: Name,
-    expires: Annotated[str | None, typer.Option(help="When these keys end, such as 2027-01-31.", metavar="DATE")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Put keys into the pool: from standard input, one a line, or asked for unseen. Each is tried first."""
-    from keyturn.commands.pool import add as command
-
-    command(name, expires, as_json)
-
-
-@pool.command("list")
-def pool_list(name: Name, as_json: AsJson = False) -> None:
-    """Every place of the pool: which keys are free, in service, or wait for a person."""
-    from keyturn.commands.pool import show as command
-
-    command(name, as_json)
-
-
-@pool.command("retired")
-def pool_retired(
-    name: Name,
-    key: Annotated[str, typer.Argument(help="Its id, as the rotation or pool list names it.", metavar="ID")],
-    unchecked: Annotated[
-        bool, typer.Option("--unchecked", help="Believe it, where the key's text is held nowhere and cannot be tried.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Say that a person has deleted an old key in the console. It is tried, and has to be refused."""
-    from keyturn.commands.pool import retired as command
-
-    command(name, key, unchecked, as_json)
 
 
 @app.command()
@@ -398,6 +340,27 @@ def serve(
     from keyturn.commands.serve import serve as command
 
     command(limit)
+
+
+app.add_typer(incidents, name="incidents")
+
+
+@app.command()
+def deploy(
+    pool: Annotated[
+        str | None, typer.Option(help="The work pool; else deploy.pool of keyturn.yaml.", metavar="NAME")
+    ] = None,
+    environment: Annotated[str | None, typer.Option(help="The environment; as before the command.", metavar="NAME")] = None,
+    prune: Annotated[bool, typer.Option("--prune/--no-prune", help="Also remove what keyturn.yaml has no longer.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the deployments of keyturn.yaml for the workers of a work pool. Changes what has changed, and nothing else."""
+    if environment is not None:
+        os.environ["KEYTURN_ENVIRONMENT"] = environment
+    from keyturn.commands.deploy import deploy as command
+
+    command(pool, prune, dry_run, as_json)
 
 
 @app.command()

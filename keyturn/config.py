@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -12,18 +12,21 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from keyturn import durations
+from keyturn import durations, environments
+from keyturn.config_texts import listed, printable, reached_from, sentence_of, texts_of
 from keyturn.delivery.variable_names import env_fault, names_of
+from keyturn.deploy_settings import DeploySettings
 from keyturn.document import LARGEST, Document, Fault, Loc, read
 from keyturn.errors import MisconfiguredError
-from keyturn.key_shapes import literal_keys, masked, shown
+from keyturn.incident_settings import IncidentSettings, faults_of_incidents
+from keyturn.key_shapes import literal_keys, masked
 from keyturn.model import SecretRef
 from keyturn.own_logins import login_of, referring
 from keyturn.parts import Part, part_of
 from keyturn.references import STORE_REFERENCE, parse_store_reference
 from keyturn.registry import adapter_class
 from keyturn.serving import faults_of_serving
-from keyturn.settings import CredentialSettings, SweepSettings
+from keyturn.settings import CredentialSettings, ProviderLimits, SweepSettings
 
 DEFAULT_PATH = "keyturn.yaml"
 PATH_VARIABLE = "KEYTURN_CONFIG"
@@ -44,12 +47,15 @@ class Config:
     credentials: Mapping[str, CredentialSettings]
     sweep: SweepSettings = field(default_factory=SweepSettings)
     leases: Mapping[str, Part] = field(default_factory=dict)
+    deploy: DeploySettings = field(default_factory=DeploySettings)
+    incidents: IncidentSettings | None = None
+    environment: str = ""
 
     def references(self, pattern: re.Pattern[str]) -> Iterator[str]:
         """What the settings of providers, stores, proxies and leases refer to by texts of this form."""
         for section in (self.providers, self.stores, self.proxies, self.leases):
             for part in section.values():
-                texts = _texts_of(part.settings.model_dump(), names=False)
+                texts = texts_of(part.settings.model_dump(), names=False)
                 yield from (text for _, text in texts if pattern.fullmatch(text))
 
     def references_of_leases(self, pattern: re.Pattern[str], proxy: str | None) -> Iterator[str]:
@@ -57,7 +63,7 @@ class Config:
         for part in self.leases.values():
             settings: Any = part.settings
             if proxy is None or proxy in settings.proxies:
-                yield from (text for _, text in _texts_of(settings.model_dump(), names=False) if pattern.fullmatch(text))
+                yield from (text for _, text in texts_of(settings.model_dump(), names=False) if pattern.fullmatch(text))
 
     def pools(self) -> Iterator[Any]:
         """Where providers keep keys that people make ahead: each with `store`, `path` and `places`."""
@@ -128,13 +134,15 @@ def load(path: Path | None = None) -> Config:
         failure = type(error).__name__
     if failure:  # not inside `except`: a codec's error holds what it read
         raise ConfigError(path, [f"cannot be read ({failure}): name a text file in UTF-8 with --config or ${PATH_VARIABLE}"])
-    return parse(source, path)
+    return parse(source, path, environments.named())
 
 
-def parse(source: str, path: Path = Path(DEFAULT_PATH)) -> Config:
+def parse(source: str, path: Path = Path(DEFAULT_PATH), environment: str = "") -> Config:
     """As `load`, from text."""
-    check = _Check(read(source))
-    config = check.document(source, path)
+    document = read(source)
+    check = _Check(environments.chosen(document, environment))
+    check.no_literal_keys(source, document.data)  # of the whole file, whichever environment it is read for
+    config = check.document(path, environment)
     if check.faults or config is None:
         raise ConfigError(path, check.faults)
     return config
@@ -151,23 +159,24 @@ class _Check:
             self.told(fault)
 
     def told(self, fault: Fault) -> None:
-        where = ".".join(_printable(part) for part in fault.loc) or "the file"
+        where = ".".join(printable(part) for part in fault.loc) or "the file"
         self.faults.append(f"{where}" + (f" (line {fault.line})" if fault.line else "") + f": {fault.sentence}")
 
     def fault(self, loc: Loc, sentence: str) -> None:
         line = next((self.lines[loc[:n]] for n in range(len(loc), -1, -1) if loc[:n] in self.lines), 0)
         self.told(Fault(loc, sentence, line))
 
-    def document(self, source: str, path: Path) -> Config | None:
-        self.no_literal_keys(source)
+    def document(self, path: Path, environment: str) -> Config | None:
+        if environment and not NAME.fullmatch(environment):
+            self.fault((), f"${environments.VARIABLE} must be 1 to 40 of a-z, 0-9 and -, starting with a letter or digit")
         if not isinstance(self.data, dict):
             if not self.faults:
                 self.fault((), "must have the sections providers, stores, proxies and credentials")
             return None
-        known = ("providers", "stores", "proxies", "credentials", "leases", "sweep")
+        known = ("providers", "stores", "proxies", "credentials", "leases", "sweep", "deploy", "incidents")
         for name in self.data:
             if name not in known:
-                self.fault((name,), f"unknown section; there are: {', '.join(known)}")
+                self.fault((name,), f"unknown section; there are: {', '.join((*known, environments.SECTION))}")
         parts = {section: self.parts(section, self.data.get(section)) for section in known[:3]}
         credentials = self.credentials(self.data.get("credentials"))
         self.links(credentials, parts)
@@ -175,14 +184,25 @@ class _Check:
         self.leases(leases, credentials, parts)
         self.store_references({**parts, "leases": leases})
         sweep = self.model(SweepSettings, self.data.get("sweep", {}), ("sweep",))
-        if not isinstance(sweep, SweepSettings):
+        deploy = self.model(DeploySettings, self.data.get("deploy", {}), ("deploy",))
+        incidents = self.incidents(credentials, parts["stores"]) if "incidents" in self.data else None
+        if not isinstance(sweep, SweepSettings) or not isinstance(deploy, DeploySettings):
             return None
-        return Config(path, parts["providers"], parts["stores"], parts["proxies"], credentials, sweep, leases)
+        known_parts = (parts["providers"], parts["stores"], parts["proxies"])
+        return Config(path, *known_parts, credentials, sweep, leases, deploy, incidents, environment)
 
-    def no_literal_keys(self, source: str) -> None:
+    def incidents(self, credentials: Collection[str], stores: Collection[str]) -> IncidentSettings | None:
+        found = self.model(IncidentSettings, self.data["incidents"], ("incidents",))
+        if not isinstance(found, IncidentSettings):
+            return None
+        for loc, sentence in faults_of_incidents(found, credentials, stores):
+            self.fault(("incidents", *loc), sentence)
+        return found
+
+    def no_literal_keys(self, source: str, data: Any) -> None:
         """Among names and values, and then in what is neither: comments, anchors, a text that is not YAML."""
         told: set[str] = set()
-        for loc, value in _texts_of(self.data):
+        for loc, value in texts_of(data):
             if found := literal_keys(value):
                 self.fault(loc, _KEY_FAULT)
                 told.update(found)
@@ -218,10 +238,14 @@ class _Check:
             except MisconfiguredError as error:
                 self.fault((section, name, "kind"), str(error))
                 continue
-            rest = {key: value for key, value in settings.items() if key != "kind"}
+            limits = {
+                key: settings[key] for key in ProviderLimits.model_fields if key in settings and section == "providers"
+            }
+            rest = {key: value for key, value in settings.items() if key != "kind" and key not in limits}
             model = self.model(adapter.Settings, rest, (section, name))
-            if model is not None:
-                parts[name] = part_of(name, kind, adapter, model)
+            limited = self.model(ProviderLimits, limits, (section, name))
+            if model is not None and isinstance(limited, ProviderLimits):
+                parts[name] = part_of(name, kind, adapter, model, limited)
         return parts
 
     def credentials(self, data: Any) -> dict[str, CredentialSettings]:
@@ -237,7 +261,7 @@ class _Check:
             return model.model_validate(data)
         except ValidationError as error:
             for item in error.errors(include_url=False, include_context=False, include_input=False):
-                self.fault((*loc, *item["loc"]), _sentence(item["type"], item["msg"]))
+                self.fault((*loc, *item["loc"]), sentence_of(item["type"], item["msg"]))
             return None
 
     def links(self, credentials: Mapping[str, CredentialSettings], parts: Mapping[str, Mapping[str, Part]]) -> None:
@@ -252,7 +276,7 @@ class _Check:
             if provider is not None and (wrong := env_fault(credential.env, provider.kind)):
                 self.fault((*here, "env"), wrong)
             if provider is not None and provider.for_one and credential.provider in users:
-                first = _printable(users[credential.provider])
+                first = printable(users[credential.provider])
                 self.fault((*here, "provider"), f"has two keys, for one credential, and {first} uses it already")
             users.setdefault(credential.provider, name)
             if "proxy" in credential.canary.model_fields_set:
@@ -268,7 +292,7 @@ class _Check:
                 if other is None and secret.field is None:
                     other = next((w for r, w in writers.items() if (r.store, r.path) == (secret.store, secret.path)), None)
                 if other is not None:
-                    what = f"two credentials write {masked(str(secret.ref))}: {_printable(other)} does too"
+                    what = f"two credentials write {masked(str(secret.ref))}: {printable(other)} does too"
                     self.fault(at, f"{what}, and each would undo the other")
                 writers[secret.ref] = name
                 if secret.field is None:
@@ -301,7 +325,7 @@ class _Check:
                 elif found is not None and (found.kind in _UNSUPERVISED or found.has_database):
                     self.fault(at, "is started without a supervisor, and nothing would replace the token before its end")
                 if (other := taken.get((proxy, settings.env))) is not None:
-                    told = f"and {_printable(other)} would both be ${settings.env} of {proxy}"
+                    told = f"and {printable(other)} would both be ${settings.env} of {proxy}"
                     self.fault(("leases", name, "env"), f"it {told}: give one of them another `env`")
                 taken[proxy, settings.env] = name
 
@@ -323,8 +347,8 @@ class _Check:
             return
         if credential.interval is None:
             self.fault(here, "needs schedule or max_age: its keys end by themselves, and nothing would replace them in time")
-        elif 2 * credential.interval + credential.overlap > longest:
-            needed = durations.text(2 * credential.interval + credential.overlap)
+        elif credential.least_lifetime > longest:
+            needed = durations.text(credential.least_lifetime)
             self.fault(
                 (*here, "provider"),
                 f"its keys end after {durations.text(longest)} (max_ttl), which must be at least twice the time between "
@@ -336,70 +360,19 @@ class _Check:
 
     def link(self, loc: Loc, name: str, section: str, parts: Mapping[str, Mapping[str, Part]]) -> None:
         if name not in parts[section]:
-            self.fault(loc, f"names nothing in {section} (there: {_listed(parts[section])})")
+            self.fault(loc, f"names nothing in {section} (there: {listed(parts[section])})")
 
     def store_references(self, parts: Mapping[str, Mapping[str, Part]]) -> None:
         """`store:` references lead to stores that are there, and none leads back to the store that it is to open."""
         needs: dict[str, set[str]] = {}
         for section, each in parts.items():
             for name, part in each.items():
-                for loc, value in _texts_of(part.settings.model_dump(), (section, name)):
+                for loc, value in texts_of(part.settings.model_dump(), (section, name)):
                     if STORE_REFERENCE.fullmatch(value):
                         store = parse_store_reference(value).store
                         self.link(loc, store, "stores", parts)
                         if section == "stores":
                             needs.setdefault(name, set()).add(store)
         for name in needs:
-            if name in _reached_from(name, needs):
+            if name in reached_from(name, needs):
                 self.fault(("stores", name), "needs a secret that only it can read: use env: or file: in a store's settings")
-
-
-def _reached_from(name: str, needs: Mapping[str, set[str]]) -> set[str]:
-    found: set[str] = set()
-    queue = [*needs[name]]
-    while queue:
-        each = queue.pop()
-        if each not in found:
-            found.add(each)
-            queue += needs.get(each, ())
-    return found
-
-
-def _texts_of(value: Any, loc: Loc = (), *, names: bool = True) -> Iterator[tuple[Loc, str]]:
-    """Every text in it, and where it stands; the names in it too, unless they are not wanted."""
-    if isinstance(value, str):
-        yield loc, value
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            if names:
-                yield (*loc, name), name
-            yield from _texts_of(inner, (*loc, name), names=names)
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            yield from _texts_of(inner, (*loc, index), names=names)
-
-
-_TYPES = {
-    "string_type": "text: put it into quotes",
-    "tuple_type": "a list",
-    "model_type": "a mapping of settings",
-    "path_type": "the path of a file",
-}
-
-
-def _sentence(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "unknown setting"
-    if kind == "missing":
-        return "is missing"
-    if kind in _TYPES:
-        return f"must be {_TYPES[kind]}"
-    return message.removeprefix("Value error, ")
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(map(_printable, names)) or "none"
-
-
-def _printable(part: str | int) -> str:
-    return shown(str(part))  # a name can be a key pasted at the wrong place

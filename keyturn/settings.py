@@ -1,4 +1,5 @@
-"""What may stand in keyturn.yaml under `credentials` and `sweep`: the settings, their defaults, and what has to fit."""
+"""What may stand in keyturn.yaml under `credentials` and `sweep`, and beside a provider's own settings: the settings, their
+defaults, and what has to fit. What is under `deploy`: keyturn.deploy_settings."""
 
 from __future__ import annotations
 
@@ -104,6 +105,7 @@ class CredentialSettings(Section):
     schedule: str | None = None
     timezone: str = "UTC"
     max_age: Duration | None = None
+    jitter: Duration = timedelta(0)  # so much later than due at most: keyturn.jitter
     overlap: Duration = timedelta(hours=24)
     key_lifetime: Duration | None = None
     key_id: str | None = Field(default=None, min_length=1, max_length=128)  # at the provider, of the key made by hand
@@ -138,17 +140,32 @@ class CredentialSettings(Section):
         if self.schedule and self.max_age:
             raise ValueError("give schedule or max_age, not both: they are two ways to say when")
         interval = self.interval
-        if interval is not None and self.overlap >= interval:
+        if interval is None:
+            if self.jitter:
+                raise ValueError("jitter is how much later than due: say when that is, by schedule or max_age")
+            return self
+        if self.overlap >= interval:
             raise ValueError(
                 f"overlap ({text(self.overlap)}) must be shorter than the time between rotations ({text(interval)}): "
                 "else the old key still lives when its successor is replaced"
             )
-        if self.key_lifetime is not None and interval is not None and self.key_lifetime < 2 * interval + self.overlap:
+        if self.overlap + self.jitter >= interval:
+            raise ValueError(
+                f"jitter ({text(self.jitter)}) must leave room for the overlap ({text(self.overlap)}) between rotations "
+                f"({text(interval)}): one that begins late may be followed by one that does not"
+            )
+        if self.key_lifetime is not None and self.key_lifetime < self.least_lifetime:
             raise ValueError(
                 f"key_lifetime ({text(self.key_lifetime)}) must be at least twice the time between rotations plus the "
-                f"overlap ({text(2 * interval + self.overlap)}): else one missed rotation lets the key expire in production"
+                f"overlap ({text(self.least_lifetime)}{', with jitter' if self.jitter else ''}): "
+                "else one missed rotation lets the key expire in production"
             )
         return self
+
+    @property
+    def least_lifetime(self) -> timedelta:
+        """Of a key, so that one missed rotation lets none end in production. Of a credential that is rotated by itself."""
+        return 2 * (self.interval or timedelta(0)) + self.overlap + self.jitter
 
     @property
     def canary_proxy(self) -> str:
@@ -170,7 +187,25 @@ class CredentialSettings(Section):
         """
         if self.key_lifetime is not None or self.interval is None:
             return self.key_lifetime
-        return min(max(3 * self.interval + self.overlap, timedelta(days=30)), timedelta(days=365))
+        return min(max(3 * self.interval + self.overlap + self.jitter, timedelta(days=30)), timedelta(days=365))
+
+
+class ProviderLimits(Section):
+    """What may stand beside the settings of a provider of any kind: how much at once. An incident does not wait for it.
+
+    `max_concurrent`: so many rotations at a time, up to the promotion of the new key. `min_interval`: from the beginning of
+    one, or of the end of an old key, to that of the next.
+    """
+
+    max_concurrent: int | None = Field(default=None, ge=1, le=1000)
+    min_interval: Duration = timedelta(0)
+
+    @field_validator("min_interval")
+    @classmethod
+    def _is_short(cls, value: timedelta) -> timedelta:
+        if value > timedelta(hours=1):
+            raise ValueError("must be 1h or less: a run waits for its turn")
+        return value
 
 
 class SweepSettings(Section):

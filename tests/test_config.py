@@ -293,3 +293,37 @@ def test_a_store_reference_leads_to_a_store_and_not_back_to_itself() -> None:
     )
     assert "stores.vault" in faults(circle) and "stores.aws" in faults(circle)
     parse(GOOD.replace("env:VAULT_TOKEN", "store:aws/token"))
+
+
+def test_jitter_leaves_room_between_rotations() -> None:
+    line = "    overlap: 24h\n"
+    assert parse(GOOD.replace(line, line + "    jitter: 2h\n")).credential("openai-prod").jitter == timedelta(hours=2)
+    assert "jitter (6d) must leave room for the overlap (1d)" in faults(GOOD.replace(line, line + "    jitter: 6d\n"))
+    never = GOOD.replace('    schedule: "0 3 * * 1"\n', "    jitter: 2h\n")
+    assert "jitter is how much later than due" in faults(never)
+
+
+def test_a_provider_of_any_kind_may_have_limits() -> None:
+    def limited(limits: str) -> str:
+        return GOOD.replace("service_account: svc_acct_abc}", "service_account: svc_acct_abc, " + limits + "}")
+
+    limits = parse(limited("max_concurrent: 3, min_interval: 10s")).providers["openai-org"].limits
+    assert (limits.max_concurrent, limits.min_interval) == (3, timedelta(seconds=10))
+    text = faults(limited("max_concurrent: 0, min_interval: 2h"))
+    assert "providers.openai-org.max_concurrent" in text
+    assert "providers.openai-org.min_interval" in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ("{image: keyturn}", "go with type: kubernetes"),
+        ("{type: kubernetes}", "needs an image"),
+        ("{root: here}", "must be an absolute path"),
+        ("{env: {not-one: x}}", "must be variables"),
+        ("{job_variables: {env: {A: b}}}", "have settings of their own here"),
+        ("{pool: a/b}", "deploy.pool"),
+    ],
+)
+def test_where_runs_are_made_is_checked(settings: str, fault: str) -> None:
+    assert fault in faults(GOOD + f"deploy: {settings}\n")

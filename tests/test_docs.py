@@ -22,10 +22,12 @@ from keyturn.cli import app
 from keyturn.commands.exits import Exit
 from keyturn.config import load, parse
 from keyturn.delivery.variables import variables
+from keyturn.deploy_settings import DeploySettings
+from keyturn.incident_settings import IncidentSettings
 from keyturn.providers.page import page as page_of
 from keyturn.providers.told import told
 from keyturn.registry import adapter_class, kinds
-from keyturn.settings import CredentialSettings, SweepSettings
+from keyturn.settings import CredentialSettings, ProviderLimits, SweepSettings
 from keyturn.testing.embedded import beside
 
 ROOT = Path(__file__).parent.parent
@@ -79,7 +81,13 @@ def default_of(field: FieldInfo) -> str:
 
 ON_THE_PAGE_OF_PROVIDERS = set(kinds("providers")) - {"openai", "vault_dynamic"}
 
-SETTINGS = [("Credentials", CredentialSettings), ("Sweep", SweepSettings)] + [
+SETTINGS = [
+    ("Credentials", CredentialSettings),
+    ("Sweep", SweepSettings),
+    ("Deploy", DeploySettings),
+    ("Incidents", IncidentSettings),
+    ("Every kind of provider", ProviderLimits),
+] + [
     (f"`{kind}`", adapter_class(part, kind).Settings)
     for part in ("providers", "stores", "proxies", "leases")
     for kind in kinds(part)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keyturn.due import due_since
+from keyturn.jitter import offset
 from keyturn.journal import Journal
 from keyturn.patience import Patience
 from keyturn.settings import CredentialSettings
@@ -51,14 +52,14 @@ SITUATIONS: dict[str, tuple[dict[str, str], Journal, datetime | None]] = {
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_since_when_a_credential_is_due(situation: str) -> None:
     given, journal, since = SITUATIONS[situation]
-    assert due_since(settings(**given), journal, NOW, GRACE) == since
+    assert due_since("openai-prod", settings(**given), journal, NOW, GRACE) == since
 
 
 def test_a_tick_is_left_to_its_own_run_for_a_while() -> None:
     given = settings(**MONDAY_AT_THREE)
     journal = Journal(promoted_at=TICK - timedelta(days=5))
-    assert due_since(given, journal, TICK + GRACE - timedelta(seconds=1), GRACE) is None
-    assert due_since(given, journal, TICK + GRACE + timedelta(seconds=1), GRACE) == TICK
+    assert due_since("openai-prod", given, journal, TICK + GRACE - timedelta(seconds=1), GRACE) is None
+    assert due_since("openai-prod", given, journal, TICK + GRACE + timedelta(seconds=1), GRACE) == TICK
 
 
 def test_pauses_double_up_to_the_longest_with_a_quarter_of_jitter() -> None:
@@ -72,3 +73,22 @@ def test_those_that_failed_together_are_not_tried_again_together_and_every_worke
     tries = [Patience().next_try(3, NOW, f"credential {number}") for number in range(50)]
     assert len(set(tries)) > 40
     assert tries == [Patience().next_try(3, NOW, f"credential {number}") for number in range(50)]
+
+
+def test_jitter_is_waited_for_before_a_missed_tick_is_made_up_for() -> None:
+    given, journal = settings(**MONDAY_AT_THREE, jitter="6h"), rotated(days=6)
+    later = TICK + offset("openai-prod", TICK, timedelta(hours=6)) + GRACE
+    assert timedelta(hours=1) < later - TICK, "else this says nothing"
+    assert due_since("openai-prod", given, journal, later - timedelta(seconds=1), GRACE) is None
+    assert due_since("openai-prod", given, journal, later, GRACE) == TICK
+
+
+def test_by_age_it_is_due_by_its_jitter_later() -> None:
+    given, journal = settings(max_age="30d", jitter="2d"), rotated(days=33)
+    old = NOW - timedelta(days=3)
+    assert due_since("openai-prod", given, journal, NOW, GRACE) == old + offset("openai-prod", old, timedelta(days=2))
+
+
+def test_a_tick_whose_jitter_is_not_over_does_not_hide_one_that_was_missed() -> None:
+    given, journal = settings(**MONDAY_AT_THREE, jitter="6h"), rotated(days=12)
+    assert due_since("openai-prod", given, journal, TICK + GRACE, GRACE) == TICK - timedelta(days=7)

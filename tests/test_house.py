@@ -34,6 +34,8 @@ MAY_REVEAL = {
     "keyturn/fleets/ecs_calls.py",
     "keyturn/fleets/ecs_permissions.py",
     "keyturn/fleets/process.py",
+    "keyturn/incidents/digests.py",
+    "keyturn/incidents/signatures.py",
     "keyturn/key_parts.py",
     "keyturn/kubernetes/client.py",
     "keyturn/leases/bedrock_token.py",

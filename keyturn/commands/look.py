@@ -12,7 +12,7 @@ import httpx
 from rich.markup import escape
 from rich.table import Column, Table
 
-from keyturn import durations
+from keyturn import durations, environments
 from keyturn.assembly import Adapters, Assembly, assemble
 from keyturn.commands.exits import Exit, console, leave, print_data, reported
 from keyturn.commands.look_fleets import fleet_findings
@@ -368,11 +368,12 @@ async def _prefect() -> list[tuple[str, Finding]]:
     if not api:
         detail = "PREFECT_API_URL is not set: each command starts a server of its own, and no schedule runs"
         return [("prefect", Finding("API", None, detail, "start `prefect server start` and set PREFECT_API_URL"))]
+    retire = f"retire/{environments.deployment(environments.named())}"
     auth = os.environ.get("PREFECT_API_AUTH_STRING", "")
     credentials = httpx.BasicAuth(*auth.partition(":")[::2]) if auth else None
     try:
         async with httpx.AsyncClient(timeout=10, auth=credentials) as client:
-            answer = await client.get(f"{api}/deployments/name/retire/keyturn")
+            answer = await client.get(f"{api}/deployments/name/{retire}")
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         detail = f"{masked(api)} does not answer ({type(error).__name__})"
         return [("prefect", Finding("API", False, detail, "start it, or correct PREFECT_API_URL"))]
@@ -382,5 +383,8 @@ async def _prefect() -> list[tuple[str, Finding]]:
     detail = "" if there else "not there: old keys are only revoked by hand"
     return [
         ("prefect", Finding("API", True)),
-        ("prefect", Finding("deployment retire/keyturn", there, detail, "" if there else "run `keyturn serve`")),
+        (
+            "prefect",
+            Finding(f"deployment {retire}", there, detail, "" if there else "run `keyturn serve` or `keyturn deploy`"),
+        ),
     ]

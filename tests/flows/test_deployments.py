@@ -1,4 +1,4 @@
-"""The deployments that `keyturn serve` makes of keyturn.yaml, and those of prefect.yaml."""
+"""What the deployments are: of keyturn.yaml, of `keyturn serve`, of a work pool, and of prefect.yaml."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from keyturn.config import Config, load
-from tests.flows.conftest import Source
+from keyturn.config import Config, load, parse
+from keyturn.errors import MisconfiguredError
+from tests.flows.conftest import TEXT, Source
 from tests.test_house import ROOT
 
-DEPLOYMENTS = ["rotate/keyturn", "retire/keyturn", "sweep/keyturn", "rollback/keyturn"]
+FLOWS = [path.stem for path in (ROOT / "flows").glob("*.py") if f"\nasync def {path.stem}(" in path.read_text()]
 
 
 @pytest.fixture
@@ -20,46 +21,135 @@ def config(source: Source) -> Config:
     return load(source.config)
 
 
+def wanted(source: Source, config: Config) -> dict[str, Any]:
+    return {each.flow: each for each in source.load("deployments.wanted").wanted(config)}
+
+
 def test_a_cron_line_becomes_a_schedule_in_its_time_zone(source: Source, config: Config) -> None:
-    (found,) = [each for each in source.load("deployments.serve").schedules(config) if each.slug == "openai-prod"]
-    assert (found.cron, found.timezone) == ("0 3 * * 1", "Europe/Berlin")
+    """And what is rotated by age or by hand has none of its own."""
+    (found,) = source.load("deployments.described").schedules_of(wanted(source, config)["rotate"])
+    assert (found.slug, found.schedule.cron, found.schedule.timezone) == ("openai-prod", "0 3 * * 1", "Europe/Berlin")
     assert found.parameters == {"credential": "openai-prod", "reason": "scheduled"}
     assert found.active
 
 
-def test_what_has_no_cron_line_has_no_schedule_of_its_own(source: Source, config: Config) -> None:
-    assert [each.slug for each in source.load("deployments.serve").schedules(config)] == ["openai-prod"]
-
-
-async def test_a_deployment_of_each_flow_bears_one_name_and_its_parameters_are_checked(
+def test_the_sweep_runs_on_its_interval_and_is_due_at_the_same_times_whenever_it_is_made(
     source: Source, config: Config
 ) -> None:
-    made = await source.load("deployments.serve").deployments(config)
-    assert [f"{each.flow_name}/{each.name}" for each in made] == DEPLOYMENTS
-    assert source.load("flows.retire").DEPLOYMENT in [f"{each.flow_name}/{each.name}" for each in made]
-    assert all(each.enforce_parameter_schema for each in made)
-    rotate, retire, sweep, rollback = (each.schedules for each in made)
-    assert len(rotate) == 1
-    assert retire == [], "a retire is asked for by each rotation"
-    assert [each.schedule.interval for each in sweep] == [timedelta(minutes=10)]
-    assert rollback == []
+    described = source.load("deployments.described")
+    first, second = (described.schedules_of(wanted(source, config)["sweep"]) for _ in range(2))
+    assert first == second
+    assert [each.schedule.interval for each in first] == [timedelta(minutes=10)]
 
 
-def test_a_worker_that_ends_leaves_the_schedules_to_the_others(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    served: dict[str, Any] = {}
-    module = source.load("deployments.serve")
-    monkeypatch.setattr(module, "serve", lambda *made, **options: served.update(options, made=made))
-    module.main(limit=3)
-    assert (served["limit"], served["pause_on_shutdown"], len(served["made"])) == (3, False, 4)
-
-
-def test_prefect_yaml_names_the_same_deployments(source: Source) -> None:
-    described = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())
-    names = set()
-    for each in described["deployments"]:
-        path, _, name = each["entrypoint"].partition(":")
-        flow = getattr(source.load(path.removesuffix(".py").replace("/", ".")), name)
+def test_a_deployment_of_each_flow_that_people_and_schedules_start(source: Source, config: Config) -> None:
+    every = wanted(source, config)
+    assert {"rotate", "retire", "sweep", "rollback"} <= every.keys() <= {*FLOWS, "respond"}
+    assert {each.full_name for each in every.values()} == {f"{flow}/keyturn" for flow in every}
+    assert {flow for flow, each in every.items() if each.timetables} == {"rotate", "sweep"}
+    for flow, each in every.items():
+        path, _, name = each.entrypoint.partition(":")
         assert (ROOT / path).is_file()
-        assert each["enforce_parameter_schema"] is True
-        names.add(f"{flow.name}/{each['name']}")
-    assert names == set(DEPLOYMENTS)
+        assert source.load("deployments.described").flow_of(each).name == name == flow
+
+
+def test_incidents_do_not_stand_in_line_with_what_is_scheduled(source: Source, config: Config) -> None:
+    module = source.load("deployments.wanted")
+    table = {row.flow: row.queue for row in module._TABLE}
+    assert [flow for flow, queue in table.items() if queue] == ["respond"]
+    one, other = module.Wanted("rotate", "keyturn", ""), module.Wanted("respond", "keyturn", "", queue=table["respond"])
+    runners = source.load("deployments.serve").runners([one, other], 3)
+    assert {queue: runner.limit for queue, runner in runners.items()} == {None: 3, "incidents": 3}
+    place = source.load("deployments.place").in_a_pool(config, "some-pool")
+    assert [place.fields(each)["work_queue_name"] for each in (one, other)] == ["default", "incidents"]
+
+
+def test_the_schedules_stay_active_when_the_process_that_serves_them_ends(source: Source, config: Config) -> None:
+    made = source.load("deployments.serve").runners(source.load("deployments.wanted").wanted(config), 3)
+    assert not any(runner.pause_on_shutdown for runner in made.values())
+
+
+def test_prefect_yaml_has_the_same_deployments(source: Source, config: Config) -> None:
+    written = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())
+    place = source.load("deployments.place").Place("keyturn", "{{ $KEYTURN_ROOT }}")
+    described = {}
+    for each in written["deployments"]:
+        pool = each["work_pool"]
+        described[each["entrypoint"]] = {
+            "name": each["name"],
+            "description": each["description"],
+            "tags": each["tags"],
+            "enforce_parameter_schema": each["enforce_parameter_schema"],
+            "work_pool_name": pool["name"],
+            "work_queue_name": pool.get("work_queue_name", "default"),
+            "pull_steps": written["pull"],
+            "schedules": [(row["slug"], row["interval"]) for row in each.get("schedules", [])],
+        }
+    # Credentials are not known to it.
+    register = source.load("deployments.register")
+    meant = {}
+    for each in wanted(source, config).values():
+        fields = register.described(each, place)
+        times = [] if each.flow == "rotate" else each.timetables
+        meant[each.entrypoint] = {
+            "name": each.name,
+            **{name: fields[name] for name in next(iter(described.values())) if name in fields},
+            "schedules": [(row.slug, row.interval.total_seconds()) for row in times],
+        }
+    assert described == meant
+
+
+KUBERNETES = """
+deploy:
+  pool: cluster
+  type: kubernetes
+  image: registry.example.com/keyturn:1.0
+  namespace: keyturn
+  service_account: keyturn
+  env: {LOG: plain}
+  job_variables: {cpu_limit: 500m}
+"""
+
+
+def place(source: Source, text: str, environment: str = "", pool: str | None = None) -> Any:
+    return source.load("deployments.place").in_a_pool(parse(text, source.config, environment), pool)
+
+
+def test_a_run_of_a_process_pool_is_told_the_file_and_the_folder(source: Source) -> None:
+    found = place(source, TEXT, pool="workers")
+    assert (found.pool, found.root) == ("workers", str(ROOT))
+    assert found.job_variables == {"env": {"KEYTURN_CONFIG": str(source.config)}}
+
+
+def test_a_pod_is_given_its_image_its_account_and_its_variables(source: Source) -> None:
+    found = place(source, TEXT + KUBERNETES, "staging")
+    assert (found.pool, found.root) == ("cluster", "/opt/keyturn")
+    assert found.job_variables == {
+        "cpu_limit": "500m",
+        "image": "registry.example.com/keyturn:1.0",
+        "namespace": "keyturn",
+        "service_account_name": "keyturn",
+        "env": {"LOG": "plain", "KEYTURN_ENVIRONMENT": "staging"},
+    }
+
+
+def test_without_a_pool_it_says_how_one_is_named(source: Source) -> None:
+    with pytest.raises(MisconfiguredError, match="no work pool is named"):
+        place(source, TEXT)
+
+
+def test_an_environment_has_deployments_of_its_own(source: Source) -> None:
+    names = [each.full_name for each in source.load("deployments.wanted").wanted(parse(TEXT, environment="staging"))]
+    assert names[0] == "rotate/keyturn-staging"
+
+
+def test_the_limits_of_providers_become_limits_of_prefect(source: Source) -> None:
+    limited = "service_account: svc_acct_abc, max_concurrent: 3, min_interval: 10s}"
+    text = TEXT.replace("service_account: svc_acct_abc}", limited)
+    module = source.load("deployments.limits")
+    assert module.limits(parse(text)) == [
+        module.Limit("keyturn-provider.openai-org", 3),
+        module.Limit("keyturn-provider.openai-org.pace", 1, 0.1),
+    ]
+    assert module.limits(parse(TEXT)) == []
+    assert module.limits(parse(text, environment="staging"))[0].name == "keyturn.staging.provider.openai-org"

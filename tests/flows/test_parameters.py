@@ -41,10 +41,10 @@ def the_flow(source: Source, name: str) -> Any:
 
 async def schema(source: Source, name: str) -> dict[str, Any]:
     """The schema that Prefect's API is given: it checks a run's parameters against it before it stores them."""
-    serve = source.load("deployments.serve")
-    for made in await serve.deployments(source.load("keyturn.config").load()):
-        if made.flow_name == name:
-            found: dict[str, Any] = made._parameter_openapi_schema.model_dump(exclude_unset=True)
+    register, place = source.load("deployments.register"), source.load("deployments.place")
+    for each in source.load("deployments.wanted").wanted(source.load("keyturn.config").load()):
+        if each.flow == name:
+            found: dict[str, Any] = register.described(each, place.HERE)["parameter_openapi_schema"]
             return found
     raise LookupError(name)
 
