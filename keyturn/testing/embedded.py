@@ -66,6 +66,7 @@ class Embedded:
     members: int = 2
     further_models: Sequence[str] = ()  # served with the first credential's key
     proxy: Literal["litellm", "stand-in"] = "litellm"
+    balancer_tries: str = "10s"  # for so long the balancer looks for a member that takes a request
     literal: str = field(default_factory=lambda: "kt" + secrets.token_hex(12))
     own_literal: str = field(default_factory=lambda: "ks" + secrets.token_hex(12))
     environ: dict[str, str] = field(default_factory=dict)
@@ -275,7 +276,7 @@ class Embedded:
             "handler": "reverse_proxy",
             "upstreams": upstreams,
             # A refused connection is tried on the other member; a request that was sent is never sent twice.
-            "load_balancing": {"selection_policy": {"policy": "round_robin"}, "try_duration": "10s"},
+            "load_balancing": {"selection_policy": {"policy": "round_robin"}, "try_duration": self.balancer_tries},
             "health_checks": {"active": active},
             # LiteLLM closes a connection that was idle for 5 s, and may do so when the next request is on its way.
             "transport": {"protocol": "http", "keep_alive": {"enabled": kept, "idle_timeout": "3s"}},

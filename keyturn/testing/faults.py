@@ -17,6 +17,7 @@ class Fault(BaseModel):
     skip: int = Field(default=0, ge=0)  # so many matching requests pass first
     times: int | None = Field(default=1, ge=1)  # None: until the faults are cleared
     key_id: str | None = None  # only requests made with this key
+    address: str | None = None  # only requests from there, as OpenAI's simulator sees it
     commit: bool = False  # the effect happens first, then the fault
     seconds: float = Field(default=0, ge=0)  # slow: how long
     retry_after: float | None = None  # throttle: the header, where given
@@ -30,10 +31,12 @@ class Fault(BaseModel):
         return self
 
 
-def due(faults: list[Fault], operation: str, group: str, key_id: str = "") -> Fault | None:
+def due(faults: list[Fault], operation: str, group: str, key_id: str = "", address: str = "") -> Fault | None:
     """The first fault that matches, counted down."""
     for fault in faults:
-        if fault.operation not in (operation, group, "*") or fault.key_id not in (None, key_id):
+        if fault.operation not in (operation, group, "*"):
+            continue
+        if fault.key_id not in (None, key_id) or fault.address not in (None, address):
             continue
         if fault.skip:
             fault.skip -= 1

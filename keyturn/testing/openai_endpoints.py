@@ -121,7 +121,7 @@ class Endpoints:
                 organization.used(key, completion=name == "chat")
             behaviour = organization.behaviour
             await asyncio.sleep(behaviour.admin_latency if operation.group == "admin" else behaviour.latency)
-            fault = organization.fault_for(name, operation.group, key.id if key else "")
+            fault = organization.fault_for(name, operation.group, key.id if key else "", _address(request))
             if fault is not None and not fault.commit and (failure := await _suffer(request, fault, record)):
                 return failure
             try:
@@ -350,6 +350,11 @@ def _page(items: Sequence[Mapping[str, Any]], parameters: Mapping[str, Any]) -> 
         "last_id": data[-1]["id"] if data else None,
         "has_more": len(items) > limit,
     }
+
+
+def _address(request: Request) -> str:
+    """Where it comes from. All come from loopback: one that is to come from elsewhere says so, as a balancer would."""
+    return request.headers.get("x-forwarded-for") or (request.client.host if request.client else "")
 
 
 def _bearer(request: Request) -> KeyMaterial | None:

@@ -230,9 +230,9 @@ class Organization:
         """How many completions the key was used for in [start, end)."""
         return bisect_left(key.completions, end) - bisect_left(key.completions, start)
 
-    def fault_for(self, operation: str, group: str, key_id: str) -> Fault | None:
+    def fault_for(self, operation: str, group: str, key_id: str, address: str = "") -> Fault | None:
         """As `due`."""
-        return due(self.faults, operation, group, key_id)
+        return due(self.faults, operation, group, key_id, address)
 
     def reset(self) -> None:
         """Forget calls and faults and restore the first behaviour. Projects, accounts and keys stay."""

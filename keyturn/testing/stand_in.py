@@ -26,6 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from keyturn.json_object import inside, json_object
 from keyturn.material import KeyMaterial
 
 VERSION = "1.106.2"
@@ -39,6 +40,7 @@ class _Deployment:
     model: str
     api_base: str
     api_key: str
+    headers: dict[str, str]
 
 
 class StandIn:
@@ -55,7 +57,14 @@ class StandIn:
     def _deployment(entry: dict[str, Any]) -> _Deployment:
         told = entry["litellm_params"]
         model = told["model"].removeprefix("openai/")
-        return _Deployment(entry["model_info"]["id"], entry["model_name"], model, told["api_base"], _loaded(told["api_key"]))
+        return _Deployment(
+            entry["model_info"]["id"],
+            entry["model_name"],
+            model,
+            told["api_base"],
+            _loaded(told["api_key"]),
+            told.get("extra_headers", {}),
+        )
 
     def app(self) -> Starlette:
         return Starlette(
@@ -100,7 +109,7 @@ class StandIn:
             "POST",
             f"{deployment.api_base}/chat/completions",
             json={**body, "model": deployment.model},
-            headers={"authorization": f"Bearer {candidate or deployment.api_key}"},
+            headers={**deployment.headers, "authorization": f"Bearer {candidate or deployment.api_key}"},
         )
         try:
             answer = await self.client.send(sent, stream=True)
@@ -131,7 +140,8 @@ def _translated(status: int, body: bytes) -> Response:
     name = _CLASSES.get(status, "InternalServerError")
     if status == 403 and b"model" not in body:
         name = "APIError"
-    return _error(status, f"litellm.{name}: {name}: OpenAIException - the provider said {status}")
+    code = inside(json_object(body), "error", "code") or ""
+    return _error(status, f"litellm.{name}: {name}: OpenAIException - the provider said {status} {code}".rstrip())
 
 
 def _error(status: int, message: str) -> Response:

@@ -183,6 +183,7 @@ async def test_preflight_finds_all_well(world: World) -> None:
     [
         {"kind": "throttle"},
         {"kind": "quota"},
+        {"kind": "status", "status": 401, "code": "ip_not_authorized"},
         {"kind": "status", "status": 402},
         {"kind": "status", "status": 403, "code": "permission"},
         {"kind": "status", "status": 404, "code": "model_not_found"},

@@ -97,8 +97,9 @@ async def _found(proxy: Proxy) -> dict[str, Any]:
     stream = await _begun(proxy)
     # The drain blocks until the stream is over, so it is asked beside it.
     drain = asyncio.create_task(asyncio.to_thread(proxy.get, "/health/drain", **{"X-Drain-Token": "token"}))
-    ready = 200
-    while ready == 200 and not stream.done():
+    ready, over = 200, False
+    while ready == 200 and not over:
+        over = stream.done() and drain.done()  # readiness is asked once more then: the drain may have come late
         ready = (await asyncio.to_thread(proxy.get, "/health/readiness")).status_code
     found["`/health/drain`"] = "yes" if ready == 503 else "no"
     await stream

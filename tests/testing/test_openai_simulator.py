@@ -359,6 +359,17 @@ def test_faults_hit_the_requests_they_name_as_often_as_they_say(
     ask(inference(simulator, material))
 
 
+def test_a_fault_meets_the_calls_of_one_address(
+    control: httpx.Client, simulator: OpenAISimulator, organization: Organization
+) -> None:
+    client = inference(simulator, organization.add_key(PROJECT, "one")[1])
+    control.post("/faults", json={"operation": "chat", "kind": "status", "status": 401, "address": "203.0.113.7"})
+    ask(client)
+    ask(client.with_options(default_headers={"X-Forwarded-For": "203.0.113.8"}))
+    with pytest.raises(openai.AuthenticationError):
+        ask(client.with_options(default_headers={"X-Forwarded-For": "203.0.113.7"}))
+
+
 @pytest.mark.parametrize(
     ("fault", "error"),
     [

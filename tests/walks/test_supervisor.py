@@ -12,8 +12,10 @@ from tests.walks.walk import Walk, Way
 
 pytestmark = pytest.mark.real
 
+LITELLM = pytest.param("litellm", marks=[pytest.mark.compat, pytest.mark.timeout(1800)])  # a minute on an idle machine
 
-@pytest.mark.parametrize("proxy", ["stand-in", pytest.param("litellm", marks=pytest.mark.compat)])
+
+@pytest.mark.parametrize("proxy", ["stand-in", LITELLM])
 async def test_each_member_leaves_the_balancer_restarts_and_comes_back(
     proxy: Literal["stand-in", "litellm"], walks: Callable[..., Walk]
 ) -> None:

@@ -18,11 +18,14 @@ import httpx
 from keyturn.demo import run as demo
 from keyturn.demo.traffic import Traffic
 from keyturn.material import KeyMaterial
-from keyturn.testing.embedded import READY_SECONDS, Credential, Embedded, keyturn_program
+from keyturn.testing.embedded import Credential, Embedded, keyturn_program
 from keyturn.testing.litellm import Deployment, command, executable, write_config
 from keyturn.testing.processes import wait_for_http
 
 ROOT = Path(__file__).parent.parent.parent
+
+# How long a program may take to start that has not ended: LiteLLM was seen to take 160 s, beside thirty busy programs.
+START_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Way:
 
     `options`: further ones of `keyturn exec`. `api_key`: what LiteLLM's configuration says, with `{variable}` in it.
     `litellm`: the program, where it is another. `lacks`: variables of the installation that the member is not given.
-    `api_base`: what it calls in place of the provider.
+    `api_base`: what it calls in place of the provider. `address`: where the provider sees it call from; "": loopback.
     """
 
     options: Sequence[str | Path] = ()
@@ -39,6 +42,7 @@ class Way:
     litellm: Path | None = None
     lacks: Collection[str] = ()
     api_base: str = ""
+    address: str = ""
 
 
 class Walk(Embedded):
@@ -46,7 +50,14 @@ class Walk(Embedded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.environ |= {"PREFECT_HOME": str(self.folder / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        # On a busy machine no supervisor may have answered its health check in time for ten seconds.
+        self.balancer_tries = "60s"
+        self.environ |= {
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            # Its database is made anew in each walk: seen to take more than the usual two minutes on a busy machine.
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(START_SECONDS),
+        }
 
     # Members --------------------------------------------------------------------------------------------------------
 
@@ -54,7 +65,7 @@ class Walk(Embedded):
         """A member for each way, started together, and the balancer in front of them."""
         started = [self.start_proxy(n, way, drain) for n, way in enumerate(ways)]
         for n, process in enumerate(started):
-            wait_for_http(f"{self.control(n)}/health/readiness", seconds=READY_SECONDS, process=process)
+            wait_for_http(f"{self.control(n)}/health/readiness", seconds=START_SECONDS, process=process)
         self.start_balancer()
 
     def start_proxy(self, n: int, way: Way, drain: str = "3s") -> subprocess.Popen[bytes]:
@@ -65,13 +76,14 @@ class Walk(Embedded):
                 each.model,
                 each.variable,
                 f"openai/{each.model}",
-                {"api_key": way.api_key.format(variable=each.variable)},
+                {"api_key": way.api_key.format(variable=each.variable)}
+                | ({"extra_headers": {"X-Forwarded-For": way.address}} if way.address else {}),
             )
             for each in self.credentials
         ]
         config = write_config(self.folder / f"litellm-{n + 1}.json", deployments)
-        program: list[str | Path] = [keyturn_program(), "exec", "--proxy", "local", "--drain", drain, *way.options]
-        program += ["--control", self.control(n), "--"]
+        program: list[str | Path] = [keyturn_program(), "exec", "--proxy", "local", "--drain", drain]
+        program += ["--start-timeout", f"{START_SECONDS}s", *way.options, "--control", self.control(n), "--"]
         environ = {**self.environ, **dict.fromkeys(way.lacks, "")}
         if self.proxy == "litellm":
             master_key = KeyMaterial(self.environ["LITELLM_MASTER_KEY"])
@@ -107,7 +119,7 @@ class Walk(Embedded):
             env={**os.environ, **self.environ, "COLUMNS": "200"},
             capture_output=True,
             text=True,
-            timeout=500,
+            timeout=1500,
             check=False,
         )
         with (self.folder / "logs" / "commands.log").open("a") as log:
