@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import httpx
 
 PORTS = range(15000, 32768)
+_GIVEN: deque[int] = deque(maxlen=2000)
 
 
 class Processes:
@@ -82,15 +84,19 @@ def as_user(user: str | None) -> dict[str, Any]:
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on right now.
+    """A loopback port that nothing listens on right now, and that was not given out just before: whoever asked for that one
+    may not have come to bind it yet.
 
     Below those that the system gives to outgoing connections (Linux: from 32768 on): one of these may be taken by any
     client before the server comes to bind it.
     """
     while True:
         port = PORTS.start + secrets.randbelow(len(PORTS))
+        if port in _GIVEN:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _GIVEN.append(port)
             return port
 
 
