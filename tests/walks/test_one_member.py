@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -54,13 +54,12 @@ async def test_a_key_that_one_member_may_not_use_stops_the_roll_there_and_no_req
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("proxy", ["stand-in", "litellm"])
 async def test_all_go_back_where_one_member_calls_another_place_and_where_the_address_of_one_is_blocked(
-    proxy: Literal["stand-in", "litellm"], walks: Callable[..., Walk]
+    walks: Callable[..., Walk],
 ) -> None:
     """One key, tried twice. First a member with a wrong `api_base` does not take it: who is there knows the old key alone.
     Then the provider does not let it in from the address of the first member."""
-    walk = walks(credentials=(VAULT,), members=3, proxy=proxy)
+    walk = walks(credentials=(VAULT,), members=3, proxy="litellm")
     walk.start_vault()
     _with_the_canary_at_the_last_member(walk)
     old = walk.fingerprint(VAULT)
@@ -77,7 +76,7 @@ async def test_all_go_back_where_one_member_calls_another_place_and_where_the_ad
             blocked = {"operation": "chat", "kind": "status", "status": 401, "code": "ip_not_authorized", "times": None}
             walk.tell_provider("faults", **blocked, key_id=new["id"], address="203.0.113.7")
             said = await _goes_back(walk, old, starts=[5, 3, 1])
-            # LiteLLM does not hand on the code, so the stand-in's words say more than its own.
+            # LiteLLM does not hand on the provider's code.
             assert "refuses the key" not in _stopped_at(walk, 0, said), "an address that is not let in is no dead key"
             log = walk.ask_provider("log", operation="chat", fingerprint=new["fingerprint"])
             assert log["keys"][new["fingerprint"]]["failed"] > 0, "the new key was tried there"
