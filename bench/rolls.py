@@ -2,7 +2,8 @@
 
     python -m bench.rolls [--kind KIND]... [--way WAY]... [--members N]... [--requests N] [--per-second N]
 
-That is a try, which writes nothing; `python -m bench rolls` measures.
+That is a try, which writes nothing; `python -m bench rolls` measures: all kinds, or those that KEYTURN_BENCH_KINDS names,
+with commas between them, and then the figures of the others stay as they are.
 
 Real LiteLLM proxies, two and four, of each kind of fleet; the provider is the simulator. The load is an open loop of so many
 requests a second that two cores bear while members start: every fourth a stream, every tenth takes six seconds. A request
@@ -17,6 +18,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +36,26 @@ KINDS: Mapping[str, Making] = {
 }
 MEMBERS = (2, 4)
 REQUESTS = int(os.environ.get("KEYTURN_BENCH_REQUESTS", "10000"))  # that keyturn's rolls see, over all kinds
+OTHERS = 240  # that a roll without keyturn sees at the least: what comes after the roll tells nothing more of it
 PER_SECOND = 6.0
+RESULTS = Path(__file__).with_name("results.json")
 
 Told = dict[str, dict[str, dict[str, Any]]]  # kind -> members -> way -> what was seen
 
 
 def measure() -> Mapping[str, Any]:
-    """Every kind, each way, with two and with four members."""
+    """Each way, with two and with four members."""
+    asked = [name for name in os.environ.get("KEYTURN_BENCH_KINDS", "").split(",") if name] or list(KINDS)
     each = -(-REQUESTS // (len(KINDS) * len(MEMBERS)))
-    details = told(list(KINDS), list(Way), MEMBERS, each, PER_SECOND)
-    return {"rolls": {kind: summed(by_members) for kind, by_members in details.items()}, "rolls_details": details}
+    found: Told = json.loads(RESULTS.read_text()).get("rolls_details", {}) if RESULTS.exists() else {}
+    for kind in asked:
+        found[kind] = {}
+        for way in Way:
+            requests = each if way is Way.KEYTURN else OTHERS
+            for count, seen in told([kind], [way], MEMBERS, requests, PER_SECOND)[kind].items():
+                found[kind].setdefault(count, {}).update(seen)
+    found = {kind: found[kind] for kind in KINDS if kind in found}
+    return {"rolls": {kind: summed(by_members) for kind, by_members in found.items()}, "rolls_details": found}
 
 
 def told(kinds: Sequence[str], ways: Sequence[Way], members: Sequence[int], requests: int, per_second: float) -> Told:
@@ -55,6 +67,7 @@ def told(kinds: Sequence[str], ways: Sequence[Way], members: Sequence[int], requ
                 print(f"  {kind}, {count} members, {way}", file=sys.stderr)
                 with tempfile.TemporaryDirectory(prefix="keyturn-rolls-") as folder:
                     seen = scenario.run(KINDS[kind], Path(folder), way, count, requests, per_second).told()
+                seen["date"] = datetime.now(UTC).date().isoformat()
                 print(f"    {json.dumps(seen)}", file=sys.stderr)
                 found.setdefault(kind, {}).setdefault(str(count), {})[str(way)] = seen
     return found
