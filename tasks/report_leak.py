@@ -1,6 +1,6 @@
-"""report: what is said to have leaked, written down."""
+"""report_leak: what is said to have leaked, written down."""
 
 from keyturn.steps import report_leak as step
 from tasks.policy import as_task
 
-report_leak = as_task(step.report_leak, name="report", retries=2, first_pause=1)
+report_leak = as_task(step.report_leak, name="report_leak", retries=2, first_pause=1)
