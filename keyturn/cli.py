@@ -283,12 +283,18 @@ def policy(
     kms_key: Annotated[str | None, typer.Option(help="The ARN of the secrets' own KMS key.")] = None,
     create: Annotated[bool, typer.Option("--create", help="With what keyturn put needs.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="With what a key ring needs to be told of changes.")] = False,
+    service_account: Annotated[
+        str | None,
+        typer.Option(
+            help="Kubernetes: whom the Role is bound to, where it is in another namespace.", metavar="[NAMESPACE/]NAME"
+        ),
+    ] = None,
 ) -> None:
     """Print the least permissions for this keyturn.yaml: an IAM policy, a Vault policy, RBAC."""
-    from keyturn.commands.policy import Asked
     from keyturn.commands.policy import policy as command
+    from keyturn.commands.policy_asked import Asked
 
-    command(Asked(kind.value, who.value, store, proxy, account, kms_key, create, watch))
+    command(Asked(kind.value, who.value, store, proxy, account, kms_key, create, watch, service_account))
 
 
 @app.command("agent-config")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from typing import Any
 
 from keyturn import grants
 from keyturn.commands.exits import Exit, leave, reported
+from keyturn.commands.policy_asked import Asked
 from keyturn.config import Config, load
 from keyturn.errors import MisconfiguredError
 from keyturn.grants import Grants
@@ -16,36 +16,15 @@ from keyturn.grants import Grants
 KINDS = {"aws": "aws_secrets_manager", "vault": "vault_kv2", "kubernetes": "kubernetes_secret"}
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What was typed. `account`, `kms_key`: for AWS alone; `watches`: for Kubernetes alone."""
-
-    what: str
-    who: str
-    store: str | None = None
-    proxy: str | None = None
-    account: str | None = None
-    kms_key: str | None = None
-    creates: bool = False
-    watches: bool = False
-
-
 def policy(asked: Asked) -> None:
     """Print it; nothing is asked and nothing is changed anywhere."""
     with reported():
-        if asked.what != "aws" and (asked.account or asked.kms_key):
-            raise MisconfiguredError("--account and --kms-key are for aws", remedy="leave them out")
-        if asked.who == "rotator" and asked.proxy is not None:
-            raise MisconfiguredError("--proxy is for a proxy's policy", remedy="add --for proxy")
-        if asked.who == "proxy" and asked.creates:
-            raise MisconfiguredError("a proxy creates nothing", remedy="leave --create out, or use --for rotator")
-        if asked.watches and (asked.what, asked.who) != ("kubernetes", "proxy"):
-            raise MisconfiguredError(
-                "--watch is for a proxy's permissions in Kubernetes", remedy="leave it out, or use kubernetes --for proxy"
-            )
+        asked.check()
         config = load()
         rolled = _rolled(config, asked)
-        pods = _pods(config) if (asked.what, asked.who, asked.store) == ("kubernetes", "rotator", None) else ""
+        pods = (
+            _pods(config, asked.subject) if (asked.what, asked.who, asked.store) == ("kubernetes", "rotator", None) else ""
+        )
         has_store = asked.store is not None or KINDS[asked.what] in {part.kind for part in config.stores.values()}
         if (rolled or pods) and not has_store:
             text = _document([], rolled) if rolled else pods
@@ -121,12 +100,11 @@ def _kubernetes(settings: Any, granted: Grants, asked: Asked) -> str:
     read = rules(granted.read, Who.PROXY, namespace=settings.namespace, key=settings.key, watches=asked.watches)
     for namespace, more in read.items():
         found.setdefault(namespace, []).extend(more)
-    name = "keyturn" if asked.who == "rotator" else "litellm"
-    made: str = yaml.safe_dump_all(manifests(found, name, name), sort_keys=False)
+    made: str = yaml.safe_dump_all(manifests(found, asked.role, asked.subject), sort_keys=False)
     return made
 
 
-def _pods(config: Config) -> str:
+def _pods(config: Config, subject: str) -> str:
     """What rolling each fleet of kind kubernetes needs: a Role of its own, for it may be in another cluster."""
     import yaml
 
@@ -139,7 +117,7 @@ def _pods(config: Config) -> str:
         settings: Any = fleet.settings
         known, unknown = grants.given_in_kubernetes(config, fleet.name)
         role = {settings.namespace: rules(known, settings.kinds or tuple(Kind))}
-        text = yaml.safe_dump_all(manifests(role, f"keyturn-roll-{fleet.name}", "keyturn"), sort_keys=False)
+        text = yaml.safe_dump_all(manifests(role, f"keyturn-roll-{fleet.name}", subject), sort_keys=False)
         if unknown:
             text = (
                 f"# {', '.join(unknown)}: add `get` on the Secrets that an operator fills for the pods of {fleet.name}, "

@@ -184,6 +184,22 @@ def test_kubernetes_for_who_rolls_pods(config: Path) -> None:
     assert "roll" not in printed("kubernetes", "--store", "kube")
 
 
+@pytest.mark.parametrize(
+    ("words", "account", "space"), [((), "keyturn", "llm"), (("--service-account", "ops/rotator"), "rotator", "ops")]
+)
+def test_kubernetes_binds_to_the_account_that_is_named(
+    words: tuple[str, ...], account: str, space: str, config: Path
+) -> None:
+    config.write_text(CONFIG.replace("credentials:", f"{PODS}credentials:", 1))
+    bindings = [each for each in yaml.safe_load_all(printed("kubernetes", *words)) if each["kind"] == "RoleBinding"]
+    assert [each["metadata"] for each in bindings] == [
+        {"name": "keyturn", "namespace": "llm"},
+        {"name": "keyturn-roll-pods", "namespace": "llm"},
+    ]
+    for each in bindings:
+        assert each["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": space}]
+
+
 def test_kubernetes_without_a_store_there(config: Path) -> None:
     lines = [line for line in CONFIG.splitlines(keepends=True) if "kube" not in line]
     with_pods(config, "".join(lines))
@@ -264,6 +280,8 @@ def test_nothing_allows_anything_everywhere() -> None:
         (["vault", "--for", "proxy", "--create"], "leave --create out"),
         (["vault", "--for", "proxy", "--watch"], "use kubernetes --for proxy"),
         (["kubernetes", "--watch"], "use kubernetes --for proxy"),
+        (["vault", "--service-account", "keyturn"], "for kubernetes"),
+        (["kubernetes", "--service-account", "a/b/c"], "of the form"),
         (["vault", "--for", "proxy", "--proxy", "three"], "use one of: one, two"),
         (["aws", "--store", "other", "--for", "proxy", "--proxy", "one"], "look at secrets and proxies"),
     ],
