@@ -111,8 +111,8 @@ docs: $(VENV)/.ready
 
 # Locks carry hashes and no download address, so that they serve behind any mirror of PyPI.
 lock: .uv/.ready
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra demo --group pyproject.toml:dev -o locks/keyturn.txt pyproject.toml
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -c locks/keyturn.txt -o locks/runtime.txt pyproject.toml
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra demo --extra server --group pyproject.toml:dev -o locks/keyturn.txt pyproject.toml
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra server -c locks/keyturn.txt -o locks/runtime.txt pyproject.toml
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/litellm.txt locks/litellm.in
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header -o locks/litellm-oldest.txt locks/litellm-oldest.in
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade -o locks/litellm-newest.txt locks/litellm-newest.in

@@ -25,6 +25,7 @@ from keyturn.testing.litellm import Deployment, command, write_config
 from keyturn.testing.openai_keys import openai_key
 from keyturn.testing.openbao import OpenBao
 from keyturn.testing.processes import Processes, free_port, wait_for_http
+from keyturn.testing.programs import SERVE, installed, prefect_server
 
 if TYPE_CHECKING:
     from keyturn.testing.postgres import Postgres
@@ -331,15 +332,13 @@ class Embedded:
             self.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = self.postgres.url
         more = dict(settings or {})
         self.environ |= more
-        program: list[str | Path] = [beside("prefect"), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        program = installed(prefect_server("127.0.0.1", port))
         process = self.processes.start("prefect", program, env={**self.environ, "PREFECT_LOGGING_LEVEL": "INFO", **more})
         wait_for_http(f"{self.prefect_url}/api/health", seconds=READY_SECONDS, process=process)
 
     def start_worker(self, root: Path) -> None:
         """`keyturn serve`: the deployments, run from the project's root."""
-        process = self.processes.start(
-            "worker", [keyturn_program(), "serve"], env={**self.environ, "KEYTURN_ROOT": str(root)}, cwd=root
-        )
+        process = self.processes.start("worker", installed(SERVE), env={**self.environ, "KEYTURN_ROOT": str(root)}, cwd=root)
         for name in ("rotate", "retire"):
             wait_for_http(f"{self.prefect_url}/api/deployments/name/{name}/keyturn", seconds=READY_SECONDS, process=process)
 

