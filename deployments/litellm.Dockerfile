@@ -1,6 +1,7 @@
 # A member: LiteLLM under `keyturn exec`, each in an environment of its own.
 # Build from the project's root: docker build -f deployments/litellm.Dockerfile -t keyturn-litellm:local .
-FROM python:3.11-slim-bookworm AS build
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:0bee7276f83efd4a1ee05bbbf4281d95ed28e079220a9457f25a93e3f1e3c31b
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /opt/keyturn
 COPY locks/runtime.txt locks/litellm.txt locks/
 RUN python -m venv .venv \
@@ -13,7 +14,7 @@ COPY pyproject.toml README.md ./
 COPY keyturn keyturn
 RUN .venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps .
 
-FROM python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE}
 # The worker's image has the same user: it owns the control sockets, which are for their owner alone.
 # A new volume takes over the owner of the folder that it is mounted on.
 RUN groupadd --gid 10001 keyturn \

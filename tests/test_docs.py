@@ -34,7 +34,6 @@ from keyturn.testing.embedded import beside
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
-COMPOSE = ROOT / "docker-compose.yml"
 
 # Settings ---------------------------------------------------------------------------------------------------------------
 
@@ -233,31 +232,6 @@ def test_the_proxys_example_names_its_deployments_and_holds_no_key() -> None:
     assert config["general_settings"]["master_key"].startswith("os.environ/")
 
 
-def test_the_compose_file_asks_for_the_variables_of_its_example_and_gives_none_a_value() -> None:
-    asked = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE.read_text()))
-    lines = (ROOT / "deployments" / "compose.env.example").read_text().splitlines()
-    listed = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-    assert asked == set(listed)
-    assert not any(listed.values())
-
-
-def test_the_compose_file_fits_its_configuration_and_is_open_to_this_host_alone() -> None:
-    services = yaml.safe_load(COMPOSE.read_text())["services"]
-    for name, service in services.items():
-        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
-    config = load(ROOT / "deployments" / "compose.keyturn.yaml")
-    for proxy, part in config.proxies.items():
-        for member in part.settings.model_dump()["members"]:
-            host, port = member["url"].removeprefix("http://").split(":")
-            words = services[host]["command"]
-            assert words[words.index("--proxy") + 1] == proxy
-            assert words[words.index("--control") + 1] == member["control"]
-            assert words[words.index("--port") + 1] == port
-            assert f"{host}:{port}" in (ROOT / "deployments" / "Caddyfile").read_text()
-    proxied = yaml.safe_load((ROOT / "deployments" / "litellm.example.yaml").read_text())["model_list"]
-    assert {each.canary.model for each in config.credentials.values()} <= {each["model_name"] for each in proxied}
-
-
 def test_the_gated_balancer_is_one_that_caddy_reads_and_the_walks_try() -> None:
     """Its gates say 503 while a member's file is there, before they ask the member."""
     path = ROOT / "deployments" / "Caddyfile.gated"
@@ -275,10 +249,3 @@ def test_the_gated_balancer_is_one_that_caddy_reads_and_the_walks_try() -> None:
         assert refusing["match"] == [{"file": {"root": "/run/litellm", "try_files": [f"/{host}.out"]}}]
         assert refusing["handle"] == [{"handler": "static_response", "status_code": 503}]
         assert asking["handle"][0]["upstreams"] == [{"dial": dial}]
-
-
-def test_a_member_is_given_no_admin_key() -> None:
-    services = yaml.safe_load(COMPOSE.read_text())["services"]
-    for name, service in services.items():
-        if name != "worker":
-            assert "OPENAI_ADMIN_KEY" not in (service.get("environment") or {}), name
