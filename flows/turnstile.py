@@ -9,7 +9,6 @@ which nobody has heard for an hour is freed.
 """
 
 import asyncio
-import fcntl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from prefect.settings import get_current_settings
 from flows.asking import asking_prefect
 from keyturn import environments
 from keyturn.errors import UnavailableError
+from keyturn.file_lock import try_lock
 
 LEASE_SECONDS = 60  # the server's shortest
 WAIT_SECONDS = 3600
@@ -59,9 +59,7 @@ async def one_at_a_time(name: str) -> AsyncIterator[None]:
 async def is_taken(name: str) -> bool:
     """Whether somebody works under this name right now. By the time of the answer they may be done."""
     with _path(name).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(file.fileno()):
             return True
         if _text(file):
             return False  # the dead of this machine: see `one_at_a_time`
@@ -138,12 +136,8 @@ def _slot(name: str) -> str:
 
 
 async def _lock(file: TextIO) -> None:
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            await asyncio.sleep(POLL_SECONDS)
+    while not try_lock(file.fileno()):  # noqa: ASYNC110  # another process's lock
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def _text(file: TextIO) -> str:

@@ -18,9 +18,8 @@ from typing import Any
 
 import httpx
 
-from bench.under_load import rotation
 from bench.under_load.fleet import Way
-from bench.under_load.process import ByHand, Processes
+from bench.under_load.process import NOTICED, ByHand, Processes
 from keyturn.material import KeyMaterial
 from keyturn.testing.embedded import READY_SECONDS, VAULT
 from keyturn.testing.litellm import command, executable, write_config
@@ -30,7 +29,6 @@ PROGRAM = Path(__file__).parent.parent.parent / "tests" / "inside_litellm" / "wi
 NAME = "OpenAI (prod)"
 READ_SECONDS = 30.0  # LiteLLM's proxy_config_reload_interval_seconds
 SETTLE = "45s"  # the fleet's own setting, as it is unless told otherwise
-_NOTICED = 3.0  # seconds until the balancer has seen a member that is ready
 _ANSWER = 60.0  # seconds
 
 
@@ -55,11 +53,7 @@ class InTheTable(Processes):
         self._reading = threading.Thread(target=self._read_on)
         self._reading.start()
         self.parts.start_balancer(supervised=False, keep_alive=True)
-        time.sleep(_NOTICED)
-
-    def turn(self) -> str:
-        rotation.turn(self.parts.config, self.parts.environ, VAULT.name)
-        return KeyMaterial(self.parts.current(VAULT)).fingerprint()
+        time.sleep(NOTICED)
 
     def stop(self) -> None:
         self._over.set()

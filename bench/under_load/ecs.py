@@ -91,6 +91,7 @@ class Tasks:
         self._lives.balancer = self._stack.enter_context(Balancer(self._registered, health=HEALTH, lag=LAG))
         self._begin(how, secrets.describe_secret(SecretId=WHOLE_AWS)["ARN"])
         self._until_done(before=set())
+        self._lives.balancer.wait_for(self.members, seconds=10 * LAG)  # it knows of a task later than ECS does
 
     def turn(self) -> str:
         if self.way is Way.KEYTURN:

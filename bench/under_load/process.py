@@ -19,7 +19,7 @@ from keyturn.testing.litellm import command, write_config
 from keyturn.testing.processes import wait_for_http
 
 GRACE = 90.0  # seconds for the last requests, as `keyturn exec` gives
-_NOTICED = 3.0  # seconds until the balancer has seen a member that is ready
+NOTICED = 3.0  # seconds until the balancer has seen a member that is ready
 
 
 def fleet(folder: Path, way: Way, members: int) -> Supervised | ByHand:
@@ -27,7 +27,7 @@ def fleet(folder: Path, way: Way, members: int) -> Supervised | ByHand:
 
 
 class Processes:
-    """What both have: the provider, the balancer's address, and an end."""
+    """What all have that are behind Caddy: the provider, the balancer's address, keyturn's own turn, and an end."""
 
     keeps_connections = True
 
@@ -47,6 +47,16 @@ class Processes:
         self.parts.start_provider()
         self.parts.tell_provider("behaviour", **BEHAVIOUR)
 
+    def turn(self) -> str:
+        """By keyturn."""
+        rotation.turn(self.parts.config, self.parts.environ, VAULT.name)
+        return KeyMaterial(self.parts.current(VAULT)).fingerprint()
+
+    def one_by_one_or_all(self) -> list[range]:
+        """The members, as a roll without keyturn takes them."""
+        everyone = range(self.parts.members)
+        return [everyone] if self.way is Way.BLIND else [range(n, n + 1) for n in everyone]
+
     def stop(self) -> None:
         self.parts.stop()
 
@@ -60,11 +70,7 @@ class Supervised(Processes):
         self.parts.write_configuration()
         self.parts.start_members()
         self.parts.start_balancer()
-        time.sleep(_NOTICED)
-
-    def turn(self) -> str:
-        rotation.turn(self.parts.config, self.parts.environ, VAULT.name)
-        return KeyMaterial(self.parts.current(VAULT)).fingerprint()
+        time.sleep(NOTICED)
 
 
 class ByHand(Processes):
@@ -76,13 +82,12 @@ class ByHand(Processes):
         self.config = write_config(self.parts.folder / "litellm.json", self.parts.deployments)
         self._start(range(self.parts.members))
         self.parts.start_balancer(supervised=False, keep_alive=True)
-        time.sleep(_NOTICED)
+        time.sleep(NOTICED)
 
     def turn(self) -> str:
         made = self.parts.tell_provider("keys", project=PROJECT, name="the next one", account=ACCOUNT)
         self.key = made["value"]
-        everyone = range(self.parts.members)
-        for some in [everyone] if self.way is Way.BLIND else [range(n, n + 1) for n in everyone]:
+        for some in self.one_by_one_or_all():
             self._stop(some)
             self._start(some)
         return KeyMaterial(self.key).fingerprint()

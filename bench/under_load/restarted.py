@@ -1,8 +1,8 @@
 """The kinds `command` and `systemd`: LiteLLM proxies that something else restarts, behind Caddy as deployments/Caddyfile.
 
 By keyturn: each is started by `keyturn exec --state`, its key from a Vault server, and `before` takes it out of the
-balancer.
-For `command` that is LiteLLM's own /health/drain; for `systemd` a file that Caddy looks for (deployments/Caddyfile.gated).
+balancer. For `command` that is LiteLLM's own /health/drain; for `systemd` a file that Caddy looks for
+(deployments/Caddyfile.gated).
 
 As without it: LiteLLM with its key in the environment. Somebody writes the new key where that environment comes from, and
 restarts by the same commands: `blind` all at once, `undrained` one after the other. All else is the same, also that Caddy
@@ -23,10 +23,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.under_load import rotation, systemctl
-from bench.under_load.fleet import BEHAVIOUR, LONG, Making, Way
+from bench.under_load import systemctl
+from bench.under_load.fleet import Making, Way
+from bench.under_load.process import NOTICED, Processes
 from keyturn.material import KeyMaterial
-from keyturn.testing.embedded import ACCOUNT, PROJECT, READY_SECONDS, VAULT, Embedded, keyturn_program
+from keyturn.testing.embedded import ACCOUNT, PROJECT, READY_SECONDS, VAULT, keyturn_program
 from keyturn.testing.litellm import command, write_config
 from keyturn.testing.processes import wait_for_http
 from tests.walks import process_manager
@@ -35,30 +36,18 @@ GRACE = 90  # seconds for the last requests
 UNIT = "litellm@.service"
 _DRAIN = "3s"  # Caddy asks twice a second
 _ASK = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1])"
-_NOTICED = 3.0  # seconds until the balancer has seen a member that is ready
 
 
-class Restarted:
+class Restarted(Processes):
     """One machine. `units`: a file for each member, which says how it is started; its name is that of a unit."""
 
-    keeps_connections = True
-
     def __init__(self, kind: str, folder: Path, way: Way, members: int) -> None:
-        self.parts = Embedded(folder, credentials=(VAULT,), members=members, further_models=(LONG,))
-        self.kind, self.way, self.units = kind, way, folder / "units"
+        super().__init__(folder, way, members)
+        self.kind, self.units = kind, folder / "units"
         self.path = os.environ["PATH"]
 
-    @property
-    def url(self) -> str:
-        return self.parts.balancer_url
-
-    @property
-    def master_key(self) -> str:
-        return self.parts.environ["LITELLM_MASTER_KEY"]
-
     def start(self) -> None:
-        self.parts.start_provider()
-        self.parts.tell_provider("behaviour", **BEHAVIOUR)
+        self.start_provider()
         if self.way is Way.KEYTURN:
             self.parts.start_vault()
             self.parts.write_configuration()
@@ -68,16 +57,14 @@ class Restarted:
         self._specify(self.parts.first_keys[VAULT.name])
         self._restart(range(self.parts.members))
         self.parts.start_balancer(supervised=False, gated=self._by_files, keep_alive=True)
-        time.sleep(_NOTICED)
+        time.sleep(NOTICED)
 
     def turn(self) -> str:
         if self.way is Way.KEYTURN:
-            rotation.turn(self.parts.config, self.parts.environ, VAULT.name)
-            return KeyMaterial(self.parts.current(VAULT)).fingerprint()
+            return super().turn()
         made = self.parts.tell_provider("keys", project=PROJECT, name="the next one", account=ACCOUNT)
         self._specify(made["value"])
-        everyone = range(self.parts.members)
-        for some in [everyone] if self.way is Way.BLIND else [range(n, n + 1) for n in everyone]:
+        for some in self.one_by_one_or_all():
             self._restart(some)
         return KeyMaterial(made["value"]).fingerprint()
 
@@ -85,7 +72,7 @@ class Restarted:
         os.environ["PATH"] = self.path
         for pid in self.units.glob("*.pid"):
             process_manager.stop(pid, grace=5)
-        self.parts.stop()
+        super().stop()
 
     @property
     def _by_files(self) -> bool:

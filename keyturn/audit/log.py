@@ -6,7 +6,6 @@ their hash. A write that fails (a full disk) is taken back.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import time
@@ -21,6 +20,7 @@ from keyturn.audit.files import aside, files_of, last_line, synced
 from keyturn.audit.record import Act, Entry
 from keyturn.audit.seal import BEGINNING, Seal
 from keyturn.errors import PermanentError, UnavailableError
+from keyturn.file_lock import try_lock
 
 LARGEST = 16 * 1024 * 1024  # bytes
 LOCK_SECONDS = 5.0
@@ -170,14 +170,10 @@ class AuditLog:
         lock = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, _MODE)
         try:
             until = time.monotonic() + LOCK_SECONDS
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= until:
-                        raise
-                    time.sleep(_POLL_SECONDS)
+            while not try_lock(lock):
+                if time.monotonic() >= until:
+                    raise BlockingIOError
+                time.sleep(_POLL_SECONDS)
             yield
         finally:
             os.close(lock)

@@ -7,7 +7,6 @@ is out, or may be. So whoever goes on after a worker that died knows that it has
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import shutil
 import signal
@@ -16,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from keyturn.errors import RollFailedError
+from keyturn.file_lock import try_lock
 from keyturn.fleets.restart import GIVEN
 from keyturn.model import Finding
 
@@ -58,7 +58,7 @@ class Drain:
             return
         lock = os.open(self._note, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            while not _locked(lock):
+            while not try_lock(lock):
                 if asyncio.get_running_loop().time() > over:
                     raise TimeoutError
                 await asyncio.sleep(poll)
@@ -130,11 +130,3 @@ async def _code(command: Sequence[str]) -> str:
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     return f"ended with code {code}" if code else "0"
-
-
-def _locked(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -9,7 +9,6 @@ content it keeps: owner, mode, and all that is listed as its extended attributes
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import stat
@@ -18,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from keyturn.file_lock import try_lock
 
 LARGEST = 1024 * 1024  # bytes
 _POLL = 0.01  # seconds between two tries to get the lock
@@ -177,7 +178,7 @@ def _lock(path: Path) -> int | None:
         effect("lock")
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        if _try_lock(file) and os.path.samestat(os.fstat(file), path.lstat()):
+        if try_lock(file) and os.path.samestat(os.fstat(file), path.lstat()):
             return file
     except FileNotFoundError:
         pass
@@ -186,14 +187,6 @@ def _lock(path: Path) -> int | None:
         raise
     os.close(file)
     return None
-
-
-def _try_lock(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _sync(folder: Path) -> None:

@@ -7,6 +7,7 @@ sealed and unsealed, and everything is gone when it stops.
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,17 @@ class OpenBao:
         wait_for_http(f"{self.address}/v1/sys/health", seconds=30, process=self._process)
 
     def enable_kv(self, mount: str = "secret", version: int = 2) -> None:
+        """Returns when it takes writes: a new mount of version 2 refuses all calls while it "upgrades" itself."""
         self.root.sys.enable_secrets_engine("kv", path=mount, options={"version": str(version)})
+        deadline = time.monotonic() + 30
+        while version == 2:
+            try:
+                self.root.secrets.kv.v2.read_configuration(mount_point=mount)
+                return
+            except hvac.exceptions.InvalidRequest:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def app_role(self, policy: str, name: str = "keyturn", ttl: str = "1h") -> AppRole:
         """A role whose tokens may do what the policy says, and live as long as `ttl`; with ids to log in with."""
