@@ -71,7 +71,9 @@ async def replace_leaked(c: Assembly, turn: Turn) -> Outcome:
         return await _go_on(c, turn)
     retired = await finish(c, revoke_now=True, urgent=True)
     turn = await observe(c, replace(turn.asked, tried_to_retire=True))
-    return retired if turn.decision.step is Step.NOTHING else await _go_on(c, turn)
+    return (
+        retired if turn.decision.step is Step.NOTHING or turn.decision.check in ("asking", "kept") else await _go_on(c, turn)
+    )
 
 
 async def _go_on(c: Assembly, turn: Turn, dry_run: bool = False) -> Outcome:

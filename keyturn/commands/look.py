@@ -334,7 +334,7 @@ def _risks(c: Assembly) -> list[str]:
     else:
         risks.append(f"the new key expires by itself after {durations.text(c.settings.fuse)}, unless rotated before")
     risks.append(f"the old key lives on for {durations.text(c.settings.overlap)} after the proof")
-    return risks
+    return [*risks, c.settings.approval.told] if c.settings.approval else risks
 
 
 def _facts_of(c: Assembly) -> Facts | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keyturn.assembly import Assembly
 from keyturn.lifecycle import Asked, Decision, Observed, Step, decide
@@ -32,5 +32,5 @@ async def standing(c: Assembly, asked: Asked) -> Standing:
     if any(problem.startswith(("store: ", "notes: ")) for problem in seen.problems):
         decision = Decision(Step.STOP, "unseen", "not known: the secret could not be read")
     else:
-        decision = decide(seen, asked)
+        decision = decide(seen, replace(asked, approval=c.settings.approval))
     return Standing(c.name, seen, decision, unclaimed(c.mark, seen))

@@ -56,7 +56,7 @@ def test_a_deployment_of_each_flow_that_people_and_schedules_start(source: Sourc
 def test_incidents_do_not_stand_in_line_with_what_is_scheduled(source: Source, config: Config) -> None:
     module = source.load("deployments.wanted")
     table = {row.flow: row.queue for row in module._TABLE}
-    assert [flow for flow, queue in table.items() if queue] == ["respond"]
+    assert [flow for flow, queue in table.items() if queue] == ["approve", "respond"]
     one, other = module.Wanted("rotate", "keyturn", ""), module.Wanted("respond", "keyturn", "", queue=table["respond"])
     runners = source.load("deployments.serve").runners([one, other], 3)
     assert {queue: runner.limit for queue, runner in runners.items()} == {None: 3, "incidents": 3}
