@@ -56,7 +56,7 @@ async def ask_in_prefect(c: Assembly, asked: Question) -> None:
     try:
         with asking_prefect():
             try:
-                await arun_deployment(
+                run = await arun_deployment(
                     name,
                     parameters={"credential": c.name, "fingerprint": asked.text},
                     flow_run_name=c.name,
@@ -70,8 +70,12 @@ async def ask_in_prefect(c: Assembly, asked: Question) -> None:
     except (UnavailableError, TimeoutError) as error:
         c.say("approve", f"nobody can be asked in Prefect ({error}): {by_hand}")
         return
-    tell("approval_asked", c.name, text=asked.text, until=until, then=asked.then)
-    c.say("approve", f"asked in Prefect, by the run {c.name} of {name}; or {by_hand}")
+    said = f"asked in Prefect, by the run {c.name} of {name}; or {by_hand}"
+    if said in [line.sentence for line in c.timeline]:
+        return
+    c.say("approve", said)
+    if run.state is None or run.state.is_scheduled():  # else it asks already, and somebody was told
+        tell("approval_asked", c.name, text=asked.text, until=until, then=asked.then)
 
 
 async def withdraw(credential: str) -> None:

@@ -53,7 +53,8 @@ def test_a_leaked_key_lives_until_somebody_says_so_in_prefect_and_the_other_one_
         return found[0] if found else None
 
     asked = until(paused)
-    for given in (dict[str, Any](), {"run_input": {}}, {"run_input": {"answer": "perhaps"}}):
+    refused: list[Any] = [{}, {"run_input": {}}, {"run_input": {"answer": "perhaps"}}]
+    for given in refused:
         answer = prefect.ask("POST", f"/flow_runs/{asked['id']}/resume", given)
         assert answer.json()["status"] == "REJECT", "an answer is required, and one of the two"
     assert paused() is not None
@@ -73,3 +74,12 @@ def test_a_leaked_key_lives_until_somebody_says_so_in_prefect_and_the_other_one_
     }
     code, out = installation.keyturn("approve", VAULT.name, config=asking)
     assert code == Exit.NOT_WELL and "no key of this credential waits for an answer" in out
+
+    # Again, and this time answered at a terminal: what is asked in Prefect is withdrawn.
+    code, out = installation.keyturn("respond", VAULT.name, config=asking)
+    assert code == Exit.REVOCATION_PENDING, out
+    asked = until(paused)
+    code, out = installation.keyturn("approve", VAULT.name, config=asking)
+    assert code == Exit.DONE, out
+    assert prefect.ended(asked["id"])["state"]["type"] == "CANCELLED"
+    assert [key["fingerprint"] for key in installation.live_keys(VAULT)] == [installation.fingerprint(VAULT)]
