@@ -18,6 +18,7 @@ from typing import Any
 
 from keyturn import environments
 from keyturn.config import Config
+from keyturn.durations import text
 
 ROOT = Path(__file__).parent.parent
 TAG = "keyturn"
@@ -98,4 +99,12 @@ _TABLE = (
 def wanted(config: Config) -> list[Wanted]:
     """Every deployment of this configuration."""
     name = environments.deployment(config.environment)
-    return [Wanted(row.flow, name, row.description, row.timetables(config), row.queue) for row in _TABLE]
+    return [Wanted(row.flow, name, _described(row, config), row.timetables(config), row.queue) for row in _TABLE]
+
+
+def _described(row: _Row, config: Config) -> str:
+    """Where environments have an order, Prefect's UI and `keyturn deploy` say so."""
+    if config.follows is None or row.timetables is not _rotations:
+        return row.description
+    told = f"By schedule {text(config.follows.bake)} after {config.follows.environment} has proved its own."
+    return f"{row.description} {told}"

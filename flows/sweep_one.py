@@ -18,6 +18,7 @@ from keyturn.config import Config
 from keyturn.due import due_since
 from keyturn.errors import KeyturnError, ParkedError
 from keyturn.lifecycle import Asked, Reason, Step
+from keyturn.order import held_up
 from keyturn.steps.drift import drift
 from keyturn.steps.standing import Standing, standing
 from tasks.strays import strays
@@ -80,6 +81,11 @@ async def _act(c: Assembly, config: Config, found: Standing) -> Swept:
     is_asked_for = step is Step.CREATE and found.decision.check not in DUE_AT_ONCE
     if is_asked_for and due_since(c.name, c.settings, found.seen.journal, c.now(), config.sweep.every) is None:
         return Swept(c.name, State.QUIET, "not due")
+    held = await held_up(c, found.seen) if found.decision.check == "due" else None
+    if held is not None and not held.goes_on:
+        if held.for_long:
+            tell("held_up", c.name, sentence=held.sentence)
+        return Swept(c.name, State.HELD_UP if held.for_long else State.WAITING, held.sentence)
     if await is_taken(c.name):
         return Swept(c.name, State.BUSY, "another run is at it")
     outcome = await retire(c.name) if step is Step.RETIRE else await rotate(c.name, Reason.SCHEDULED)

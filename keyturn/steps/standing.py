@@ -13,12 +13,17 @@ from keyturn.steps.strays import unclaimed
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is seen, and what a run asked for like this would do. `strays`: see `unclaimed`."""
+    """What is seen, and what a run asked for like this would do. `strays`: see `unclaimed`.
+
+    `held_up`: why a run that a schedule begins would wait for the environment before (keyturn.order), where that was asked.
+    """
 
     credential: str
     seen: Observed
     decision: Decision
     strays: tuple[KeyRef, ...]
+    held_up: str = ""
+    held_up_for_long: bool = False
 
     @property
     def is_seen(self) -> bool:

@@ -21,6 +21,7 @@ class Bug:
 
 
 _RESPOND = "tests/steps/test_respond.py::test_"
+_IN_ORDER = "tests/steps/test_environments_in_order.py::test_"
 _APPROVAL = "tests/steps/test_approval.py::test_"
 _STORIES = "tests/steps/test_stories.py::test_"
 
@@ -331,6 +332,20 @@ SLIPS = (
         'if fingerprint in ("", each)',
         "if True",
         _APPROVAL + "an_answer_to_an_old_question_ends_no_other_key",
+    ),
+    Bug(
+        "production is rotated before staging's bake time is over",
+        "keyturn/order.py",
+        "    if now < proved + follows.bake:",
+        "    if False:",
+        _IN_ORDER + "production_waits_for_staging_and_for_the_bake_time_and_then_is_rotated_by_the_sweep",
+    ),
+    Bug(
+        "production waits for staging until its key ends",
+        "keyturn/order.py",
+        "    if ends is not None and c.now()",
+        "    if False and c.now()",
+        _IN_ORDER + "no_key_is_waited_for_to_its_end",
     ),
     Bug(
         "a text that ends by itself waits for the next schedule",
