@@ -46,13 +46,14 @@ async def respond_one(leak: Leak) -> tuple[Outcome, Account]:
     try:
         wanted = {"why": Reason.INCIDENT.value, "first": "revoke" if leak.first else "prove", "leaked": leak.fingerprint}
         async with at_work(leak.credential) as c, audited(c, "respond", **wanted), watched(c) as requests:
+            account.requests = requests
             try:
                 async with failures_counted(c):
                     outcome = await _respond(c, leak, account)
-            finally:
-                with suppress(KeyturnError):
-                    account.promoted_at = await _promoted_at(c, leak.at)
-                account.requests = requests
+            except Exception:  # whoever is cancelled asks nobody anything more
+                await _note_promotion(c, leak, account)
+                raise
+            await _note_promotion(c, leak, account)
     except KeyturnError as error:
         outcome = _stopped(leak, account, str(error))
     except Exception as error:
@@ -72,8 +73,9 @@ async def _respond(c: Assembly, leak: Leak, account: Account) -> Outcome:
     if leak.fingerprint and (current is None or current.fingerprint != leak.fingerprint):
         return await _end_another(c, leak, turn)
     if current is not None and (leak.fingerprint or not is_promoted_since(turn.seen, leak.at)):
-        await report_leak(c, current.fingerprint, leak.at, first=leak.first)
-        ended = await _end_first(c, leak, current.fingerprint)
+        noted = await report_leak(c, current.fingerprint, leak.at, first=leak.first)
+        if noted:
+            ended = await _end_first(c, leak, current.fingerprint)
         if leak.first:
             account.refused_at = ended.refused_at  # also where the rest fails
         if leak.first or leak.fingerprint:
@@ -107,12 +109,17 @@ async def _end_another(c: Assembly, leak: Leak, turn: Turn) -> Outcome:
             "no key of this fingerprint is in service, nor known as an old one",
             remedy=f"it may be refused already; `keyturn respond {c.name}` without it replaces the key in service",
         )
-    if not await report_leak(c, leak.fingerprint, leak.at, first=leak.first) and c.settings.approval is not None:
+    ended = RevokedFirst(False)
+    noted = await report_leak(c, leak.fingerprint, leak.at, first=leak.first)
+    if noted:
+        ended = await _end_first(c, leak, leak.fingerprint)
+    elif c.settings.approval is not None:
         raise ConflictError(
-            "a person is to be asked of one leaked key at a time, and the key in service was reported, too",
+            "a person is asked about one leaked key at a time, and the key in service was reported, too",
             remedy="run the same again when that one has a successor",
         )
-    ended = await _end_first(c, leak, leak.fingerprint)
+    elif leak.first:  # what is refused, and nobody knows why, nobody would make good
+        ended = RevokedFirst(False, sentence="it was not revoked first: the key in service was reported, too")
     if turn.decision.step in (Step.ROLL, Step.PROVE):
         async with alone_on(c.fleets):
             await serve_current(c, turn)
@@ -136,10 +143,13 @@ async def _settled(c: Assembly, leak: Leak, outcome: Outcome) -> Outcome:
     return replace(outcome, result=Result.RETIRED, old_key_refused_at=retired)
 
 
-async def _promoted_at(c: Assembly, called: datetime) -> datetime | None:
-    _, journal = await observe_decider(c)
-    promoted = journal.promoted_at
-    return promoted if promoted is not None and promoted >= called.replace(microsecond=0) else None
+async def _note_promotion(c: Assembly, leak: Leak, account: Account) -> None:
+    """For the report: whether, and when, a key was promoted since the call. Left out where the store does not tell."""
+    with suppress(KeyturnError):
+        _, journal = await observe_decider(c)
+        promoted = journal.promoted_at
+        if promoted is not None and promoted >= leak.at.replace(microsecond=0):
+            account.promoted_at = promoted
 
 
 def _stopped(leak: Leak, account: Account, sentence: str) -> Outcome:

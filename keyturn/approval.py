@@ -33,11 +33,13 @@ class Question:
 
 def question(approval: ApprovalSettings | None, journal: Journal, fingerprint: str, now: datetime) -> Question | None:
     """None: it may be ended."""
-    if approval is None or _why(journal, fingerprint) not in approval.when:
+    if approval is None:
         return None
     answer, begins = journal.answered_of(fingerprint), _begins(journal, fingerprint)
-    if answer is not None:
+    if answer is not None:  # also where nobody would be asked any more: what a person has said holds
         return None if answer.revoke else _kept(approval, fingerprint, "a person has said no")
+    if _why(journal, fingerprint) not in approval.when:
+        return None
     until = begins + approval.timeout if begins is not None else None
     if until is None or now < until:
         when = f"until {_clock(until)}, and then: {approval.then}" if until else "once the new key is proved"
@@ -65,7 +67,8 @@ def asked_about(
     reported = journal.leaked.text if journal.leaked is not None else ""
     previous = stages[Stage.PREVIOUS].fingerprint if Stage.PREVIOUS in stages else ""
     known = [each for each in (reported, previous, *sorted(old)) if each in old or (each == reported and each in held)]
-    return tuple(each for each in dict.fromkeys(known) if _why(journal, each) in approval.when)
+    said = journal.answered.text if journal.answered is not None else ""
+    return tuple(each for each in dict.fromkeys(known) if _why(journal, each) in approval.when or each == said)
 
 
 def _kept(approval: ApprovalSettings, fingerprint: str, why: str) -> Question:

@@ -66,16 +66,22 @@ class RequestsMeanwhile:
 
 @asynccontextmanager
 async def watched(c: Assembly) -> AsyncIterator[RequestsMeanwhile]:
-    """Watch while the block runs, beside it: no step waits for a counter, but for one look at the end."""
+    """Watch while the block runs, beside it: no step waits for a counter, but for one look at the end; who is
+    cancelled not even for that."""
     found = RequestsMeanwhile(is_known=bool(c.traffic))
     if not c.traffic:
         yield found
         return
     task = asyncio.create_task(found.watch(c))
+    is_cancelled = False
     try:
         yield found
+    except asyncio.CancelledError:
+        is_cancelled = True
+        raise
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        await found.look(c)
+        if not is_cancelled:
+            await found.look(c)

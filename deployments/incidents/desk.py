@@ -9,9 +9,9 @@ from uuid import UUID
 
 from keyturn.config import Config
 from keyturn.incident_settings import IncidentSettings, SourceSettings
-from keyturn.incidents.call import Policy
 from keyturn.incidents.intake import Intake
 from keyturn.incidents.leak import Lookup, Subject
+from keyturn.lifecycle import Policy
 from keyturn.material import KeyMaterial
 
 

@@ -10,8 +10,8 @@ from deployments.incidents.desk import Desk
 from keyturn.errors import NotFoundError, UnavailableError
 from keyturn.incident_settings import SourceSettings
 from keyturn.incidents import call, generic, gitguardian, github, trufflehog
-from keyturn.incidents.call import Policy
 from keyturn.incidents.leak import Leak, Subject, credential_subject
+from keyturn.lifecycle import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Report:
     """What a request came to. `strange`, `unseen`: as in keyturn.incidents.intake.Found."""
 
     subjects: tuple[Subject, ...]
-    policy: Policy = "configured"
+    policy: Policy = Policy.CONFIGURED
     strange: int = 0
     unseen: tuple[str, ...] = ()
 

@@ -27,8 +27,8 @@ from deployments.incidents.desk import Progress, Run
 from deployments.incidents.engine import Engine
 from deployments.incidents.progress import progress
 from flows.asking import asking_prefect
-from keyturn.incidents.call import Policy
 from keyturn.incidents.leak import Subject
+from keyturn.lifecycle import Policy
 
 TAG = "keyturn-incident"
 ABANDONED = timedelta(minutes=15)  # so long after its beginning, a run of a process that we do not know is taken over
@@ -105,7 +105,7 @@ class Runs:
 
     async def _make(self, client: PrefectClient, subjects: Sequence[Subject], policy: Policy, spent: int) -> Run:
         credentials = sorted({name for subject in subjects for name in subject.credentials})
-        parameters: dict[str, Any] = {"credentials": credentials, "policy": policy}
+        parameters: dict[str, Any] = {"credentials": credentials, "policy": policy.value}
         if subjects[0].fingerprint:
             parameters["fingerprint"] = subjects[0].fingerprint
         key = " ".join(sorted({subject.name for subject in subjects})) + f" {spent}"

@@ -12,12 +12,9 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import uvicorn
-from prefect import Flow
 from prefect.settings import get_current_settings
 from starlette.types import ASGIApp
 
@@ -55,7 +52,8 @@ async def _serve(config: Config, settings: IncidentSettings, instance: str) -> N
     adapters = Adapters(config)
     await _secrets_are_there(settings, adapters)
     intake = Intake(config, adapters, settings.answer_within.total_seconds())
-    respond = _respond()
+    from flows.respond import respond  # not before keyturn.yaml is known to be good: its names are in the form
+
     engine = Engine(respond)
     runs = Runs(respond, engine, settings.repeat_window, instance)
     desk = Desk(config, settings, intake, runs.start, runs.tell, asking_github(adapters.resolve))
@@ -70,15 +68,6 @@ async def _serve(config: Config, settings: IncidentSettings, instance: str) -> N
         picking_up.cancel()
         await asyncio.to_thread(engine.close, _GRACE)
         await adapters.aclose()
-
-
-def _respond() -> Flow[..., Any]:
-    """On use: a copy of the project without it can do all else."""
-    try:
-        flow: Flow[..., Any] = import_module("flows.respond").respond
-    except ModuleNotFoundError:
-        raise MisconfiguredError("this project has no flow respond", remedy="use one that has flows/respond.py") from None
-    return flow
 
 
 class _Server(uvicorn.Server):

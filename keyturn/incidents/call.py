@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
 from keyturn.incidents.leak import Digest, Digests, Leak
 from keyturn.incidents.reading import MOST_LEAKS, json_value, material
 from keyturn.json_object import UnreadableError, mapping
+from keyturn.lifecycle import Policy
 
-Policy = Literal["configured", "prove_first", "revoke_first"]
 WAYS = ("credential", "credentials", "provider", "key", "sha256", "fingerprint")
 _HEX = {"sha256": re.compile(r"[0-9a-f]{64}"), "fingerprint": re.compile(r"[0-9a-f]{16}")}
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -23,17 +23,17 @@ class Call:
     credentials: tuple[str, ...] = ()
     provider: str = ""
     leak: Leak | None = None
-    policy: Policy = "configured"
+    policy: Policy = Policy.CONFIGURED
 
 
 def read(body: bytes) -> Call:
     """UnreadableError for anything that is not exactly one of the ways, and for any other name."""
     said = mapping(json_value(body))
-    policy = said.get("policy", "configured")
+    policy = said.get("policy", Policy.CONFIGURED.value)
     ways = [name for name in said if name in WAYS]
-    if policy not in get_args(Policy) or len(ways) != 1 or set(said) - {*ways, "policy"}:
+    if policy not in list(Policy) or len(ways) != 1 or set(said) - {*ways, "policy"}:
         raise UnreadableError
-    return _of(ways[0], said[ways[0]], cast(Policy, policy))
+    return _of(ways[0], said[ways[0]], Policy(policy))
 
 
 def _of(way: str, value: Any, policy: Policy) -> Call:

@@ -21,6 +21,7 @@ from deployments.incidents.desk import Progress, Run
 from deployments.incidents.engine import Engine
 from deployments.incidents.runs import Runs
 from keyturn.incidents.leak import Subject, credential_subject, key_subject
+from keyturn.lifecycle import Policy
 from tests.e2e.conftest import Installation
 
 pytestmark = pytest.mark.real
@@ -77,15 +78,15 @@ def leak(name: str = "") -> Subject:
 async def test_the_same_leak_is_one_run_under_way_and_done_and_after_a_restart(stage: Stage) -> None:
     subject, stage.open = leak(), False
     with service(stage) as runs:
-        (first,) = await runs.start([subject], "configured")
+        (first,) = await runs.start([subject], Policy.CONFIGURED)
         assert first.begun
-        again = await asyncio.gather(*(runs.start([subject], "configured") for _ in range(3)))
+        again = await asyncio.gather(*(runs.start([subject], Policy.CONFIGURED) for _ in range(3)))
         assert [(run.id, run.begun) for (run,) in again] == [(first.id, False)] * 3
         stage.open = True
         assert (await ended(runs, first)).state == "done"
-        assert [run.id for run in await runs.start([subject], "configured")] == [first.id]
+        assert [run.id for run in await runs.start([subject], Policy.CONFIGURED)] == [first.id]
     with service(stage) as runs:
-        assert [run.id for run in await runs.start([subject], "configured")] == [first.id]
+        assert [run.id for run in await runs.start([subject], Policy.CONFIGURED)] == [first.id]
         assert await runs.pick_up() == [], "what has ended is not begun again"
     assert len(stage.called) == 1
     assert stage.called[0]["fingerprint"] == subject.fingerprint
@@ -94,9 +95,9 @@ async def test_the_same_leak_is_one_run_under_way_and_done_and_after_a_restart(s
 async def test_a_credential_and_its_key_in_service_are_the_same_leak_and_an_old_key_is_not(stage: Stage) -> None:
     name, now, old = f"c-{secrets.token_hex(3)}", secrets.token_hex(8), secrets.token_hex(8)
     with service(stage) as runs:
-        (first,) = await runs.start([credential_subject(name, now)], "configured")
-        (by_key,) = await runs.start([key_subject(now, [name], [name])], "configured")
-        (by_old,) = await runs.start([key_subject(old, [name], [])], "configured")
+        (first,) = await runs.start([credential_subject(name, now)], Policy.CONFIGURED)
+        (by_key,) = await runs.start([key_subject(now, [name], [name])], Policy.CONFIGURED)
+        (by_old,) = await runs.start([key_subject(old, [name], [])], Policy.CONFIGURED)
         assert by_key.id == first.id
         assert by_old.id != first.id
         await ended(runs, first)
@@ -106,9 +107,9 @@ async def test_a_credential_and_its_key_in_service_are_the_same_leak_and_an_old_
 async def test_who_names_a_credential_after_the_window_gets_another_run(stage: Stage) -> None:
     subject = credential_subject(f"c-{secrets.token_hex(3)}", None)
     with service(stage, window=timedelta(0)) as runs:
-        (first,) = await runs.start([subject], "configured")
+        (first,) = await runs.start([subject], Policy.CONFIGURED)
         await ended(runs, first)
-        (second,) = await runs.start([subject], "revoke_first")
+        (second,) = await runs.start([subject], Policy.REVOKE_FIRST)
         assert second.begun and second.id != first.id
         await ended(runs, second)
     assert [each["policy"] for each in stage.called] == ["configured", "revoke_first"]
@@ -117,10 +118,10 @@ async def test_who_names_a_credential_after_the_window_gets_another_run(stage: S
 async def test_a_run_that_failed_is_no_answer_to_the_next_report(stage: Stage) -> None:
     subject, stage.fails = leak(), True
     with service(stage) as runs:
-        (first,) = await runs.start([subject], "configured")
+        (first,) = await runs.start([subject], Policy.CONFIGURED)
         assert (await ended(runs, first)).state == "failed"
         stage.fails = False
-        (second,) = await runs.start([subject], "configured")
+        (second,) = await runs.start([subject], Policy.CONFIGURED)
         assert second.begun and second.id != first.id
         assert (await ended(runs, second)).state == "done"
 
@@ -128,7 +129,7 @@ async def test_a_run_that_failed_is_no_answer_to_the_next_report(stage: Stage) -
 async def test_each_key_has_its_run_and_credentials_go_together(stage: Stage) -> None:
     names = [f"c-{secrets.token_hex(3)}" for _ in range(2)]
     with service(stage) as runs:
-        begun = await runs.start([leak(), leak(), *(credential_subject(name, None) for name in names)], "configured")
+        begun = await runs.start([leak(), leak(), *(credential_subject(name, None) for name in names)], Policy.CONFIGURED)
         assert len(begun) == 3
         for run in begun:
             await ended(runs, run)
@@ -141,7 +142,7 @@ async def left_behind(stage: Stage, state: Callable[[], Any], subject: Subject, 
     stage.open = False
     with service(stage, instance) as runs:
         runs._engine.execute = lambda run, parameters: None  # type: ignore[method-assign]
-        (run,) = await runs.start([subject], "configured")
+        (run,) = await runs.start([subject], Policy.CONFIGURED)
     async with get_client() as client:
         await client.set_flow_run_state(run.id, state(), force=True)
     stage.open = True
@@ -160,7 +161,7 @@ async def test_a_report_of_a_leak_whose_run_was_left_goes_on_with_it(stage: Stag
     subject = leak()
     async with left_behind(stage, Running, subject, "mine") as run:
         with service(stage, "mine") as runs:
-            assert [each.id for each in await runs.start([subject], "configured")] == [run.id]
+            assert [each.id for each in await runs.start([subject], Policy.CONFIGURED)] == [run.id]
             assert (await ended(runs, run)).state == "done"
 
 

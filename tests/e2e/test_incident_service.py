@@ -18,10 +18,7 @@ from keyturn.testing.processes import free_port
 from tests.e2e.conftest import ROOT, Installation
 from tests.e2e.prefect_api import until
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(not (ROOT / "flows" / "respond.py").exists(), reason="there is no flow respond"),
-]
+pytestmark = pytest.mark.real
 
 TOKEN = secrets.token_hex(20)
 

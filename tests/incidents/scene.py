@@ -18,11 +18,11 @@ from deployments.incidents.entrance import Entrance
 from keyturn.config import Config, parse
 from keyturn.errors import MisconfiguredError, UnavailableError
 from keyturn.incident_settings import SourceSettings
-from keyturn.incidents.call import Policy
 from keyturn.incidents.intake import Intake
 from keyturn.incidents.leak import Lookup, Subject
 from keyturn.journal import notes
 from keyturn.key_parts import Part
+from keyturn.lifecycle import Policy
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, SecretRef, Stage, VersionRef
 from keyturn.ports import SecretStore

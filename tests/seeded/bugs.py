@@ -280,8 +280,8 @@ SLIPS = (
     Bug(
         "a leaked key is revoked first, and that is noted nowhere",
         "flows/respond_one.py",
-        "        await report_leak(c, current.fingerprint, leak.at, first=leak.first)\n",
-        "",
+        "        noted = await report_leak(c, current.fingerprint, leak.at, first=leak.first)\n",
+        "        noted = True\n",
         _RESPOND + "a_parked_credential_whose_key_was_revoked_first_is_not_left_without_one",
     ),
     Bug(

@@ -228,6 +228,15 @@ async def test_an_old_key_that_has_leaked_waits_for_its_answer_too() -> None:
     assert not first_lives(world)
 
 
+async def test_a_no_about_an_old_key_holds_when_the_key_in_service_leaks_too() -> None:
+    world = asking(await World.make(), "keep")
+    await rotate(world.worker(), world.clock.now())
+    await leaked(world, fingerprint=world.first_key.material.fingerprint())
+    await approve(world.worker(), "keep")
+    await leaked(world)
+    assert first_lives(world) and len(world.provider.keys) == 3
+
+
 # In a rotation.
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,9 +14,10 @@ from flows.swept import State
 from keyturn.errors import DeniedError, UnavailableError
 from keyturn.journal import Journal, Leaked
 from keyturn.model import Judgement, KeyRef, Member, Verdict
+from keyturn.steps.report_leak import report_leak
 from keyturn.testing.world import MemoryCanary, World
 from tests.steps.plain_flows import account_of, respond, rotate, sweep
-from tests.steps.scene import BLIND, DISABLING, IN_PLACE, POOL, SLOTS, Kind, Scene
+from tests.steps.scene import BLIND, DISABLING, IN_PLACE, POOL, SEASONED, SLOTS, Kind, Scene
 
 
 async def called(world: World, **how: Any) -> Outcome:
@@ -169,6 +171,27 @@ async def test_an_old_key_can_go_although_a_member_still_serves_it() -> None:
     outcome = await called(world, first=True, fingerprint=fingerprint)
     assert not world.provider.accepts(world.first_key.material)
     assert outcome.old_key_refused_at is not None
+
+
+async def test_an_old_key_does_not_go_first_where_that_cannot_be_noted() -> None:
+    """There is one note of a leak, and the key in service has it: who comes by would not know why another is refused."""
+    world = await World.make()
+    await rotate(world.worker(), world.clock.now())
+    world.fleet.loaded["one"] = None
+    world.clock.forward(seconds=2)
+    await report_leak(world.worker(), await in_service(world), world.clock.now(), first=False)
+    outcome = await called(world, first=True, fingerprint=world.first_key.material.fingerprint())
+    assert world.provider.accepts(world.first_key.material)
+    assert "not revoked first" in outcome.sentence
+
+
+async def test_who_is_cancelled_asks_nobody_anything_more() -> None:
+    async with Scene.of("cancelled", SEASONED) as scene:
+        actor = scene.actor("R")
+        actor.start(scene.respond(actor, first=True))
+        assert await actor.until(calls=8)
+        over, _ = await asyncio.wait({asyncio.ensure_future(actor.bury())}, timeout=5)
+        assert over
 
 
 async def test_an_old_key_that_cannot_go_yet_is_not_given_its_overlap() -> None:
