@@ -46,10 +46,11 @@ async def approve(
     async with beside_others(credential) as c:
         text = await note(c, fingerprint or "", revoke=answer == "revoke")
         await record(c, Act.ANSWERED, {"text": text, "answer": answer, "given": _where()})
-        turn = await observe(c, Asked(asked_at()))
-        leaked = turn.seen.journal.leaked_as(text)
+        _, journal = await observe_decider(c)
+        leaked = journal.leaked_as(text)
         if answer == "revoke" and leaked is not None and leaked.first:
             await end_first(c, text)  # whoever is at its successor meanwhile goes on with that
+        turn = await observe(c, Asked(asked_at()))
     await withdraw(credential)
     if answer == "revoke" and turn.decision.step is Step.RETIRE:
         return await retire(credential)

@@ -99,14 +99,19 @@ async def _revoke(
     c: Assembly, old: Collection[str], force: Waiver | None = None, *, urgent: bool = False, said: bool = False
 ) -> Outcome:
     """`said`: a person wants it now, and is not asked once more."""
-    held = [] if said or force else [found for each in old if (found := await held_back(c, each)) is not None]
-    old = [each for each in old if each not in [found.text for found in held]]
-    if not old:
-        return await _waits(c, held[0])
+    asks = not said and force is None
+    if asks and (waits := await _all_held_back(c, old)):
+        return await _waits(c, waits)
     await its_turn(c.settings.provider, c.limits, urgent=urgent or force is Waiver.LEAKED)
     async with alone_on(c.fleets):
+        if asks:
+            if waits := await _all_held_back(c, old):  # the fleets may have been waited for, and a no have come meanwhile
+                return await _waits(c, waits)
+            old = [each for each in old if await held_back(c, each) is None]
         # Before: a run that is killed after the key is gone has written down that it was about to.
-        why = {"why": force.value} if force else {"approval": told} if (told := await without_an_answer(c, old)) else {}
+        why = {"why": force.value} if force else {}
+        if asks and (told := await without_an_answer(c, old)):
+            why = {"approval": told}
         await record(c, Act.FORCED if force else Act.REVOKING, {"texts": " ".join(old), **why})
         done = await revoke(c, tuple(old), force)
     if done.waits:
@@ -120,6 +125,12 @@ async def _revoke(
     tell("revoked", c.name, key=done.key, **({"forced": force.value} if force else {}))
     result = Result.RETIRED if done.refused_at else Result.ROTATED
     return Outcome(c.name, result, done.sentence, None, done.refused_at)
+
+
+async def _all_held_back(c: Assembly, old: Collection[str]) -> Question | None:
+    """What is asked of the first of them, where none may be ended yet."""
+    held = [await held_back(c, each) for each in old] if c.settings.approval is not None else []
+    return held[0] if held and None not in held else None
 
 
 async def _waits(c: Assembly, asked: Question) -> Outcome:

@@ -315,8 +315,8 @@ SLIPS = (
     Bug(
         "a leaked key is ended before the person who is asked has answered",
         "flows/retire.py",
-        "    held = [] if said or force else",
-        "    held = [] if True else",
+        "    asks = not said and force is None\n",
+        "    asks = False\n",
         _APPROVAL + "the_new_key_is_served_while_the_leaked_one_waits_for_an_answer",
     ),
     Bug(

@@ -3,13 +3,16 @@ only where keyturn.yaml says so."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from pydantic import ValidationError
 
+import flows.approve
+import flows.retire
 from flows.outcome import Outcome, Result
 from flows.swept import State
 from keyturn.errors import ConflictError, NotFoundError, UnavailableError
@@ -147,6 +150,20 @@ async def test_a_yes_while_members_are_rolled_ends_the_key_at_once() -> None:
     assert outcome.result is Result.RETIRED, outcome
 
 
+async def test_a_yes_ends_the_key_first_whatever_else_cannot_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = asking(await World.make(), "keep")
+    world.provider.fail["create"] = UnavailableError("down")
+    await leaked(world, first=True)
+
+    async def unseen(*_: Any) -> NoReturn:
+        raise UnavailableError("down")
+
+    monkeypatch.setattr(flows.approve, "observe", unseen)
+    with pytest.raises(UnavailableError):
+        await approve(world.worker(), "revoke")
+    assert not first_lives(world)
+
+
 # What dies, and what is said twice.
 
 
@@ -235,6 +252,21 @@ async def test_a_no_about_an_old_key_holds_when_the_key_in_service_leaks_too() -
     await approve(world.worker(), "keep")
     await leaked(world)
     assert first_lives(world) and len(world.provider.keys) == 3
+
+
+async def test_a_no_while_the_fleets_are_waited_for_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = asking(await World.make(), "revoke")
+    await leaked(world)
+    world.clock.forward(minutes=16)
+
+    @asynccontextmanager
+    async def waited_for(_: Any) -> AsyncIterator[None]:
+        await approve(world.worker(), "keep")
+        yield
+
+    monkeypatch.setattr(flows.retire, "alone_on", waited_for)
+    assert (await sweep(world.worker())).state is State.BY_HAND
+    assert first_lives(world)
 
 
 # In a rotation.
