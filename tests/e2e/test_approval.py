@@ -54,6 +54,7 @@ def test_a_leaked_key_lives_until_somebody_says_so_in_prefect_and_the_other_one_
 
     asked = until(paused)
     refused: list[Any] = [{}, {"run_input": {}}, {"run_input": {"answer": "perhaps"}}]
+    refused += [{"run_input": {"answer": "revoke", "note": "anything else would be kept"}}]
     for given in refused:
         answer = prefect.ask("POST", f"/flow_runs/{asked['id']}/resume", given)
         assert answer.json()["status"] == "REJECT", "an answer is required, and one of the two"
