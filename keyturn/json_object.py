@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,10 +19,17 @@ def json_object(text: bytes | str) -> dict[str, Any]:
     One that names something twice is none: readers differ on which of the two counts. Nor is one with NaN in it.
     """
     try:
-        found = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        found = json_value(text)
+    except UnreadableError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def json_value(text: bytes | str) -> Any:
+    """Any JSON. UnreadableError for what is none, for an object that names something twice, and for NaN."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+    raise UnreadableError  # not inside `except`: the error of json holds the text
 
 
 def has_half_a_character(text: str) -> bool:

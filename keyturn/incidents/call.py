@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from keyturn.incidents.leak import Digest, Digests, Leak
-from keyturn.incidents.reading import MOST_LEAKS, json_value, material
-from keyturn.json_object import UnreadableError, mapping
+from keyturn.incidents.reading import MOST_LEAKS, material
+from keyturn.json_object import UnreadableError, json_value, mapping
 from keyturn.lifecycle import Policy
 
 WAYS = ("credential", "credentials", "provider", "key", "sha256", "fingerprint")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from keyturn.incidents.leak import Leak
-from keyturn.incidents.reading import at, json_value, material, objects
+from keyturn.incidents.reading import at, material, objects
+from keyturn.json_object import json_value
 
 
 def read(body: bytes, findings: str, key: str) -> list[Leak]:

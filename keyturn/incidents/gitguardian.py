@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from keyturn.incidents.leak import Digest, Digests, Leak
-from keyturn.incidents.reading import json_value, name
-from keyturn.json_object import UnreadableError, inside, mapping
+from keyturn.incidents.reading import name
+from keyturn.json_object import UnreadableError, inside, json_value, mapping
 
 ACTIONS = frozenset({"incident_triggered", "incident_reopened", "incident_regression"})
 _HASH = re.compile(r"[0-9a-f]{64}")

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 
 from keyturn.incidents.leak import Leak, Lookup
-from keyturn.incidents.reading import json_value, material, name
-from keyturn.json_object import UnreadableError, inside, mapping
+from keyturn.incidents.reading import material, name
+from keyturn.json_object import UnreadableError, inside, json_value, mapping
 from keyturn.material import KeyMaterial
 
 # A leak that is new, or open again, or has become public. What else happens to an alert is no leak.

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from typing import Any
 
-from keyturn.json_object import UnreadableError, has_half_a_character, inside
+from keyturn.json_object import UnreadableError, has_half_a_character, inside, json_value
 from keyturn.material import KeyMaterial
 
 MOST_LEAKS = 200  # in one report
 _LONGEST_KEY = 16384  # characters
 _LONGEST_NAME = 200
-
-
-def json_value(body: bytes) -> Any:
-    """Any JSON. UnreadableError for what is none, and for an object that names something twice."""
-    with suppress(ValueError, RecursionError):
-        return json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse)
-    raise UnreadableError
 
 
 def json_lines(body: bytes) -> list[Any]:
@@ -54,14 +45,3 @@ def name(value: Any) -> str:
 def at(value: Any, path: str) -> Any:
     """What stands at `a.b.c` in an object of objects; the value itself for ""."""
     return inside(value, *path.split(".")) if path else value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice")
-    return found
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError("not a number of JSON's")

@@ -7,8 +7,8 @@ several parts the one that it is found by; `RawV2` has all of them.
 from __future__ import annotations
 
 from keyturn.incidents.leak import Leak
-from keyturn.incidents.reading import MOST_LEAKS, json_lines, json_value, material, name, objects
-from keyturn.json_object import UnreadableError
+from keyturn.incidents.reading import MOST_LEAKS, json_lines, material, name, objects
+from keyturn.json_object import UnreadableError, json_value
 
 
 def read(body: bytes) -> list[Leak]:
