@@ -4,7 +4,8 @@
 
 `rotate` has a schedule for each credential with a cron line, and is what the UI's button and the API start. `retire` has
 none: each rotation asks for its own run at the end of the overlap. `sweep` runs on an interval: the safety net, and what
-rotates by age. `rollback` is a button, and so is `respond`, for whoever reports a leak. `inventory` looks, on an interval.
+rotates by age. `rollback` is a button, and so is `respond`, for whoever reports a leak. `approve` asks a
+person, where keyturn.yaml has one asked. `inventory` looks, on an interval.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from keyturn import environments
 from keyturn.config import Config
+from keyturn.durations import text
 
 ROOT = Path(__file__).parent.parent
 TAG = "keyturn"
@@ -89,6 +91,7 @@ _TABLE = (
     _Row("sweep", "Finish what stands half-way, retire, rotate what is due, revoke strays, tell what disagrees.", _sweeps),
     _Row("rollback", "Serve the previous key again."),
     _Row("inventory", "Every key in service: how old it is, and whether the provider still takes it.", _inventories),
+    _Row("approve", "Ask a person whether an old key may be revoked, and take the answer.", queue=INCIDENTS),
     _Row("respond", "Keys have leaked: replace them, and end them.", queue=INCIDENTS),
 )
 
@@ -96,4 +99,12 @@ _TABLE = (
 def wanted(config: Config) -> list[Wanted]:
     """Every deployment of this configuration."""
     name = environments.deployment(config.environment)
-    return [Wanted(row.flow, name, row.description, row.timetables(config), row.queue) for row in _TABLE]
+    return [Wanted(row.flow, name, _described(row, config), row.timetables(config), row.queue) for row in _TABLE]
+
+
+def _described(row: _Row, config: Config) -> str:
+    """Where environments have an order, Prefect's UI and `keyturn deploy` say so."""
+    if config.follows is None or row.timetables is not _rotations:
+        return row.description
+    told = f"By schedule {text(config.follows.bake)} after {config.follows.environment} has proved its own."
+    return f"{row.description} {told}"

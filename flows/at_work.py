@@ -24,16 +24,8 @@ from tasks.policy import discreet
 @asynccontextmanager
 async def at_work(credential: str) -> AsyncIterator[Assembly]:
     """The credential, wired, with nobody else at it. Its timeline becomes the run's artifact, also when the run fails."""
-    hold_vendor_loggers()
-    logger = get_run_logger()
-
-    def listen(line: Line) -> None:
-        logger.info("%s: %s", line.step, line.sentence)
-        for listener in listeners:
-            listener(line)
-
     failure: KeyturnError | None = None
-    async with one_at_a_time(credential), discreet(), assemble(load(), credential, listen) as c:
+    async with one_at_a_time(credential), beside_others(credential) as c:
         try:
             yield c
         except KeyturnError as error:
@@ -43,6 +35,21 @@ async def at_work(credential: str) -> AsyncIterator[Assembly]:
             page = markdown(credential, c.timeline, failure, c.evidence)
             key = artifact(f"rotation-{credential}")
             await keep_page(key, page, f"The rotation of {credential}: what happened, step by step")
+
+
+@asynccontextmanager
+async def beside_others(credential: str) -> AsyncIterator[Assembly]:
+    """The credential, wired, whoever else is at it: for what has to be done at once."""
+    hold_vendor_loggers()
+    logger = get_run_logger()
+
+    def listen(line: Line) -> None:
+        logger.info("%s: %s", line.step, line.sentence)
+        for listener in listeners:
+            listener(line)
+
+    async with discreet(), assemble(load(), credential, listen) as c:
+        yield c
 
 
 async def keep_page(key: str, page: str, description: str) -> None:

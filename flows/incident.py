@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from flows.ask import held_back
 from flows.audited import record, record_failure
 from keyturn.assembly import Assembly
 from keyturn.audit.record import Act
@@ -20,7 +21,7 @@ async def as_it_was_begun(c: Assembly, turn: Turn) -> Turn:
     """The turn of an incident, where one was reported and is not over; else this turn, as it is."""
     leaked = turn.seen.leaked
     if leaked is not None:
-        if leaked.first:
+        if leaked.first and not await held_back(c, leaked.text):
             await end_first(c, leaked.text)
         asked = replace(turn.asked, at=leaked.at, reason=Reason.INCIDENT, overlap=timedelta(0), tried_to_retire=leaked.first)
         return await observe(c, asked)

@@ -14,6 +14,7 @@ class Result(StrEnum):
     ROTATED = "rotated"  # the old key lives until `retire_after`
     RETIRED = "rotated, old key refused"
     PENDING = "rotated, revocation pending"
+    ANSWERED = "answered"  # by a person, who was asked whether the old key may be revoked
     PLANNED = "planned"
     STOPPED = "stopped, not replaced"  # of an incident: the key that was in service had no successor yet
     UNFINISHED = "stopped, replaced"  # and here it had: the rest is to be run again

@@ -59,6 +59,12 @@ Fingerprint = Annotated[
 ]
 
 
+Answer = Annotated[
+    Literal["revoke", "keep"],
+    Field(description="revoke: the old key may be ended. keep: it lives until a person says otherwise"),
+]
+
+
 class ClosedSchema(ParameterSchema):
     """The schema of a flow's parameters, and no others: else Prefect would store a key that is sent under any other name."""
 

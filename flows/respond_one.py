@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from flows.ask import held_back
 from flows.at_work import at_work
 from flows.audited import audited
 from flows.failures import failures_counted
@@ -16,7 +17,7 @@ from flows.serve_current import serve_current
 from flows.turnstile import alone_on
 from keyturn import faults
 from keyturn.assembly import Assembly
-from keyturn.errors import KeyturnError, NotFoundError
+from keyturn.errors import ConflictError, KeyturnError, NotFoundError
 from keyturn.incident_report import Account
 from keyturn.lifecycle import Asked, Reason, Step, is_promoted_since, old_keys
 from keyturn.model import Stage
@@ -68,18 +69,34 @@ async def _respond(c: Assembly, leak: Leak, account: Account) -> Outcome:
     if turn.decision.check == "promoted_unrecorded":
         await renew(c, turn)
         turn = await observe(c, asked)
-    current, ended = turn.seen.current, RevokedFirst(False)
+    current, previous, ended = turn.seen.current, turn.seen.stages.get(Stage.PREVIOUS), RevokedFirst(False)
     if leak.fingerprint and (current is None or current.fingerprint != leak.fingerprint):
         return await _end_another(c, leak, turn)
     if current is not None and (leak.fingerprint or not is_promoted_since(turn.seen, leak.at)):
         noted = await report_leak(c, current.fingerprint, leak.at, first=leak.first)
-        if leak.first and noted:
-            ended = await end_first(c, current.fingerprint)
+        if noted:
+            ended = await _end_first(c, leak, current.fingerprint)
+        if leak.first:
             account.refused_at = ended.refused_at  # also where the rest fails
         if leak.first or leak.fingerprint:
             # The one that was reported is not kept waiting by one that is older.
             turn = await observe(c, replace(asked, tried_to_retire=ended.done))
+    elif previous is not None and previous.fingerprint in turn.seen.old_keys and c.settings.approval is not None:
+        # Another rotation came between the call and this run: what was in service then is old by now, and is asked about.
+        await report_leak(c, previous.fingerprint, leak.at, first=leak.first)
     return _with(ended, await _settled(c, leak, await replace_leaked(c, turn)))
+
+
+async def _end_first(c: Assembly, leak: Leak, fingerprint: str) -> RevokedFirst:
+    """Where that is wished, and nobody has to be asked. Who is asked is asked now, for both policies: until they answer the
+    new key is made and rolled, which ends nothing."""
+    question = await held_back(c, fingerprint)
+    if not leak.first:
+        return RevokedFirst(False)
+    if question is None:
+        return await end_first(c, fingerprint)
+    c.say("approve", "it is not revoked first yet: the new key is made meanwhile")
+    return RevokedFirst(False, sentence="it was not revoked first: that waited for a person")
 
 
 async def _end_another(c: Assembly, leak: Leak, turn: Turn) -> Outcome:
@@ -94,8 +111,13 @@ async def _end_another(c: Assembly, leak: Leak, turn: Turn) -> Outcome:
         )
     ended = RevokedFirst(False)
     noted = await report_leak(c, leak.fingerprint, leak.at, first=leak.first)
-    if leak.first and noted:
-        ended = await end_first(c, leak.fingerprint)
+    if noted:
+        ended = await _end_first(c, leak, leak.fingerprint)
+    elif c.settings.approval is not None:
+        raise ConflictError(
+            "a person is asked about one leaked key at a time, and the key in service was reported, too",
+            remedy="run the same again when that one has a successor",
+        )
     elif leak.first:  # what is refused, and nobody knows why, nobody would make good
         ended = RevokedFirst(False, sentence="it was not revoked first: the key in service was reported, too")
     if turn.decision.step in (Step.ROLL, Step.PROVE):

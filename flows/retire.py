@@ -8,6 +8,7 @@ from prefect import flow
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 
+from flows.ask import held_back, withdraw, without_an_answer
 from flows.at_provider import its_turn
 from flows.at_work import asked_at, at_work, tell
 from flows.audited import audited, record, record_failure
@@ -16,6 +17,7 @@ from flows.outcome import Outcome, Result
 from flows.parameters import CredentialName
 from flows.turnstile import alone_on
 from keyturn import environments
+from keyturn.approval import Question
 from keyturn.assembly import Assembly
 from keyturn.audit.record import Act
 from keyturn.errors import KeyturnError, PermanentError
@@ -48,7 +50,7 @@ async def retire(credential: CredentialName, now: bool = False, force: Waiver | 
                 f"the rotation is not finished: {turn.decision.sentence}", remedy=f"run `keyturn rotate {credential}` first"
             )
         if turn.seen.leaked_and_old:  # no overlap is waited for; the members are asked all the same
-            return await _revoke(c, turn.seen.leaked_and_old, force, urgent=True)
+            return await _revoke(c, turn.seen.leaked_and_old, force, urgent=True, said=now)
         after = turn.seen.journal.retire_after
         if after is None and not now and force is None:
             raise PermanentError(
@@ -60,7 +62,7 @@ async def retire(credential: CredentialName, now: bool = False, force: Waiver | 
             if after - c.now() > A_MOMENT:
                 return Outcome(credential, Result.NOTHING, f"the overlap lasts until {after:%Y-%m-%d %H:%M:%S} UTC", after)
             await c.pause((after - c.now()).total_seconds())
-        return await _revoke(c, turn.seen.old_keys, force)
+        return await _revoke(c, turn.seen.old_keys, force, said=now)
 
 
 async def finish(c: Assembly, *, revoke_now: bool = False, urgent: bool = False) -> Outcome:
@@ -76,6 +78,8 @@ async def finish(c: Assembly, *, revoke_now: bool = False, urgent: bool = False)
     if after is None:
         return Outcome(c.name, Result.PENDING, "another rotation has begun meanwhile, and revokes the old key")
     if not revoke_now and after > c.now():
+        for each in old:  # whoever is asked has the overlap to answer, too
+            await held_back(c, each)
         return Outcome(c.name, Result.ROTATED, await _schedule(c, after), after)
     return await revoke_or_leave(c, old, after, urgent=urgent)
 
@@ -91,11 +95,23 @@ async def revoke_or_leave(c: Assembly, old: Collection[str], after: datetime | N
         return Outcome(c.name, Result.PENDING, str(error), after)
 
 
-async def _revoke(c: Assembly, old: Collection[str], force: Waiver | None = None, *, urgent: bool = False) -> Outcome:
+async def _revoke(
+    c: Assembly, old: Collection[str], force: Waiver | None = None, *, urgent: bool = False, said: bool = False
+) -> Outcome:
+    """`said`: a person wants it now, and is not asked once more."""
+    asks = not said and force is None
+    if asks and (waits := await _all_held_back(c, old)):
+        return await _waits(c, waits)
     await its_turn(c.settings.provider, c.limits, urgent=urgent or force is Waiver.LEAKED)
     async with alone_on(c.fleets):
+        if asks:
+            if waits := await _all_held_back(c, old):  # the fleets may have been waited for, and a no have come meanwhile
+                return await _waits(c, waits)
+            old = [each for each in old if await held_back(c, each) is None]
         # Before: a run that is killed after the key is gone has written down that it was about to.
         why = {"why": force.value} if force else {}
+        if asks and (told := await without_an_answer(c, old)):
+            why = {"approval": told}
         await record(c, Act.FORCED if force else Act.REVOKING, {"texts": " ".join(old), **why})
         done = await revoke(c, tuple(old), force)
     if done.waits:
@@ -104,9 +120,24 @@ async def _revoke(c: Assembly, old: Collection[str], force: Waiver | None = None
     await record(
         c, Act.REVOKED if done.refused_at else Act.SETTLED, {"key": done.key, "sentence": done.sentence}, c.evidence
     )
+    if c.settings.approval is not None:
+        await withdraw(c.name)
     tell("revoked", c.name, key=done.key, **({"forced": force.value} if force else {}))
     result = Result.RETIRED if done.refused_at else Result.ROTATED
     return Outcome(c.name, result, done.sentence, None, done.refused_at)
+
+
+async def _all_held_back(c: Assembly, old: Collection[str]) -> Question | None:
+    """What is asked of the first of them, where none may be ended yet."""
+    held = [await held_back(c, each) for each in old] if c.settings.approval is not None else []
+    return held[0] if held and None not in held else None
+
+
+async def _waits(c: Assembly, asked: Question) -> Outcome:
+    """For a person, and no process does: what they say is noted beside the secret, and at its time a run comes back."""
+    if asked.until is not None and asked.then == "revoke":
+        await _schedule(c, asked.until + A_MOMENT)
+    return Outcome(c.name, Result.PENDING, asked.sentence, asked.until, by_hand=asked.until is None)
 
 
 async def _schedule(c: Assembly, at: datetime) -> str:

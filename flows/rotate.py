@@ -22,6 +22,7 @@ from keyturn.assembly import Assembly
 from keyturn.config import load
 from keyturn.errors import ParkedError, PermanentError
 from keyturn.lifecycle import Asked, Reason, Step
+from keyturn.order import held_up
 from keyturn.steps.observe import Turn
 from tasks.observe import observe
 from tasks.preflight import preflight
@@ -50,7 +51,19 @@ async def rotate(
             return await _go_on(c, await observe(c, asked), dry_run)
         async with failures_counted(c):
             turn = await as_it_was_begun(c, await observe(c, asked))
+            if waits := await _in_order(c, turn):
+                return Outcome(credential, Result.NOTHING, waits)
             return await (replace_leaked if turn.seen.leaked or reason is Reason.INCIDENT else _go_on)(c, turn)
+
+
+async def _in_order(c: Assembly, turn: Turn) -> str:
+    """Why what a schedule has begun waits for the environment before, in words; "" where it does not."""
+    if turn.asked.reason is not Reason.SCHEDULED or turn.decision.check != "due":
+        return ""
+    held = await held_up(c, turn.seen)
+    if held is not None:
+        c.say("order", f"{held.sentence}: goes on all the same" if held.goes_on else held.sentence)
+    return held.sentence if held is not None and not held.goes_on else ""
 
 
 async def replace_leaked(c: Assembly, turn: Turn) -> Outcome:
@@ -71,7 +84,9 @@ async def replace_leaked(c: Assembly, turn: Turn) -> Outcome:
         return await _go_on(c, turn)
     retired = await finish(c, revoke_now=True, urgent=True)
     turn = await observe(c, replace(turn.asked, tried_to_retire=True))
-    return retired if turn.decision.step is Step.NOTHING else await _go_on(c, turn)
+    return (
+        retired if turn.decision.step is Step.NOTHING or turn.decision.check in ("asking", "kept") else await _go_on(c, turn)
+    )
 
 
 async def _go_on(c: Assembly, turn: Turn, dry_run: bool = False) -> Outcome:

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 
+from flows.ask import held_back
 from flows.at_work import tell
 from flows.audited import record
 from flows.outcome import Outcome, Result
@@ -17,6 +18,7 @@ from keyturn.config import Config
 from keyturn.due import due_since
 from keyturn.errors import KeyturnError, ParkedError
 from keyturn.lifecycle import Asked, Reason, Step
+from keyturn.order import held_up
 from keyturn.steps.drift import drift
 from keyturn.steps.standing import Standing, standing
 from tasks.strays import strays
@@ -72,10 +74,18 @@ async def _act(c: Assembly, config: Config, found: Standing) -> Swept:
     """By runs of their own, which Prefect shows as such."""
     step, sentence = found.decision.step, found.decision.sentence
     if step in NOTHING_TO_DO:
-        return Swept(c.name, NOTHING_TO_DO[step], sentence)
+        if found.decision.check == "asking":
+            for each in found.seen.old_keys:  # once more: whoever was to ask may have died
+                await held_back(c, each)
+        return Swept(c.name, State.BY_HAND if found.decision.check == "kept" else NOTHING_TO_DO[step], sentence)
     is_asked_for = step is Step.CREATE and found.decision.check not in DUE_AT_ONCE
     if is_asked_for and due_since(c.name, c.settings, found.seen.journal, c.now(), config.sweep.every) is None:
         return Swept(c.name, State.QUIET, "not due")
+    held = await held_up(c, found.seen) if found.decision.check == "due" else None
+    if held is not None and not held.goes_on:
+        if held.for_long:
+            tell("held_up", c.name, sentence=held.sentence)
+        return Swept(c.name, State.HELD_UP if held.for_long else State.WAITING, held.sentence)
     if await is_taken(c.name):
         return Swept(c.name, State.BUSY, "another run is at it")
     outcome = await retire(c.name) if step is Step.RETIRE else await rotate(c.name, Reason.SCHEDULED)

@@ -15,6 +15,7 @@ class State(StrEnum):
     QUIET = "nothing to do"
     BUSY = "busy"  # another run is at it
     WAITING = "waits"  # for the end of an overlap, or for the next try
+    HELD_UP = "held up"  # by the environment before, for longer than it should
     DONE = "done"  # something was due, and was done
     BY_HAND = "waits for a person"
     FAILED = "failed"

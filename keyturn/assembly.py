@@ -7,17 +7,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from keyturn.audit.writer import Audit
 from keyturn.canary import LiteLLMCanary
 from keyturn.canary.own_login import OwnLoginCanary
-from keyturn.config import Config
+from keyturn.config import Config, load
 from keyturn.delivery.keys import Variable
 from keyturn.delivery.variable_names import PARTS_BY_PROVIDER_KIND, Names, names_of
 from keyturn.delivery.variables import variable_of
+from keyturn.deploy_settings import FollowsSettings
 from keyturn.errors import MisconfiguredError
 from keyturn.evidence import Evidence
+from keyturn.journal import Journal
 from keyturn.key_parts import Part as KeyPart
 from keyturn.material import KeyMaterial
 from keyturn.model import HeldKey, Judgement, Mark, SecretRef, Stage
@@ -65,6 +68,8 @@ class Assembly:
     timeline: list[Line] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)  # what was gathered last, one for each old key
     audit: Audit | None = None  # where keyturn.yaml asks for one
+    follows: FollowsSettings | None = None  # the environment before this one
+    earlier: Callable[[], Awaitable[Journal | None]] | None = None  # what is noted there; None: no such credential
 
     @property
     def decider(self) -> tuple[SecretRef, SecretStore]:
@@ -101,6 +106,7 @@ class Adapters:
         self.config = config
         self.resolve = resolve or resolver(self._read_store)
         self._built: dict[tuple[str, str], Any] = {}
+        self._earlier: Adapters | None = None
 
     def provider(self, name: str) -> KeyProvider:
         built: KeyProvider = self._build("providers", name, self.config.providers)
@@ -129,6 +135,19 @@ class Adapters:
 
     def parts(self, credential: str) -> tuple[KeyPart, ...]:
         return parts_of(self.config, self.config.credential(credential))
+
+    async def earlier(self, credential: str) -> Journal | None:
+        """What is noted of this credential in the environment before; None: it is not there. Only notes are read: no value,
+        and nothing at any other part of that environment."""
+        follows = self.config.follows
+        if follows is None:
+            return None
+        if self._earlier is None:
+            self._earlier = Adapters(load(follows.file or self.config.path, follows.environment, {"stores": follows.stores}))
+        if credential not in self._earlier.config.credentials:
+            return None
+        secret = self._earlier.config.credential(credential).secrets[0]
+        return Journal.parse(await self._earlier.store(secret.store).annotations(secret.ref))
 
     def lease(self, name: str) -> Lease:
         built: Lease = self._build("leases", name, self.config.leases)
@@ -181,6 +200,8 @@ class Adapters:
     async def aclose(self) -> None:
         for adapter in self._built.values():
             await adapter.aclose()
+        if self._earlier is not None:
+            await self._earlier.aclose()
 
     def _build(self, section: str, name: str, parts: Mapping[str, Part]) -> Any:
         if (section, name) not in self._built:
@@ -240,6 +261,8 @@ async def assemble(
             patience=config.sweep.patience,
             limits=config.providers[settings.provider].limits,
             listener=listener,
+            follows=config.follows,
+            earlier=partial(own.earlier, name) if config.follows is not None else None,
             audit=Audit(config.audit, own.resolve) if config.audit is not None else None,
         )
     finally:

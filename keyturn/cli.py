@@ -99,6 +99,18 @@ def respond(
 
 
 @app.command()
+def approve(
+    name: Name,
+    deny: Annotated[bool, typer.Option("--deny", help="Say no: the old key is kept until somebody says yes.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say that the old key that waits for an answer may be revoked, and revoke it where its time has come."""
+    from keyturn.commands.approve import approve as command
+
+    command(name, deny, as_json)
+
+
+@app.command()
 def retire(
     name: Name,
     now: Annotated[bool, typer.Option("--now", help="Do not wait for the end of the overlap.")] = False,

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -16,7 +17,7 @@ from keyturn import durations, environments
 from keyturn.audit.writer import AuditSettings
 from keyturn.config_texts import listed, printable, reached_from, sentence_of, texts_of
 from keyturn.delivery.variable_names import env_fault, names_of
-from keyturn.deploy_settings import DeploySettings
+from keyturn.deploy_settings import DeploySettings, FollowsSettings
 from keyturn.document import LARGEST, Document, Fault, Loc, read
 from keyturn.errors import MisconfiguredError
 from keyturn.incident_settings import IncidentSettings, faults_of_incidents
@@ -33,7 +34,7 @@ DEFAULT_PATH = "keyturn.yaml"
 PATH_VARIABLE = "KEYTURN_CONFIG"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # short enough for provider key names, plain enough for run names
-_FURTHER = ("sweep", "inventory", "audit", "deploy", "incidents")
+_FURTHER = ("sweep", "inventory", "audit", "deploy", "follows", "incidents")
 _UNSUPERVISED = ("command", "docker", "systemd")  # what is given its keys once, when it starts
 _KEY_FAULT = "looks like a literal key (not printed): take it out, use a reference, and rotate it"
 
@@ -54,6 +55,7 @@ class Config:
     environment: str = ""
     audit: AuditSettings | None = None
     inventory: InventorySettings = field(default_factory=InventorySettings)
+    follows: FollowsSettings | None = None
 
     def references(self, pattern: re.Pattern[str]) -> Iterator[str]:
         """What the settings of providers, stores, proxies and leases refer to by texts of this form."""
@@ -126,8 +128,11 @@ def config_path() -> Path:
     return Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
 
 
-def load(path: Path | None = None) -> Config:
-    """Read and check. ConfigError lists every fault at once."""
+def load(
+    path: Path | None = None, environment: str | None = None, changes: Mapping[str, Any] = MappingProxyType({})
+) -> Config:
+    """Read and check. ConfigError lists every fault at once. `environment`: another one than that in use. `changes`: what is
+    otherwise than in the file."""
     path = path or config_path()
     failure, content = "", b""
     try:
@@ -138,15 +143,18 @@ def load(path: Path | None = None) -> Config:
         failure = type(error).__name__
     if failure:  # not inside `except`: a codec's error holds what it read
         raise ConfigError(path, [f"cannot be read ({failure}): name a text file in UTF-8 with --config or ${PATH_VARIABLE}"])
-    return parse(source, path, environments.named())
+    return parse(source, path, environments.named() if environment is None else environment, changes)
 
 
-def parse(source: str, path: Path = Path(DEFAULT_PATH), environment: str = "") -> Config:
+def parse(
+    source: str, path: Path = Path(DEFAULT_PATH), environment: str = "", changes: Mapping[str, Any] = MappingProxyType({})
+) -> Config:
     """As `load`, from text."""
     document = read(source)
-    check = _Check(environments.chosen(document, environment))
+    check = _Check(environments.over(environments.chosen(document, environment), changes))
     check.no_literal_keys(source, document.data)  # of the whole file, whichever environment it is read for
     config = check.document(path, environment)
+    check.order(config, document)
     if check.faults or config is None:
         raise ConfigError(path, check.faults)
     return config
@@ -191,6 +199,7 @@ class _Check:
         audit = self.model(AuditSettings, self.data["audit"], ("audit",)) if "audit" in self.data else None
         if isinstance(audit, AuditSettings) and audit.key is not None and STORE_REFERENCE.fullmatch(audit.key):
             self.link(("audit", "key"), parse_store_reference(audit.key).store, "stores", parts)
+        follows = self.model(FollowsSettings, self.data["follows"], ("follows",)) if "follows" in self.data else None
         inventory = self.model(InventorySettings, self.data.get("inventory", {}), ("inventory",))
         deploy = self.model(DeploySettings, self.data.get("deploy", {}), ("deploy",))
         incidents = self.incidents(credentials, parts["stores"]) if "incidents" in self.data else None
@@ -199,8 +208,22 @@ class _Check:
         if not isinstance(inventory, InventorySettings):
             return None
         log = audit if isinstance(audit, AuditSettings) else None
+        earlier = follows if isinstance(follows, FollowsSettings) else None
         known_parts = (parts["providers"], parts["stores"], parts["proxies"])
-        return Config(path, *known_parts, credentials, sweep, leases, deploy, incidents, environment, log, inventory)
+        return Config(
+            path, *known_parts, credentials, sweep, leases, deploy, incidents, environment, log, inventory, earlier
+        )
+
+    def order(self, config: Config | None, document: Document) -> None:
+        """What this environment follows is there, and does not follow it in turn."""
+        follows = config.follows if config is not None else None
+        if config is None or follows is None or follows.file is not None:
+            return
+        at: Loc = ("follows", "environment")
+        if follows.environment not in (there := environments.of_file(document)):
+            self.fault(at, f"is no environment of this file (there: {listed(there)}); name its file by `file`")
+        elif config.environment in environments.before(document, config.environment):
+            self.fault(at, "comes after this one, too: each would wait for the other")
 
     def incidents(self, credentials: Collection[str], stores: Collection[str]) -> IncidentSettings | None:
         found = self.model(IncidentSettings, self.data["incidents"], ("incidents",))

@@ -1,13 +1,17 @@
-"""What may stand in keyturn.yaml under `deploy`: where Prefect's workers run what is due."""
+"""What may stand in keyturn.yaml under `deploy`: where Prefect's workers run what is due. And under `follows`: after which
+other environment."""
 
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from keyturn.durations import Duration
+from keyturn.references import AbsolutePath
 from keyturn.settings import Section
 
 IN_THE_IMAGE = "/opt/keyturn"  # deployments/Dockerfile
@@ -62,3 +66,25 @@ class DeploySettings(Section):
         """The job variables, by the names of Prefect's templates, but for `env`."""
         given = {"image": self.image, "namespace": self.namespace, "service_account_name": self.service_account}
         return {**self.job_variables, **{name: value for name, value in given.items() if value is not None}}
+
+
+class FollowsSettings(Section):
+    """The environment before this one: by schedule, a credential is rotated here once it was rotated there, and proved.
+
+    `file`: that environment's keyturn.yaml, where it is another file. `stores`: what of its stores is otherwise for whoever
+    looks from here, such as a login that only reads. `bake`: how long ago that has to be. `at_most`: how long a credential
+    that is due here is held up by it; `then`: after that it is told loudly, and waits on, or is rotated.
+    """
+
+    environment: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    file: AbsolutePath | None = None
+    stores: dict[str, dict[str, Any]] = {}
+    bake: Duration
+    at_most: Duration
+    then: Literal["wait", "rotate"]
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> FollowsSettings:
+        if self.at_most <= max(self.bake, timedelta(0)):
+            raise ValueError("at_most must be longer than bake: else nothing is ever waited for in vain")
+        return self

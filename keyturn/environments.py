@@ -48,6 +48,32 @@ def chosen(document: Document, environment: str) -> Document:
     return Document(_joined(rest, every[environment]), {**document.lines, **moved}, document.faults)
 
 
+def over(document: Document, changes: Mapping[str, Any]) -> Document:
+    """The file with this over it, joined as an environment is."""
+    if not changes or not isinstance(document.data, dict):
+        return document
+    return Document(_joined(document.data, changes), document.lines, document.faults)
+
+
+def before(document: Document, environment: str) -> set[str]:
+    """The environments of this file that come before this one, by their `follows`; with itself where they go round."""
+    every = document.data.get(SECTION) if isinstance(document.data, dict) else None
+    found, at = set[str](), environment
+    while isinstance(every, dict) and isinstance(every.get(at), dict):
+        follows = every[at].get("follows")
+        earlier = follows.get("environment") if isinstance(follows, dict) and "file" not in follows else None
+        if not isinstance(earlier, str) or earlier in found:
+            break
+        found.add(at := earlier)
+    return found
+
+
+def of_file(document: Document) -> set[str]:
+    """The names of its environments."""
+    every = document.data.get(SECTION) if isinstance(document.data, dict) else None
+    return {name for name in every if isinstance(name, str)} if isinstance(every, dict) else set()
+
+
 def _with(document: Document, data: Any, loc: Loc, sentence: str) -> Document:
     return Document(data, document.lines, [*document.faults, Fault(loc, sentence, document.lines.get(loc, 0))])
 

@@ -43,7 +43,8 @@ _DIGITS = "0123456789abcdef"  # of a fingerprint; names of annotations have lett
 _LETTERS = "abcdefghijklmnop"
 _TURNED = _KEY + "turned"  # kept apart as those of keys are, and none of them: the letters are others
 _LEAKED = _KEY + "reported"  # the same
-_APART = {"turned": _TURNED, "leaked": _LEAKED}
+_ANSWERED = _KEY + "answered"  # the same
+_APART = {"turned": _TURNED, "leaked": _LEAKED, "answered": _ANSWERED}
 _ABOUT_CURRENT = ("rolled_at", "proved_at", "retire_after", "watched_from")
 _COUNTS = ("attempt", "failures")
 _COUNT = re.compile(r"[0-9]{1,9}")
@@ -99,6 +100,25 @@ class Leaked:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """What a person said when they were asked whether the key of a value (`text`, a fingerprint) may be ended."""
+
+    at: datetime
+    revoke: bool
+    text: str
+
+    @classmethod
+    def parse(cls, note: str) -> Answered | None:
+        at, _, rest = note.partition(" ")
+        word, _, text = rest.partition(" ")
+        moment = _time(at)
+        return cls(moment, word == "revoke", text) if moment is not None and text else None
+
+    def __str__(self) -> str:
+        return f"{_text(self.at)} {'revoke' if self.revoke else 'keep'} {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
 class Journal:
     """What earlier steps wrote down. A hint, checked against what is observed: the store's stages always win.
 
@@ -130,6 +150,7 @@ class Journal:
     proof: str = ""  # the evidence at the last prove or revoke, in short
     turned: Turned | None = None  # written before the key is turned; see keyturn.steps.in_place
     leaked: Leaked | None = None  # written before anything is done about it, and until that key is refused
+    answered: Answered | None = None  # until that key is refused
     keys: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -143,6 +164,10 @@ class Journal:
     def leaked_as(self, fingerprint: str) -> Leaked | None:
         """What was reported of this value; None: nothing."""
         return self.leaked if self.leaked is not None and self.leaked.text == fingerprint else None
+
+    def answered_of(self, fingerprint: str) -> Answered | None:
+        """What a person said of this value; None: nothing."""
+        return self.answered if self.answered is not None and self.answered.text == fingerprint else None
 
     @property
     def current_key(self) -> str:
@@ -160,9 +185,10 @@ class Journal:
         values: dict[str, object] = {"keys": {_fingerprint(name): notes[name] for name in notes if _names_a_key(name)}}
         values["turned"] = Turned.parse(notes.get(_TURNED, ""))
         values["leaked"] = Leaked.parse(notes.get(_LEAKED, ""))
+        values["answered"] = Answered.parse(notes.get(_ANSWERED, ""))
         for each in fields(cls):
             text = notes.get(each.name)
-            if text is None or each.name in ("keys", "turned", "leaked"):
+            if text is None or each.name in ("keys", *_APART):
                 continue
             if each.name in _ABOUT_CURRENT:
                 text, _, about = text.partition(" ")
@@ -180,7 +206,7 @@ def notes(
     *,
     about: str = "",
     keys: Mapping[str, str | None] = MappingProxyType({}),
-    **values: str | int | datetime | frozenset[str] | Turned | Leaked | None,
+    **values: str | int | datetime | frozenset[str] | Turned | Leaked | Answered | None,
 ) -> dict[str, str | None]:
     """Annotations for `SecretStore.annotate`: an empty text or None drops the note.
 
@@ -216,7 +242,7 @@ def _fingerprint(name: str) -> str:
     return name.removeprefix(_KEY).translate(_TO_DIGITS)
 
 
-def _text(value: str | int | datetime | frozenset[str] | Turned | Leaked | None) -> str | None:
+def _text(value: str | int | datetime | frozenset[str] | Turned | Leaked | Answered | None) -> str | None:
     if isinstance(value, frozenset):
         return " ".join(sorted(value)[:_MOST_BY_HAND]) or None
     if isinstance(value, datetime):

@@ -6,10 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
+from keyturn.approval import Question, question
 from keyturn.journal import Journal, Leaked
 from keyturn.model import KeyRef, Serving, Stage, VersionRef
 from keyturn.patience import Patience
+
+if TYPE_CHECKING:
+    from keyturn.settings import ApprovalSettings
 
 
 class Reason(StrEnum):
@@ -58,6 +63,7 @@ class Asked:
     max_age: timedelta | None = None
     tried_to_retire: bool = False
     patience: Patience = field(default_factory=Patience)
+    approval: ApprovalSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +254,18 @@ def drifted(seen: Observed, asked: Asked) -> Decision | None:
     return Decision(Step.ROLL, "drifted", f"{', '.join(seen.drifted)} does not serve the current key")
 
 
+def asking(seen: Observed, asked: Asked) -> Decision | None:
+    """The old key could be ended, and a person is to say first whether it may."""
+    held = _held_back(seen, asked)
+    return Decision(Step.WAIT, "asking", held.sentence) if held is not None and held.until else None
+
+
+def kept(seen: Observed, asked: Asked) -> Decision | None:
+    """The old key could be ended, and a person has said no; or nobody has said anything, and then it is kept."""
+    held = _held_back(seen, asked)
+    return Decision(Step.WAIT, "kept", held.sentence) if held is not None else None
+
+
 def overdue(seen: Observed, asked: Asked) -> Decision | None:
     """The overlap is over, and the old key still lives."""
     after = seen.journal.retire_after
@@ -321,6 +339,8 @@ CHAIN: tuple[Check, ...] = (
     unrolled,
     unproved,
     drifted,
+    asking,
+    kept,
     overdue,
     rolled_back,
     turned,
@@ -369,6 +389,16 @@ def _is_open(seen: Observed) -> bool:
 
 def _made_by_us(seen: Observed) -> bool:
     return seen.current is not None and seen.journal.current_fingerprint == seen.current.fingerprint
+
+
+def _held_back(seen: Observed, asked: Asked) -> Question | None:
+    """What a person was asked of the old keys whose time has come, where none of them may be ended."""
+    after = seen.journal.retire_after
+    if after is None or _stranded(seen):
+        return None
+    due = seen.leaked_and_old or (tuple(seen.old_keys) if seen.at >= after else ())
+    held = [question(asked.approval, seen.journal, each, seen.at) for each in due]
+    return held[0] if held and None not in held else None
 
 
 def _stranded(seen: Observed) -> bool:

@@ -94,6 +94,32 @@ class RollSettings(Section):
         return self
 
 
+class ApprovalSettings(Section):
+    """A person is asked before an old key is ended, which nothing undoes. None of it has a default.
+
+    `when`: of which rotations. `timeout`: how long an answer is waited for, from when the key could be ended; in an incident
+    from the call. `then`: what is done with the key where none came.
+    """
+
+    when: tuple[Literal["incident", "rotation"], ...] = Field(min_length=1)
+    timeout: Duration
+    then: Literal["revoke", "keep"]
+
+    @field_validator("timeout")
+    @classmethod
+    def _is_bounded(cls, value: timedelta) -> timedelta:
+        if not timedelta(minutes=1) <= value <= timedelta(days=30):
+            raise ValueError("must be between 1m and 30d")
+        return value
+
+    @property
+    def told(self) -> str:
+        """In a sentence."""
+        when = " and ".join(f"in {'an' if each == 'incident' else 'a'} {each}" for each in dict.fromkeys(self.when))
+        silence = f"without an answer for {text(self.timeout)}: {self.then}"
+        return f"a person is asked before an old key is revoked {when}; {silence}"
+
+
 class CredentialSettings(Section):
     """One key that is rotated. `env`: a variable; for a key of several parts a variable for each, by the part's name."""
 
@@ -110,6 +136,7 @@ class CredentialSettings(Section):
     key_lifetime: Duration | None = None
     key_id: str | None = Field(default=None, min_length=1, max_length=128)  # at the provider, of the key made by hand
     on_incident: Literal["prove_first", "revoke_first"] = "prove_first"
+    approval: ApprovalSettings | None = None
     roll: RollSettings = RollSettings()
 
     @field_validator("env", mode="before")
@@ -153,6 +180,11 @@ class CredentialSettings(Section):
             raise ValueError(
                 f"jitter ({text(self.jitter)}) must leave room for the overlap ({text(self.overlap)}) between rotations "
                 f"({text(interval)}): one that begins late may be followed by one that does not"
+            )
+        if self.approval and "rotation" in self.approval.when and self.overlap + self.approval.timeout >= interval:
+            raise ValueError(
+                f"approval.timeout ({text(self.approval.timeout)}) must end with the overlap ({text(self.overlap)}) before "
+                f"the next rotation ({text(interval)}): while an old key waits for an answer, no other begins"
             )
         if self.key_lifetime is not None and self.key_lifetime < self.least_lifetime:
             raise ValueError(

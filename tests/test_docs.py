@@ -23,7 +23,7 @@ from keyturn.cli import app
 from keyturn.commands.exits import Exit
 from keyturn.config import load, parse
 from keyturn.delivery.variables import variables
-from keyturn.deploy_settings import DeploySettings
+from keyturn.deploy_settings import DeploySettings, FollowsSettings
 from keyturn.incident_settings import IncidentSettings
 from keyturn.providers.page import page as page_of
 from keyturn.providers.told import told
@@ -87,6 +87,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("Audit", AuditSettings),
     ("Inventory", InventorySettings),
     ("Deploy", DeploySettings),
+    ("Follows", FollowsSettings),
     ("Incidents", IncidentSettings),
     ("Every kind of provider", ProviderLimits),
 ]

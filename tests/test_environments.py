@@ -5,11 +5,14 @@ from __future__ import annotations
 import secrets
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from keyturn import environments
+from keyturn import assembly, environments
+from keyturn.assembly import Adapters
 from keyturn.config import Config, ConfigError, load, parse
+from keyturn.model import SecretRef
 from tests.test_config import GOOD
 
 TEXT = (
@@ -79,3 +82,64 @@ def test_no_two_of_them_share_what_prefect_keeps() -> None:
     assert len({environments.scoped(*pair) for pair in pairs}) == len(pairs)
     assert environments.scoped("", "openai-prod") == "keyturn-openai-prod"
     assert (environments.deployment(""), environments.deployment("staging")) == ("keyturn", "keyturn-staging")
+
+
+# In order.
+
+FOLLOWS = "    follows: {environment: staging, bake: 1d, at_most: 7d, then: wait}\n"
+
+
+def test_an_environment_follows_another_one_of_the_file() -> None:
+    follows = read("production", TEXT + FOLLOWS).follows
+    assert follows is not None and (follows.environment, follows.bake) == ("staging", timedelta(days=1))
+    assert read("staging", TEXT + FOLLOWS).follows is None
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "why"),
+    [
+        (TEXT + FOLLOWS.replace("staging", "stagging"), "production", "is no environment of this file"),
+        (TEXT + FOLLOWS.replace("staging", "production"), "production", "comes after this one, too"),
+        (
+            TEXT.replace("    deploy: {pool: staging}\n", FOLLOWS.replace("staging", "production")) + FOLLOWS,
+            "production",
+            "comes after this one, too",
+        ),
+        (GOOD + FOLLOWS.strip() + "\n", "", "is no environment of this file"),
+        (TEXT + FOLLOWS.replace("7d", "1d"), "production", "at_most must be longer than bake"),
+        (TEXT + FOLLOWS.replace(", then: wait", ""), "production", "follows.then"),
+    ],
+)
+def test_an_order_that_leads_nowhere_is_a_fault(text: str, environment: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        read(environment, text)
+
+
+async def test_the_notes_of_the_environment_before_are_read_by_its_own_settings_and_a_login_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing else of it: neither a value, nor any other part."""
+    asked: list[tuple[str, str]] = []
+
+    class Notes:
+        def __init__(self, settings: Any, resolve: Any) -> None:
+            self.settings = settings
+
+        async def annotations(self, secret: SecretRef) -> dict[str, str]:
+            asked.append((self.settings.address, self.settings.namespace))
+            return {"promoted_at": "2026-03-02T03:00:00Z"}
+
+        async def aclose(self) -> None:
+            asked.append(("closed", ""))
+
+    login = FOLLOWS.replace("bake", "stores: {vault: {namespace: for-looking}}, bake")
+    path = tmp_path / "keyturn.yaml"
+    path.write_text(TEXT + login)
+    config = load(path, "production")
+    adapters = Adapters(config)
+    monkeypatch.setattr(assembly, "adapter_class", lambda section, kind: Notes)
+    found = await adapters.earlier("openai-prod")
+    assert found is not None and found.promoted_at is not None
+    assert await adapters.earlier("only-here") is None
+    await adapters.aclose()
+    assert asked == [("http://127.0.0.2:8200", "for-looking"), ("closed", "")]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.journal import Journal, Leaked, Turned, notes, words
+from keyturn.journal import Answered, Journal, Leaked, Turned, notes, words
 from keyturn.patience import Patience
 from keyturn.stores.aws_tags import pack, unpack
 from tests.hostile import fuzz, texts
@@ -29,6 +29,7 @@ KINDS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("pending_fingerprint", "back_from"), FINGERPRINTS),
     "by_hand": st.frozensets(FINGERPRINTS, max_size=7),
     "leaked": st.builds(Leaked, TIMES, st.booleans(), FINGERPRINTS, st.text("abc_1-", max_size=60)),
+    "answered": st.builds(Answered, TIMES, st.booleans(), FINGERPRINTS),
     "turned": st.builds(Turned, TIMES, FINGERPRINTS, st.text("abc_1-", min_size=1)),
 }
 
@@ -55,6 +56,7 @@ NOTED = (
             "key_aaaaaaaaaaaaaaaa",
             "key_turned",
             "key_reported",
+            "key_answered",
             "key_x",
             "KEY_a",
         ]

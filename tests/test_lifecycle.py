@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keyturn.journal import Journal, Leaked, Turned, notes, words
+from keyturn.journal import Answered, Journal, Leaked, Turned, notes, words
 from keyturn.lifecycle import CHAIN, Asked, Observed, Reason, Step, decide, old_keys
 from keyturn.model import Mark, Stage, VersionRef, rotation_id
+from keyturn.settings import ApprovalSettings
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EARLIER = NOW - timedelta(days=10)
@@ -31,6 +32,8 @@ BACK = {Stage.CURRENT: OLD, Stage.PREVIOUS: NEW}
 LEAKED = Leaked(NOW, True, OLD.fingerprint, "key_1")
 DONE = replace(PROVED, keys={NEW.fingerprint: "key_2"}, retired_at=EARLIER)
 
+
+ASKED_FIRST = ApprovalSettings.model_validate({"when": ["rotation"], "timeout": "15m", "then": "keep"})
 
 SITUATIONS = {
     "no value at all stops": (Observed(NOW, {}, Journal()), Asked(NOW), Step.STOP, "no_current"),
@@ -142,6 +145,24 @@ SITUATIONS = {
     "overlap over: retire": (
         Observed(NOW, AFTER, replace(PROVED, retire_after=NOW)),
         Asked(NOW),
+        Step.RETIRE,
+        "overdue",
+    ),
+    "overlap over, and a person is to be asked: wait": (
+        Observed(NOW, AFTER, replace(PROVED, retire_after=NOW)),
+        Asked(NOW, approval=ASKED_FIRST),
+        Step.WAIT,
+        "asking",
+    ),
+    "overlap over, and a person has said no: wait": (
+        Observed(NOW, AFTER, replace(PROVED, retire_after=NOW, answered=Answered(NOW, False, OLD.fingerprint))),
+        Asked(NOW, approval=ASKED_FIRST),
+        Step.WAIT,
+        "kept",
+    ),
+    "overlap over, and a person has said yes: retire": (
+        Observed(NOW, AFTER, replace(PROVED, retire_after=NOW, answered=Answered(NOW, True, OLD.fingerprint))),
+        Asked(NOW, approval=ASKED_FIRST),
         Step.RETIRE,
         "overdue",
     ),
@@ -327,6 +348,7 @@ def test_the_order_is_half_way_first_and_new_last() -> None:
         ("unrolled", "unproved"),
         ("unproved", "overdue"),  # nothing is revoked before it was proved
         ("drifted", "overdue"),
+        ("asking", "overdue"),  # nothing is revoked before a person was asked, where one is to be
         ("overdue", "due"),  # an old key is dealt with before there is another
         ("promoted_unrecorded", "incident_overlap"),  # what it displaced is not known before it is written down
         ("staged", "overtaken"),  # the nearest new key is the fastest

@@ -28,6 +28,7 @@ class Act(StrEnum):
     PROMOTED = "promoted"  # the secret now holds the new key
     ROLLED = "rolled"  # every member serves it
     PROVED = "proved"  # with evidence
+    ANSWERED = "answered"  # by a person, who was asked whether the old key may be ended
     REVOKING = "revoking"  # the old key is about to be revoked, if the evidence allows it
     FORCED = "forced"  # the same, without some of the evidence, for a reason that a person gave
     REVOKED = "revoked"  # and seen to be refused; with the evidence on which it was

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-import httpx
 from rich.markup import escape
 from rich.table import Column, Table
 
-from keyturn import durations, environments
+from keyturn import durations
 from keyturn.assembly import Adapters, Assembly, assemble
 from keyturn.audit.writer import audit_log
 from keyturn.commands.exits import Exit, console, leave, print_data, reported
 from keyturn.commands.look_fleets import fleet_findings
 from keyturn.commands.look_leases import LeaseSeen, lease_facts, lease_findings, lease_plan, leases_seen, leases_table
+from keyturn.commands.look_prefect import prefect_findings
 from keyturn.config import Config, load
 from keyturn.errors import KeyturnError
 from keyturn.key_age import KeyAge, key_age, short
 from keyturn.key_parts import taken_apart
-from keyturn.key_shapes import masked
 from keyturn.lifecycle import Asked, Decision, Observed, Step
 from keyturn.model import Finding, Stage
+from keyturn.order import held_up
 from keyturn.ports import Replacing
 from keyturn.providers.facts import Facts
 from keyturn.quiet import hold_vendor_loggers
@@ -35,7 +35,9 @@ from keyturn.steps.standing import Standing, standing
 
 
 async def _standing(c: Assembly) -> Standing:
-    return await standing(c, Asked(datetime.now(UTC), overlap=c.settings.overlap, max_age=c.settings.max_age))
+    found = await standing(c, Asked(datetime.now(UTC), overlap=c.settings.overlap, max_age=c.settings.max_age))
+    held = await held_up(c, found.seen) if found.is_seen else None
+    return found if held is None else replace(found, held_up=held.sentence, held_up_for_long=held.for_long)
 
 
 def status(name: str | None, as_json: bool) -> None:
@@ -68,6 +70,9 @@ def status(name: str | None, as_json: bool) -> None:
         for each in found:
             for problem in each.seen.problems:
                 console.print(f"[yellow]{each.credential}[/]: " + escape(problem))
+            if each.held_up:
+                colour = "red" if each.held_up_for_long else "yellow"
+                console.print(f"[{colour}]{each.credential}[/]: by schedule it " + escape(each.held_up))
         for login in ages:
             colour = {Age.FINE: "green", Age.OVER: "red"}.get(login.age, "yellow")
             console.print(f"[{colour}]login of {login.provider}[/]: {login.age}: " + escape(login.sentence))
@@ -83,7 +88,7 @@ def plan(name: str, as_json: bool) -> None:
         if name in config.leases:
             _plan_of_lease(name, config, as_json)
         steps, found, risks = asyncio.run(_plan(config, name))
-        risks += _users(config, name)
+        risks += [*_users(config, name), *([f"by schedule it {found.held_up}"] if found.held_up else [])]
     problems = list(found.seen.problems)
     code = Exit.NOT_WELL if problems else Exit.DONE
     if as_json:
@@ -197,6 +202,7 @@ def _facts(each: Standing) -> dict[str, Any]:
         "failure": journal.failure,
         "parked": journal.parked,
         "strays": len(each.strays),
+        "held_up": each.held_up,
         "problems": list(each.seen.problems),
     }
 
@@ -334,7 +340,7 @@ def _risks(c: Assembly) -> list[str]:
     else:
         risks.append(f"the new key expires by itself after {durations.text(c.settings.fuse)}, unless rotated before")
     risks.append(f"the old key lives on for {durations.text(c.settings.overlap)} after the proof")
-    return risks
+    return [*risks, c.settings.approval.told] if c.settings.approval else risks
 
 
 def _facts_of(c: Assembly) -> Facts | None:
@@ -369,7 +375,7 @@ async def _doctor(config: Config) -> list[tuple[str, Finding]]:
         except KeyturnError as error:
             return [(name, Finding("wiring", False, error.message, error.remedy))]
 
-    rest = (_prefect(), _audit(config), _logins(config), fleet_findings(config), lease_findings(config))
+    rest = (prefect_findings(), _audit(config), _logins(config), fleet_findings(config), lease_findings(config))
     found = await asyncio.gather(*rest, *(one(name) for name in config.credentials))
     return [line for lines in found for line in lines]
 
@@ -390,31 +396,3 @@ async def _audit(config: Config) -> list[tuple[str, Finding]]:
 
 async def _logins(config: Config) -> list[tuple[str, Finding]]:
     return [(f"provider {each.provider}", each.finding) for each in await _ages(config)]
-
-
-async def _prefect() -> list[tuple[str, Finding]]:
-    """The API that runs are reported to, and the deployment that retires old keys."""
-    api = os.environ.get("PREFECT_API_URL", "")
-    if not api:
-        detail = "PREFECT_API_URL is not set: each command starts a server of its own, and no schedule runs"
-        return [("prefect", Finding("API", None, detail, "start `prefect server start` and set PREFECT_API_URL"))]
-    retire = f"retire/{environments.deployment(environments.named())}"
-    auth = os.environ.get("PREFECT_API_AUTH_STRING", "")
-    credentials = httpx.BasicAuth(*auth.partition(":")[::2]) if auth else None
-    try:
-        async with httpx.AsyncClient(timeout=10, auth=credentials) as client:
-            answer = await client.get(f"{api}/deployments/name/{retire}")
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        detail = f"{masked(api)} does not answer ({type(error).__name__})"
-        return [("prefect", Finding("API", False, detail, "start it, or correct PREFECT_API_URL"))]
-    if answer.status_code == 401:
-        return [("prefect", Finding("API", False, "refuses us (401)", "set PREFECT_API_AUTH_STRING"))]
-    there = answer.status_code == 200
-    detail = "" if there else "not there: old keys are only revoked by hand"
-    return [
-        ("prefect", Finding("API", True)),
-        (
-            "prefect",
-            Finding(f"deployment {retire}", there, detail, "" if there else "run `keyturn serve` or `keyturn deploy`"),
-        ),
-    ]

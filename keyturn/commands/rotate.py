@@ -20,7 +20,7 @@ from keyturn.evidence import Waiver
 
 def rotate(name: str, reason: str, overlap: str | None, dry_run: bool, wait: bool, as_json: bool) -> None:
     """Rotate one credential; with `wait`, stay until the overlap is over and the old key is refused."""
-    lines = _listen(as_json)
+    lines = listen(as_json)
     with reported(as_json, lines, Exit.BEFORE_PIVOT):
         config.load().credential(name)
         if overlap is not None:
@@ -32,24 +32,24 @@ def rotate(name: str, reason: str, overlap: str | None, dry_run: bool, wait: boo
             console.print(f"waiting until {outcome.retire_after:%H:%M:%S} UTC for the end of the overlap")
         time.sleep(max(0.0, (outcome.retire_after - datetime.now(UTC)).total_seconds()) + 1)
         outcome = _retire(name, False, lines, as_json)
-    _show(outcome, lines, as_json)
+    show_outcome(outcome, lines, as_json)
 
 
 def retire(name: str, now: bool, force: bool, reason: Waiver | None, as_json: bool) -> None:
     """Revoke the old key of the last rotation, on evidence; with `force` without some of it, for that reason."""
     if force != (reason is not None):
         raise typer.BadParameter(f"--force and --reason go together; a reason is one of: {', '.join(Waiver)}")
-    lines = _listen(as_json)
-    _show(_retire(name, now, lines, as_json, reason), lines, as_json)
+    lines = listen(as_json)
+    show_outcome(_retire(name, now, lines, as_json, reason), lines, as_json)
 
 
 def rollback(name: str, as_json: bool) -> None:
     """Serve the previous key again."""
-    lines = _listen(as_json)
+    lines = listen(as_json)
     with reported(as_json, lines, Exit.BEFORE_PIVOT):
         config.load().credential(name)
         outcome = flows.run(flows.load("flows.rollback", "rollback"), credential=name)
-    _show(outcome, lines, as_json)
+    show_outcome(outcome, lines, as_json)
 
 
 def _retire(name: str, now: bool, lines: list[Line], as_json: bool, force: Waiver | None = None) -> Any:
@@ -58,7 +58,8 @@ def _retire(name: str, now: bool, lines: list[Line], as_json: bool, force: Waive
         return flows.run(flows.load("flows.retire", "retire"), credential=name, now=now, force=force)
 
 
-def _listen(as_json: bool) -> list[Line]:
+def listen(as_json: bool) -> list[Line]:
+    """The timeline, as it grows; printed unless JSON is asked for."""
     lines: list[Line] = []
 
     def show(line: Line) -> None:
@@ -70,7 +71,8 @@ def _listen(as_json: bool) -> list[Line]:
     return lines
 
 
-def _show(outcome: Any, lines: list[Line], as_json: bool) -> None:
+def show_outcome(outcome: Any, lines: list[Line], as_json: bool) -> None:
+    """Print it, and end with its exit code."""
     if as_json:
         facts = {**asdict(outcome), "timeline": [asdict(line) for line in lines]}
         print_data(facts)

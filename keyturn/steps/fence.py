@@ -81,6 +81,8 @@ async def close(c: Assembly, fingerprint: str, ref: KeyRef | None = None, proof:
         settled |= notes(turned=None)
     if journal.leaked_as(fingerprint) is not None:
         settled |= notes(leaked=None)
+    if journal.answered_of(fingerprint) is not None:
+        settled |= notes(answered=None)
     if proof:
         settled |= notes(proof=proof)
     if fingerprint in journal.by_hand:

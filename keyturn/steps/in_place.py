@@ -48,6 +48,9 @@ async def turn_in_place(c: Assembly, provider: InPlace, turn: Turn) -> CreatedKe
     if turn.asked.reason is Reason.INCIDENT:
         c.say("create", "an incident: the old text could not be revoked by itself, so the whole key is replaced")
         return None
+    if c.settings.approval is not None and "rotation" in c.settings.approval.when:
+        c.say("create", "a person is asked before the old text ends, and turned it would end by itself: the key is replaced")
+        return None
     secret, store = c.decider
     stages, journal = await observe_decider(c)
     current = stages.get(Stage.CURRENT)

@@ -36,7 +36,7 @@ class Turn:
 async def begin(c: Assembly, asked: Asked) -> Turn:
     """Observe and decide. Raises what the store or the provider raises; a silent fleet is 'unknown', not an error."""
     seen = await observe(c)
-    asked = replace(asked, patience=c.patience)
+    asked = replace(asked, patience=c.patience, approval=c.settings.approval)
     decision = decide(seen, asked)
     c.say("observe", decision.sentence)
     rotation = _rotation(c, seen, decision)

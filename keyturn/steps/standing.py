@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keyturn.assembly import Assembly
 from keyturn.lifecycle import Asked, Decision, Observed, Step, decide
@@ -13,12 +13,17 @@ from keyturn.steps.strays import unclaimed
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is seen, and what a run asked for like this would do. `strays`: see `unclaimed`."""
+    """What is seen, and what a run asked for like this would do. `strays`: see `unclaimed`.
+
+    `held_up`: why a run that a schedule begins would wait for the environment before (keyturn.order), where that was asked.
+    """
 
     credential: str
     seen: Observed
     decision: Decision
     strays: tuple[KeyRef, ...]
+    held_up: str = ""
+    held_up_for_long: bool = False
 
     @property
     def is_seen(self) -> bool:
@@ -32,5 +37,5 @@ async def standing(c: Assembly, asked: Asked) -> Standing:
     if any(problem.startswith(("store: ", "notes: ")) for problem in seen.problems):
         decision = Decision(Step.STOP, "unseen", "not known: the secret could not be read")
     else:
-        decision = decide(seen, asked)
+        decision = decide(seen, replace(asked, approval=c.settings.approval))
     return Standing(c.name, seen, decision, unclaimed(c.mark, seen))

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from keyturn.ports import APART
 
 _PIECE = 250
-MOST = 9  # tags that the notes of one value take: 3 or 4, and more while a rotation fails and old keys are left to revoke
+MOST = 10  # tags that the notes of one value take: 3 or 4, and more while a rotation fails and old keys are left to revoke
 _HEAD = re.compile(r"([a-z_]{1,24}):([0-9]{1,3}):")
 _COUNT = re.compile(r"([0-9]{1,3})\.")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,2}")  # as it is written here: `007` is somebody else's

@@ -62,6 +62,7 @@ def test_status_has_this_shape(terminal: Terminal) -> None:
         "failure": "",
         "parked": "",
         "strays": 0,
+        "held_up": "",
         "problems": [],
         "age_seconds": None,
         "due_at": None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,10 +54,17 @@ def test_a_deployment_of_each_flow_that_people_and_schedules_start(source: Sourc
         assert source.load("deployments.described").flow_of(each).name == name == flow
 
 
+def test_where_environments_have_an_order_the_deployment_says_so(source: Source, tmp_path: Path) -> None:
+    follows = f"follows: {{environment: staging, file: {tmp_path}/staging.yaml, bake: 1d, at_most: 7d, then: wait}}\n"
+    every = wanted(source, parse(TEXT + follows))
+    assert every["rotate"].description.endswith("By schedule 1d after staging has proved its own.")
+    assert not any("staging" in each.description for flow, each in every.items() if flow != "rotate")
+
+
 def test_incidents_do_not_stand_in_line_with_what_is_scheduled(source: Source, config: Config) -> None:
     module = source.load("deployments.wanted")
     table = {row.flow: row.queue for row in module._TABLE}
-    assert [flow for flow, queue in table.items() if queue] == ["respond"]
+    assert [flow for flow, queue in table.items() if queue] == ["approve", "respond"]
     one, other = module.Wanted("rotate", "keyturn", ""), module.Wanted("respond", "keyturn", "", queue=table["respond"])
     runners = source.load("deployments.serve").runners([one, other], 3)
     assert {queue: runner.limit for queue, runner in runners.items()} == {None: 3, "incidents": 3}

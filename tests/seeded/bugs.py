@@ -21,6 +21,8 @@ class Bug:
 
 
 _RESPOND = "tests/steps/test_respond.py::test_"
+_IN_ORDER = "tests/steps/test_environments_in_order.py::test_"
+_APPROVAL = "tests/steps/test_approval.py::test_"
 _STORIES = "tests/steps/test_stories.py::test_"
 
 # One guard for each story that a test in memory tells (tests/steps/test_stories.py, tests/flows/test_sweep.py).
@@ -309,6 +311,41 @@ SLIPS = (
         "            evidence = _used_by_a_thief(evidence)\n",
         "            pass\n",
         _RESPOND + "that_a_leaked_key_is_used_is_no_reason_to_keep_it",
+    ),
+    Bug(
+        "a leaked key is ended before the person who is asked has answered",
+        "flows/retire.py",
+        "    asks = not said and force is None\n",
+        "    asks = False\n",
+        _APPROVAL + "the_new_key_is_served_while_the_leaked_one_waits_for_an_answer",
+    ),
+    Bug(
+        "a leaked key is revoked first although nobody has said yes",
+        "flows/incident.py",
+        "if leaked.first and not await held_back(c, leaked.text):",
+        "if leaked.first:",
+        _APPROVAL + "nothing_is_revoked_first_before_somebody_said_so",
+    ),
+    Bug(
+        "the answer about one key ends another",
+        "keyturn/steps/answer.py",
+        'if fingerprint in ("", each)',
+        "if True",
+        _APPROVAL + "an_answer_to_an_old_question_ends_no_other_key",
+    ),
+    Bug(
+        "production is rotated before staging's bake time is over",
+        "keyturn/order.py",
+        "    if now < proved + follows.bake:",
+        "    if False:",
+        _IN_ORDER + "production_waits_for_staging_and_for_the_bake_time_and_then_is_rotated_by_the_sweep",
+    ),
+    Bug(
+        "production waits for staging until its key ends",
+        "keyturn/order.py",
+        "    if ends is not None and c.now()",
+        "    if False and c.now()",
+        _IN_ORDER + "no_key_is_waited_for_to_its_end",
     ),
     Bug(
         "a text that ends by itself waits for the next schedule",

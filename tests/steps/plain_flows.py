@@ -11,11 +11,13 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 from prefect import Flow, Task
 
+import flows.approve
+import flows.ask
 import flows.audited
 import flows.failures
 import flows.incident
@@ -28,6 +30,7 @@ import flows.serve_current
 import flows.sweep_one
 from flows.outcome import Outcome
 from flows.swept import Swept
+from keyturn.approval import Question
 from keyturn.assembly import Assembly
 from keyturn.durations import text
 from keyturn.errors import IndeterminateError, RetryableError
@@ -37,6 +40,8 @@ from keyturn.lifecycle import Reason
 from keyturn.settings import SweepSettings
 
 MODULES = (
+    flows.approve,
+    flows.ask,
     flows.audited,
     flows.failures,
     flows.incident,
@@ -79,6 +84,13 @@ async def account_of(c: Assembly, asked: datetime, *, first: bool = False, finge
     return await flows.respond_one.respond_one(flows.respond_one.Leak(c.name, asked, first, fingerprint))
 
 
+async def approve(c: Assembly, answer: Literal["revoke", "keep"], fingerprint: str | None = None) -> Outcome:
+    """What a person says, who was asked."""
+    _worker.set(c)
+    _asked.set(c.now())
+    return await flows.approve.approve.fn(c.name, fingerprint, answer)
+
+
 async def rollback(c: Assembly) -> Outcome:
     """A run of the rollback flow."""
     _worker.set(c)
@@ -99,6 +111,9 @@ def plainly() -> Iterator[None]:
     """While this is open, flows/ runs without Prefect."""
     stubs: dict[str, Any] = {
         "at_work": _at_work,
+        "beside_others": _at_work,
+        "ask_in_prefect": _ask,
+        "withdraw": _nothing_open,
         "alone_on": _alone_on,
         "asked_at": _asked.get,
         "tell": lambda *_, **__: None,
@@ -116,7 +131,7 @@ def plainly() -> Iterator[None]:
                     )
                 elif name in stubs:
                     stack.enter_context(patch.object(module, name, stubs[name]))
-                elif isinstance(found, Flow) and module is flows.sweep_one:
+                elif isinstance(found, Flow) and name in ("retire", "rotate") and module in (flows.sweep_one, flows.approve):
                     stack.enter_context(patch.object(module, name, found.fn))
         yield
 
@@ -129,6 +144,18 @@ async def _at_work(credential: str) -> AsyncIterator[Assembly]:
 @asynccontextmanager
 async def _assembled(*_: Any, **__: Any) -> AsyncIterator[Assembly]:
     yield _worker.get()
+
+
+asked_in_prefect: list[str] = []
+"""The fingerprints of the values that were asked about, since a test cleared it."""
+
+
+async def _ask(c: Assembly, asked: Question) -> None:
+    asked_in_prefect.append(asked.text)
+
+
+async def _nothing_open(credential: str) -> None:
+    pass
 
 
 async def _is_taken(name: str) -> bool:

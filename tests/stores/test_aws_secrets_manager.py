@@ -553,15 +553,15 @@ async def test_preflight_finds_too_few_tags_for_the_notes(
     async def wrong() -> list[tuple[str, str]]:
         return [(found.detail, found.remedy) for found in await store.preflight(place.secret) if found.ok is False]
 
-    theirs(0, 41)
+    theirs(0, 40)
     assert await wrong() == []
-    theirs(41, 42)
+    theirs(40, 41)
     ((detail, remedy),) = await wrong()
-    assert detail == "it has 8 tags for keyturn's notes of this value, which may grow to 9"
+    assert detail == "it has 9 tags for keyturn's notes of this value, which may grow to 10"
     assert "50" in remedy
     await store.annotate(place.secret, {"a" * 24: "x" * 120, "b" * 24: "x" * 120})  # two tags, which it has already
     assert len(await wrong()) == 1
-    operator.api.untag_resource(SecretId=path, TagKeys=["theirs-41"])
+    operator.api.untag_resource(SecretId=path, TagKeys=["theirs-40"])
     assert await wrong() == []
 
 
@@ -571,7 +571,7 @@ async def test_tags_that_are_not_there_to_be_counted(store: AWSSecretsManager, o
     own = [{"Key": f"aws:cloudformation:{name}", "Value": "x"} for name in ("stack-id", "stack-name", "logical-id")]
     operator.api.create_secret(Name=path, SecretString=new_key().reveal(), Tags=own)  # type: ignore[arg-type]
     secret = SecretRef("aws", path)
-    theirs = [{"Key": f"theirs-{number}", "Value": "x"} for number in range(41)]
+    theirs = [{"Key": f"theirs-{number}", "Value": "x"} for number in range(40)]
     operator.api.tag_resource(SecretId=path, Tags=theirs)  # type: ignore[arg-type]
     await store.annotate(secret, {f"note_{letter}": "x" * 120 for letter in "abcdefghijkl"})
     assert sum(tag["Key"].startswith("keyturn:") for tag in operator.api.describe_secret(SecretId=path)["Tags"]) == 7

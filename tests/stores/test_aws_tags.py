@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.journal import Journal, Leaked, Turned, notes, words
+from keyturn.journal import Answered, Journal, Leaked, Turned, notes, words
 from keyturn.stores.aws_tags import MOST, changes, notes_of, pack, unpack
 
 ALPHABET = string.ascii_letters + string.digits + " _.:/=+@-"
@@ -65,7 +65,7 @@ def test_who_writes_other_notes_touches_no_tag_apart(
 
 def test_notes_of_bad_times_fit_into_what_preflight_counts_on() -> None:
     """As long as they get: it has failed, it is parked, and three keys are known; one was turned, and one has
-    leaked."""
+    leaked, of which a person was asked."""
     times = {each.name for each in fields(Journal) if each.name.endswith(("_at", "_after"))} | {"watched_from"}
     written = notes(
         about="0" * 16,
@@ -78,12 +78,14 @@ def test_notes_of_bad_times_fit_into_what_preflight_counts_on() -> None:
         by_hand=frozenset(str(number) * 16 for number in range(7)),
         turned=Turned(datetime(2026, 1, 1, tzinfo=UTC), "0" * 16, "key_" + "z" * 40),
         leaked=Leaked(datetime(2026, 1, 1, tzinfo=UTC), True, "0" * 16, "key_" + "z" * 40),
+        answered=Answered(datetime(2026, 1, 1, tzinfo=UTC), True, "0" * 16),
         keys={str(number) * 16: "key_" + "z" * 40 for number in range(3)},
     )
     assert {name for name in written if not name.startswith("key_")} == {each.name for each in fields(Journal)} - {
         "keys",
         "turned",
         "leaked",
+        "answered",
     }
     assert len(done({}, written)) == MOST
 
