@@ -9,7 +9,7 @@ VENDORS := .vendors
 UV := .uv/bin/uv
 RUN := $(VENV)/bin
 
-.PHONY: setup demo up test test-compat chaos bench docs unit model seeded soak lint types contracts lock clean
+.PHONY: setup demo up test test-e2e test-compat chaos bench docs unit model seeded soak lint types contracts lock clean
 
 setup: $(VENV)/.ready $(PROXY)/.ready
 
@@ -64,6 +64,10 @@ up: setup
 test: setup $(LEAKS)/.ready $(PROXY_FILE)/.ready $(VENDORS)/.ready lint types contracts unit model seeded
 	$(RUN)/pytest -m real
 
+# Whole installations from outside: a person at Prefect's UI in a real browser (README: Debian's chromium).
+test-e2e: setup
+	$(RUN)/pytest -v -m e2e
+
 # What hangs on LiteLLM's version, on each that is supported (docs/compatibility.md): a quarter of an hour.
 test-compat: setup $(PROXY_FILE)/.ready $(COMPAT)/oldest/.ready $(COMPAT)/newest/.ready
 	@failed=; for each in $(COMPAT)/oldest $(PROXY) $(COMPAT)/newest $(PROXY_FILE); do \
@@ -81,7 +85,7 @@ bench: setup
 
 # Without a server: two at a time. Those with real servers share them, one session of each.
 unit: $(VENV)/.ready
-	$(RUN)/pytest -q -m "not real and not model and not seeded and not compat" -n 2
+	$(RUN)/pytest -q -m "not real and not model and not seeded and not compat and not e2e" -n 2
 
 # Five thousand histories; KEYTURN_SEED=N plays others.
 model: $(VENV)/.ready
