@@ -115,7 +115,8 @@ def _shows_what_happened(prefect: Prefect, installation: Installation, begun: da
     )
     revoked, rotated = (page["data"] for page in pages[:2])
     for page in (revoked, rotated):
-        assert "| step | began | last word |" in page
+        assert "| step | began | took | last word |" in page
+        assert "**Next step:**" in page
         assert "## Timeline" in page
     assert "| prove |" in rotated and "| revoke |" in revoked
 
