@@ -79,13 +79,19 @@ class PrefectUI:
         return shown
 
     def picture(self, name: str, of: Locator | None = None) -> None:
-        """On request, for the documentation."""
+        """On request, for the documentation: of the page, or the whole of a part of it, which would be scrolled else."""
         if self.screenshots is None:
             return
         self.screenshots.mkdir(parents=True, exist_ok=True)
         path = self.screenshots / f"{name}.png"
         if of is not None:
+            usual = self.page.viewport_size
+            assert usual is not None
+            self.page.set_viewport_size({"width": usual["width"], "height": 3000})
+            self.page.reload()  # without the note that a run was started
+            expect(of.get_by_role("heading", level=1)).to_be_visible()
             of.screenshot(path=path)
+            self.page.set_viewport_size(usual)
         else:
             self.page.screenshot(path=path)
 
