@@ -70,7 +70,7 @@ async def test_preflight_tries_the_key_in_service_and_a_garbage_key_at_once() ->
         timeout=timedelta(days=1),
         transport=proxy.transport,
     )
-    canary._calls.ask = _after(together, canary._calls.ask)  # type: ignore[method-assign]
+    canary._calls.ask = _after(together, canary._calls.ask)  # type: ignore[method-assign,assignment]
     findings = await canary.preflight()
     await canary.aclose()
     assert together.met == 2
