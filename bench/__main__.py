@@ -26,9 +26,9 @@ MEASUREMENTS: tuple[str, ...] = (
     "exec_cold_start",
     "keyring_get",
     "calls_per_rotation",
+    "rolls",
     "rotation_latency",
     "incident_latency",
-    "rolls",
 )
 RESULTS = Path(__file__).with_name("results.json")
 PACKAGES = ("keyturn", "prefect", "boto3", "hvac", "httpx", "kubernetes")
