@@ -10,6 +10,8 @@ from concurrent.futures import Future, wait
 from typing import Any
 from uuid import UUID
 
+import prefect.task_engine
+import prefect.utilities.visualization  # noqa: F401  # Prefect imports both with the first task: no incident waits for that
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun
 from prefect.flow_engine import run_flow_async

@@ -168,9 +168,12 @@ class LiteLLMCanary:
             findings.append(Finding(f"{member.name}: canary model", True, f"deployment {deployment}"))
             unsafe = await self._why_unsafe(member)
             findings.append(_version_finding(member, unsafe))
-            findings.append(_service_finding(member, await self._calls.ask(member, deployment)))
+            asked = [self._calls.ask(member, deployment)]
             if self._control and not unsafe:
-                findings.append(_control_finding(member, await self._calls.ask(member, deployment, self._garbage())))
+                asked.append(self._calls.ask(member, deployment, self._garbage()))
+            service, *control = await asyncio.gather(*asked)
+            findings.append(_service_finding(member, service))
+            findings += [_control_finding(member, reading) for reading in control]
         except DeniedError as error:
             findings.append(Finding(f"{member.name}: master key", False, error.message, error.remedy))
         except KeyturnError as error:

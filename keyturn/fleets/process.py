@@ -245,18 +245,23 @@ class ProcessFleet:
         token = (await self._resolve(self.settings.control_token)).reveal()
         socket, base = _way(member.control)
         seconds, answer, failure = _ANSWER if body is None else _ROLL_ANSWER, None, ""
-        try:
-            async with self._client(socket).stream(
-                method,
-                f"{base}{path}",
-                json=body,
-                headers={b"Authorization": f"Bearer {token}".encode()},
-                timeout=httpx.Timeout(seconds, connect=_ANSWER),
-            ) as response:
-                read = await read_body(response, _LARGEST_ANSWER, seconds)
-                answer = Answer(response.status_code, json_object(read))
-        except httpx.HTTPError as error:
-            failure = type(error).__name__
+        for is_last in (False, True):
+            try:
+                async with self._client(socket).stream(
+                    method,
+                    f"{base}{path}",
+                    json=body,
+                    headers={b"Authorization": f"Bearer {token}".encode()},
+                    timeout=httpx.Timeout(seconds, connect=_ANSWER),
+                ) as response:
+                    read = await read_body(response, _LARGEST_ANSWER, seconds)
+                    answer = Answer(response.status_code, json_object(read))
+                break
+            except httpx.HTTPError as error:
+                failure = type(error).__name__
+                # A kept connection that the supervisor closes just then tells nothing of it: a question is asked anew.
+                if is_last or method != "GET" or not isinstance(error, httpx.ReadError | httpx.RemoteProtocolError):
+                    break
         # Raised out here, so that httpx's error, which holds the token and what was read, is not its context.
         if answer is None:
             raise UnavailableError(

@@ -6,6 +6,7 @@ figure for propagation or for the lag of `last_used_at`, so both are settings.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -118,14 +119,13 @@ class OpenAI:
         findings = [await self._look(may([May.LIST], "OpenAI"), "/api_keys", {"limit": "1"})]
         if findings[0].ok:
             findings += await permission_findings(self.FACTS)
-            # An admin key limited to keys and accounts may be denied the project itself: that alone stops nothing.
-            findings.append(await self._look(f"project {self.settings.project} is live", "", denied=None))
             if account is None:
-                what = "the admin key lists the project's service accounts"
-                findings.append(await self._look(what, "/service_accounts", {"limit": "1"}))
+                looks = self._look("the admin key lists the project's service accounts", "/service_accounts", {"limit": "1"})
             else:
-                what = f"service account {account} belongs to the project"
-                findings.append(await self._look(what, f"/service_accounts/{account}"))
+                looks = self._look(f"service account {account} belongs to the project", f"/service_accounts/{account}")
+            # An admin key limited to keys and accounts may be denied the project itself: that alone stops nothing.
+            project = self._look(f"project {self.settings.project} is live", "", denied=None)
+            findings += await asyncio.gather(project, looks)
         return findings
 
     async def _look(

@@ -37,12 +37,11 @@ async def prove(c: Assembly, overlap: timedelta) -> tuple[Evidence, ...]:
     for looks_left in range(SECOND_LOOKS, -1, -1):
         stages, journal = await observe_decider(c)
         version = promoted_by_us(stages, journal)
-        members = await ask_members(c, version)
+        # The provider is asked meanwhile: neither answer hangs on the other.
+        members, found = await asyncio.gather(ask_members(c, version), _words_on(c, journal, old_keys(journal, stages)))
         if all(member.counts for member in members) or not looks_left:
             break
         await c.pause(SECOND_LOOK_AFTER)
-    old = old_keys(journal, stages)
-    found = [await word_on(c, journal, key, shared=await is_shared(c, key, each)) for each, key in old.items()]
     c.evidence[:] = [replace(word, members=members) for word in found] or [Evidence(members, rolled_at=journal.rolled_at)]
     for member in members:
         c.say("prove", f"{member.fleet}/{member.member}: {member.reason}")
@@ -60,6 +59,10 @@ async def prove(c: Assembly, overlap: timedelta) -> tuple[Evidence, ...]:
     times = notes(about=version.fingerprint, proved_at=proved, retire_after=_end(journal, stages, proved + overlap))
     await store.annotate(secret, {**times, **notes(proof=words(c.evidence[0].note())), **settled})
     return tuple(c.evidence)
+
+
+async def _words_on(c: Assembly, journal: Journal, old: Mapping[str, str]) -> list[Evidence]:
+    return [await word_on(c, journal, key, shared=await is_shared(c, key, each)) for each, key in old.items()]
 
 
 def _end(journal: Journal, stages: Mapping[Stage, VersionRef], overlap_ends: datetime) -> datetime:
