@@ -11,30 +11,48 @@ from prefect.logging import get_run_logger
 
 from flows.asking import asking_prefect
 from flows.turnstile import one_at_a_time
-from keyturn import environments
+from keyturn import environments, faults
 from keyturn.assembly import Assembly, Line, assemble
 from keyturn.config import load
 from keyturn.errors import KeyturnError, UnavailableError
 from keyturn.progress import listeners
 from keyturn.quiet import hold_vendor_loggers
-from keyturn.report import markdown
-from tasks.policy import discreet
+from keyturn.report import Ran, headline, markdown
+from keyturn.steps.in_place import in_place
+from tasks.policy import UnexpectedError, discreet
 
 
 @asynccontextmanager
 async def at_work(credential: str) -> AsyncIterator[Assembly]:
     """The credential, wired, with nobody else at it. Its timeline becomes the run's artifact, also when the run fails."""
     failure: KeyturnError | None = None
+    begun = datetime.now(UTC)
     async with one_at_a_time(credential), beside_others(credential) as c:
         try:
             yield c
         except KeyturnError as error:
             failure = error
             raise
+        except Exception as error:
+            failure = UnexpectedError(faults.describe(error), remedy="please report it")
+            raise
         finally:
-            page = markdown(credential, c.timeline, failure, c.evidence)
+            ran = Ran(
+                credential, begun, c.now(), c.timeline, c.ending, failure, c.evidence, _facts(c), in_place(c) is not None
+            )
             key = artifact(f"rotation-{credential}")
-            await keep_page(key, page, f"The rotation of {credential}: what happened, step by step")
+            await keep_page(key, markdown(ran), f"{credential}: {headline(ran)}")
+
+
+def _facts(c: Assembly) -> dict[str, str]:
+    """What the run was asked for, and of what. Names and words."""
+    named = {
+        "environment": environments.named() or "",
+        "provider": c.settings.provider,
+        "secrets": ", ".join(str(secret) for secret, _ in c.secrets),
+        "proxies": ", ".join(c.fleets),
+    }
+    return {name: said for name, said in (c.asked_for | named).items() if said}
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ _REFUSALS = (EvidenceMissingError, ConflictError, ParkedError, ByHandError, Deni
 @asynccontextmanager
 async def audited(c: Assembly, flow: str, **facts: str) -> AsyncIterator[None]:
     """Write down that this run was asked for, by whom and why; and what stopped it, where something does."""
+    c.asked_for.update(flow=flow, **facts)
     await record(c, Act.ASKED, {"flow": flow, **facts})
     try:
         yield

@@ -9,7 +9,7 @@ from flows.at_work import at_work
 from flows.audited import audited
 from flows.failures import failures_counted
 from flows.incident import end_first
-from flows.outcome import Outcome, Result
+from flows.outcome import Outcome, Result, came_to
 from flows.renew import renew
 from flows.retire import revoke_or_leave
 from flows.rotate import replace_leaked
@@ -49,7 +49,7 @@ async def respond_one(leak: Leak) -> tuple[Outcome, Account]:
             account.requests = requests
             try:
                 async with failures_counted(c):
-                    outcome = await _respond(c, leak, account)
+                    outcome = came_to(c, await _respond(c, leak, account))
             except Exception:  # whoever is cancelled asks nobody anything more
                 await _note_promotion(c, leak, account)
                 raise

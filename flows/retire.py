@@ -13,7 +13,7 @@ from flows.at_provider import its_turn
 from flows.at_work import asked_at, at_work, tell
 from flows.audited import audited, record, record_failure
 from flows.failures import count_failure, failures_counted
-from flows.outcome import Outcome, Result
+from flows.outcome import Outcome, Result, came_to
 from flows.parameters import CredentialName
 from flows.turnstile import alone_on
 from keyturn import environments
@@ -41,28 +41,32 @@ async def retire(credential: CredentialName, now: bool = False, force: Waiver | 
     """
     why = force.value if force is not None else "now" if now else "the overlap is over"
     async with at_work(credential) as c, audited(c, "retire", why=why), failures_counted(c):
-        turn = await observe(c, Asked(asked_at()))
-        if not turn.seen.old_keys:
-            return Outcome(credential, Result.NOTHING, "no old key waits to be revoked")
-        half_way = HALF_WAY if force is None else BEFORE_THE_ROLL
-        if turn.decision.step in half_way:
-            raise PermanentError(
-                f"the rotation is not finished: {turn.decision.sentence}", remedy=f"run `keyturn rotate {credential}` first"
-            )
-        if turn.seen.leaked_and_old:  # no overlap is waited for; the members are asked all the same
-            return await _revoke(c, turn.seen.leaked_and_old, force, urgent=True, said=now)
-        after = turn.seen.journal.retire_after
-        if after is None and not now and force is None:
-            raise PermanentError(
-                "no rotation has proved the current value since",
-                remedy=f"run `keyturn rotate {credential}`, or with --now let the evidence alone decide",
-            )
-        watched = turn.seen.journal.watched_from is not None and not waives_use(force)
-        if after is not None and c.now() < after and (watched or not now):
-            if after - c.now() > A_MOMENT:
-                return Outcome(credential, Result.NOTHING, f"the overlap lasts until {after:%Y-%m-%d %H:%M:%S} UTC", after)
-            await c.pause((after - c.now()).total_seconds())
-        return await _revoke(c, turn.seen.old_keys, force, said=now)
+        return came_to(c, await _retire(c, now, force))
+
+
+async def _retire(c: Assembly, now: bool, force: Waiver | None) -> Outcome:
+    turn = await observe(c, Asked(asked_at()))
+    if not turn.seen.old_keys:
+        return Outcome(c.name, Result.NOTHING, "no old key waits to be revoked")
+    half_way = HALF_WAY if force is None else BEFORE_THE_ROLL
+    if turn.decision.step in half_way:
+        raise PermanentError(
+            f"the rotation is not finished: {turn.decision.sentence}", remedy=f"run `keyturn rotate {c.name}` first"
+        )
+    if turn.seen.leaked_and_old:  # no overlap is waited for; the members are asked all the same
+        return await _revoke(c, turn.seen.leaked_and_old, force, urgent=True, said=now)
+    after = turn.seen.journal.retire_after
+    if after is None and not now and force is None:
+        raise PermanentError(
+            "no rotation has proved the current value since",
+            remedy=f"run `keyturn rotate {c.name}`, or with --now let the evidence alone decide",
+        )
+    watched = turn.seen.journal.watched_from is not None and not waives_use(force)
+    if after is not None and c.now() < after and (watched or not now):
+        if after - c.now() > A_MOMENT:
+            return Outcome(c.name, Result.NOTHING, f"the overlap lasts until {after:%Y-%m-%d %H:%M:%S} UTC", after)
+        await c.pause((after - c.now()).total_seconds())
+    return await _revoke(c, turn.seen.old_keys, force, said=now)
 
 
 async def finish(c: Assembly, *, revoke_now: bool = False, urgent: bool = False) -> Outcome:

@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows.at_work import at_work, tell
 from flows.audited import audited, record
-from flows.outcome import Outcome, Result
+from flows.outcome import Outcome, Result, came_to
 from flows.parameters import CredentialName
 from flows.retire import finish
 from flows.serve_current import serve_previous
@@ -30,6 +30,7 @@ async def rollback(credential: CredentialName) -> Outcome:
             await record(c, Act.ROLLED_BACK, {"why": "by hand"})
             await serve_previous(c, overlap)
         tell("rolled_back", credential)
-        outcome = await finish(c)
-    sentence = f"the previous key is served again; parked until `keyturn rotate {credential}`; {outcome.sentence}"
-    return Outcome(credential, Result.ROLLED_BACK, sentence, outcome.retire_after, outcome.old_key_refused_at)
+        end = await finish(c)
+        sentence = f"the previous key is served again; parked until `keyturn rotate {credential}`; {end.sentence}"
+        outcome = Outcome(credential, Result.ROLLED_BACK, sentence, end.retire_after, end.old_key_refused_at)
+        return came_to(c, outcome)

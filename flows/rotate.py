@@ -10,7 +10,7 @@ from flows.at_work import asked_at, at_work, tell
 from flows.audited import audited
 from flows.failures import failures_counted
 from flows.incident import as_it_was_begun
-from flows.outcome import Outcome, Result
+from flows.outcome import Outcome, Result, came_to
 from flows.parameters import CredentialName, Overlap
 from flows.put_off import put_off
 from flows.renew import renew
@@ -48,12 +48,13 @@ async def rotate(
     wanted = {"why": reason.value, "overlap": durations.text(asked.overlap), "dry_run": "yes" if dry_run else "no"}
     async with at_work(credential) as c, audited(c, "rotate", **wanted):
         if dry_run:
-            return await _go_on(c, await observe(c, asked), dry_run)
+            return came_to(c, await _go_on(c, await observe(c, asked), dry_run))
         async with failures_counted(c):
             turn = await as_it_was_begun(c, await observe(c, asked))
             if waits := await _in_order(c, turn):
-                return Outcome(credential, Result.NOTHING, waits)
-            return await (replace_leaked if turn.seen.leaked or reason is Reason.INCIDENT else _go_on)(c, turn)
+                return came_to(c, Outcome(credential, Result.NOTHING, waits))
+            go_on = replace_leaked if turn.seen.leaked or reason is Reason.INCIDENT else _go_on
+            return came_to(c, await go_on(c, turn))
 
 
 async def _in_order(c: Assembly, turn: Turn) -> str:

@@ -43,6 +43,15 @@ class Line:
     credential: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a run came to: in a few words, the sentence behind it, and what is to be done next. For its page."""
+
+    word: str
+    sentence: str
+    next: str
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -67,6 +76,8 @@ class Assembly:
     listener: Callable[[Line], None] | None = None
     timeline: list[Line] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)  # what was gathered last, one for each old key
+    asked_for: dict[str, str] = field(default_factory=dict)  # the run's flow and parameters, in words
+    ending: Ending | None = None  # when there is one
     audit: Audit | None = None  # where keyturn.yaml asks for one
     follows: FollowsSettings | None = None  # the environment before this one
     earlier: Callable[[], Awaitable[Journal | None]] | None = None  # what is noted there; None: no such credential

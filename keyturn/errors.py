@@ -28,12 +28,16 @@ from __future__ import annotations
 
 
 class KeyturnError(Exception):
-    """What failed, in our words (`str`), and what to do about it (`remedy`; may be empty)."""
+    """What failed, in our words (`str`), and what to do about it (`remedy`; may be empty).
+
+    `step`: in which of a rotation's steps, where it was in one.
+    """
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.step = ""
 
     def __str__(self) -> str:
         return f"{self.message} Remedy: {self.remedy}" if self.remedy else self.message

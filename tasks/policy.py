@@ -36,6 +36,8 @@ def as_task(
     error before Prefect sees it, since Prefect keeps its text.
     """
 
+    step = _told_of(step, name)
+
     @wraps(step)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         async with discreet():
@@ -52,6 +54,20 @@ def as_task(
         cache_policy=NO_CACHE,
         log_prints=False,
     )
+
+
+def _told_of(step: Callable[P, Coroutine[Any, Any, R]], name: str) -> Callable[P, Coroutine[Any, Any, R]]:
+    """The step, whose errors say that they are of it."""
+
+    @wraps(step)
+    async def told(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await step(*args, **kwargs)
+        except KeyturnError as error:
+            error.step = name
+            raise
+
+    return told
 
 
 @asynccontextmanager

@@ -21,6 +21,8 @@ from keyturn.testing.openai_organization import Call, Key, Organization, Project
 _PROJECT = "/organization/projects/{project}"
 _WIDTHS = {"1m": (60, 60), "1h": (3600, 24), "1d": (86400, 7)}  # bucket_width -> seconds, buckets by default
 _PAGE_LIMITS = range(1, 101)
+# After the heading in OpenAI's guide to error codes: what the API itself says is not published. LiteLLM hands on no code.
+_WORDS = {"ip_not_authorized": "Your IP is not authorized."}
 
 
 class _RefusedRequest(Exception):
@@ -404,4 +406,4 @@ def _failure(fault: Fault) -> Response:
         return _error(429, "You exceeded your current quota.", "insufficient_quota")
     if fault.kind == "html":
         return HTMLResponse("<html><body><h1>A page that is not OpenAI's</h1></body></html>", fault.status)
-    return _error(fault.status, "A simulated failure.", fault.code)
+    return _error(fault.status, _WORDS.get(fault.code or "", "A simulated failure."), fault.code)

@@ -201,6 +201,13 @@ async def test_a_provider_in_trouble_decides_nothing(world: World, fault: dict[s
     assert await verdict(world.canary(), world.member) is Verdict.INDETERMINATE
 
 
+async def test_what_answers_401_in_words_of_its_own_is_not_believed_against_the_providers_check(world: World) -> None:
+    """LiteLLM hands on neither a code nor where the answer came from: what it says of a member depends on its version."""
+    candidate = world.candidate()
+    world.provider.faults.append(Fault(operation="chat", times=None, kind="status", status=401))
+    assert await verdict(world.canary(), candidate) is Verdict.INDETERMINATE
+
+
 async def test_a_provider_that_hangs_decides_nothing(world: World) -> None:
     candidate = world.candidate()
     world.provider.faults.append(Fault(operation="chat", kind="slow", seconds=5, times=None))
