@@ -34,6 +34,7 @@ from prefect.states import Crashed, Scheduled
 
 from flows.asking import asking_prefect
 from keyturn import environments
+from keyturn.durations import text
 from keyturn.errors import UnavailableError
 
 MISSED = 3  # heartbeats; of a busy machine one may come late
@@ -63,7 +64,7 @@ async def _end(client: PrefectClient, own: UUID, silence: timedelta) -> None:
     logger, now = get_run_logger(), datetime.now(UTC)
     old = [run for run in await _ours(client, _OPEN) if run.id != own and _since(run, now) > silence]
     for run in (run for run in old if run.state_type is StateType.PENDING):
-        logger.warning("%s was taken by a machine %s ago and did not begin: it is queued again", run.name, _since(run, now))
+        logger.warning("%s was taken by a machine %s ago, and did not begin: queued again", run.name, text(_since(run, now)))
         await client.set_flow_run_state(run.id, Scheduled(message="taken by a machine that did not begin it"), force=True)
     dead = [run for run in old if run.state_type is StateType.RUNNING]
     if dead and not await _is_told(client, own, now - silence):
@@ -74,7 +75,9 @@ async def _end(client: PrefectClient, own: UUID, silence: timedelta) -> None:
     # Those that ran inside a dead one first: should this run die as well, the next one still finds them by it.
     for run in [*await _inside(client, [run.id for run in (*dead, *ended)]), *dead]:
         logger.warning("%s died with its machine: a sweep finishes what it had begun", run.name)
-        message = f"no sign of life for {silence}: its machine died, or its process; a sweep finishes what it had begun"
+        message = (
+            f"no sign of life for {text(silence)}: its machine died, or its process; a sweep finishes what it had begun"
+        )
         await client.set_flow_run_state(run.id, Crashed(message=message), force=True)
 
 
