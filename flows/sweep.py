@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from collections import defaultdict
 from datetime import UTC, datetime
 
@@ -10,6 +11,7 @@ from prefect.logging import get_run_logger
 
 from flows.at_work import artifact, keep_page
 from flows.late import overtaken
+from flows.left_behind import end_left_behind
 from flows.sweep_one import LOOK_SECONDS, sweep_one
 from flows.swept import State, Swept, page
 from keyturn import faults
@@ -40,6 +42,7 @@ async def sweep() -> list[Swept]:
             "; ".join((row.sentence, *row.drift)),
         )
     await keep_page(artifact("sweep"), page(rows), "The last sweep: every credential, and what was done")
+    await end_left_behind()
     return rows
 
 
@@ -53,10 +56,13 @@ async def _every_credential(config: Config) -> list[Swept]:
         async with places[_parts(config.credentials[name])]:
             return await sweep_one(config, adapters, name)
 
+    # In an order of this run's own: sweeps of several workers at once would else meet at each credential.
+    order = secrets.SystemRandom().sample(list(config.credentials), len(config.credentials))
     try:
-        looks = asyncio.gather(*(in_its_place(name) for name in config.credentials))
+        looks = asyncio.gather(*(in_its_place(name) for name in order))
         rows, logins = await asyncio.gather(looks, _logins(config, adapters))
-        return [*rows, *logins]
+        by_name = dict(zip(order, rows, strict=True))
+        return [*(by_name[name] for name in config.credentials), *logins]
     finally:
         await adapters.aclose()
 

@@ -17,7 +17,7 @@ from typing import TextIO
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.concurrency.asyncio import concurrency
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 
@@ -116,7 +116,9 @@ async def made(slot: str, *, freed: bool, limit: int = 1) -> None:
         async with get_client() as client:
             if freed:
                 await _free(client, slot)
-            await client.upsert_global_concurrency_limit_by_name(slot, limit)
+            # Prefect's client looks, and then makes it: of two machines at once, one finds that it is there.
+            with suppress(ObjectAlreadyExists):
+                await client.upsert_global_concurrency_limit_by_name(slot, limit)
 
 
 async def _free(client: PrefectClient, slot: str) -> None:

@@ -118,6 +118,18 @@ class Postgres:
 
         asyncio.run(run())
 
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What a query finds."""
+
+        async def run() -> list[tuple[Any, ...]]:
+            connection = await self._connect(DATABASE)
+            try:
+                return [tuple(row) for row in await connection.fetch(query)]
+            finally:
+                await connection.close()
+
+        return asyncio.run(run())
+
     def remove(self) -> None:
         """Delete what it has on disk, once it has been stopped."""
         shutil.rmtree(self.folder, ignore_errors=True)

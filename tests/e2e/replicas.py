@@ -8,12 +8,16 @@ import ipaddress
 import os
 import secrets
 import socket
+import ssl
 import subprocess
 import time
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -102,7 +106,7 @@ class Replicas:
         words = programs.installed(programs.caddy(DEPLOYMENTS / "Caddyfile.front"))
         process = self.processes.start("front", words, env=environ)
         wait_for_http(f"http://127.0.0.1:{plain}/api/health", seconds=60, process=process)
-        self.url = f"https://127.0.0.1:{tls}"
+        self.url, self._plain = f"https://127.0.0.1:{tls}", f"http://127.0.0.1:{plain}"
 
     @property
     def environ(self) -> dict[str, str]:
@@ -113,11 +117,29 @@ class Replicas:
             "PREFECT_HOME": str(self.folder / "client"),
         }
 
+    @property
+    def environ_beside(self) -> dict[str, str]:
+        """Of a client on the network that nothing else is in, as the workers of docker-compose.yml."""
+        return {"PREFECT_API_URL": f"{self._plain}/api", "PREFECT_API_AUTH_STRING": ":".join(self.login)}
+
     def stop(self) -> None:
         for name in ("front", "services", "prefect-2", "prefect-1", "redis", "replicas-postgres"):
             with suppress(KeyError):
                 self.processes.stop(name, grace=20)
         self.postgres.remove()
+
+
+def client(url: str, replicas: Replicas, **options: Any) -> httpx.Client:
+    trusted = ssl.create_default_context(cafile=replicas.authority)
+    options = {"auth": replicas.login, "verify": trusted, "trust_env": False, "timeout": 60, **options}
+    return httpx.Client(base_url=f"{url}/api", **options)
+
+
+def changing(http: httpx.Client) -> dict[str, str]:
+    """The headers of a call that changes something: CSRF protection is on."""
+    name = str(uuid.uuid4())
+    token = http.get("/csrf-token", params={"client": name}).raise_for_status().json()["token"]
+    return {"Prefect-Csrf-Client": name, "Prefect-Csrf-Token": token}
 
 
 def certified(folder: Path, authority: Path) -> tuple[Path, Path]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import ssl
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx
 import pytest
@@ -17,7 +15,7 @@ from keyturn.testing.processes import wait_for_http
 from keyturn.testing.programs import SERVE, installed
 from tests.e2e.conftest import ROOT, Installation
 from tests.e2e.prefect_api import ENDED, PATIENCE, STEPS, until
-from tests.e2e.replicas import Replicas
+from tests.e2e.replicas import Replicas, changing, client
 
 pytestmark = pytest.mark.real
 
@@ -43,19 +41,6 @@ def worker(replicas: Replicas, installation: Installation) -> Iterator[None]:
         wait_for_http(url, seconds=PATIENCE, process=process, headers=headers)
     yield
     installation.processes.stop("replicas-worker")
-
-
-def client(url: str, replicas: Replicas, **options: Any) -> httpx.Client:
-    trusted = ssl.create_default_context(cafile=replicas.authority)
-    options = {"auth": replicas.login, "verify": trusted, "trust_env": False, "timeout": 60, **options}
-    return httpx.Client(base_url=f"{url}/api", **options)
-
-
-def changing(http: httpx.Client) -> dict[str, str]:
-    """The headers of a call that changes something: CSRF protection is on."""
-    name = str(uuid.uuid4())
-    token = http.get("/csrf-token", params={"client": name}).raise_for_status().json()["token"]
-    return {"Prefect-Csrf-Client": name, "Prefect-Csrf-Token": token}
 
 
 def test_nobody_is_let_in_without_the_login_or_believed_without_the_certificate(replicas: Replicas) -> None:

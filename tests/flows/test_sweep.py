@@ -48,6 +48,7 @@ class Sweep:
         self.done: list[str] = []
         self.pages: list[str] = []
         self.overtaken = False
+        self.looked_for_the_dead = 0
         self.life: LoginLife | Exception | None = None
         self.release = asyncio.Event()
         words = logging.getLogger("tests.sweep")
@@ -56,6 +57,7 @@ class Sweep:
             "overtaken": self._overtaken,
             "sweep_one": self._one,
             "keep_page": self._keep,
+            "end_left_behind": self._look_for_the_dead,
             "Adapters": lambda config: SimpleNamespace(aclose=self._close, provider=lambda name: self),
         }
         for name, stub in stubs.items():
@@ -70,6 +72,9 @@ class Sweep:
 
     async def _keep(self, key: str, page: str, description: str) -> None:
         self.pages.append(page)
+
+    async def _look_for_the_dead(self) -> None:
+        self.looked_for_the_dead += 1
 
     async def _close(self) -> None:
         """Nothing is open."""
@@ -115,6 +120,16 @@ async def test_a_provider_that_hangs_holds_up_nobody_who_does_not_use_it(sweep: 
 async def test_a_sweep_that_a_later_one_overtakes_leaves_it_to_that(sweep: Sweep) -> None:
     sweep.overtaken = True
     assert await sweep.run() == [] and sweep.done == [] and sweep.pages == []
+
+
+async def test_each_sweep_goes_in_an_order_of_its_own_and_tells_in_that_of_the_file(sweep: Sweep) -> None:
+    """So that those of several workers at once do not meet at each credential."""
+    sweep.release.set()
+    rows = [[row.credential for row in await sweep.run()] for _ in range(2)]
+    first, second = sweep.done[:25], sweep.done[25:]
+    assert first != second and sorted(first) == sorted(second)
+    assert rows == [[f"slow-{n}" for n in range(5)] + [f"fast-{n}" for n in range(20)]] * 2
+    assert sweep.looked_for_the_dead == 2
 
 
 async def test_the_page_has_a_row_for_everybody_and_what_is_not_well_first(sweep: Sweep) -> None:
