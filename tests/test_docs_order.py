@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import importlib.util
 import re
 import shlex
@@ -24,6 +26,9 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 NAMES = [page.name for page in PAGES]
 SOURCE = ("bench", "deployments", "docs", "flows", "keyturn", "locks", "tasks", "tests")
+SECTIONS = {each.name for each in dataclasses.fields(Config)} - {"path", "environment", "follows"}  # of keyturn.yaml
+TERMINAL: Any = get_command(app)
+EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "deployments" / "keyturn.example.yaml").read_text())
 ENDS = (";", "&&", "||", "|", "&", "(", ")", ">", ">>", "<", "<(")  # of a command in a line of a shell
 
 
@@ -85,7 +90,7 @@ def commands(page: Path, program: str) -> Iterator[list[str]]:
 
 def check(arguments: list[str]) -> None:
     """Parse them as the terminal does, and run nothing. A usage error says what does not fit."""
-    command: Any = get_command(app)
+    command = TERMINAL
     context = command.make_context("keyturn", list(arguments))
     while hasattr(command, "resolve_command"):
         name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
@@ -103,17 +108,16 @@ def test_every_command_in_a_block_is_one_that_the_terminal_takes(page: Path) -> 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_command_in_a_sentence_is_there_with_its_options(page: Path) -> None:
-    command: Any = get_command(app)
-    general = {each for parameter in command.params for each in parameter.opts}
+    general = {each for parameter in TERMINAL.params for each in parameter.opts}
     for span in re.findall(r"`keyturn ([^`\n]+)`", page.read_text()):
         words = span.partition(" -- ")[0].split()
-        named: Any = command
+        named = TERMINAL
         options = set(general)
         for word in words:
-            if named is not None and word in getattr(named, "commands", {}):
+            if word in getattr(named, "commands", {}):
                 named = named.commands[word]
                 options |= {each for parameter in named.params for each in (*parameter.opts, *parameter.secondary_opts)}
-        assert named is not command or words[0].startswith(("-", "NAME")) or not words[0].islower(), f"{page.name}: {span}"
+        assert named is not TERMINAL or words[0].startswith(("-", "NAME")) or not words[0].islower(), f"{page.name}: {span}"
         assert {word.partition("=")[0] for word in words if word.startswith("--") and word != "--"} <= options, span
 
 
@@ -138,8 +142,10 @@ def test_every_target_of_make_in_a_block_is_there(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_file_of_the_project_that_is_named_is_there(page: Path) -> None:
-    for path in re.findall(rf"(?<![\w./-])((?:{'|'.join(SOURCE)})/[\w./@-]*\.[a-z]+)\b", page.read_text()):
-        assert (ROOT / path).exists(), f"{page.name} names {path}"
+    named = page.read_text()
+    for path in re.findall(rf"(?<![\w./-])((?:{'|'.join(SOURCE)})/[\w./@-]*\.[a-z]+)\b", named):
+        beside = ROOT / "tests" / path  # testing.md names tests so
+        assert (ROOT / path).exists() or beside.exists() or "acme" in path, f"{page.name} names {path}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -147,15 +153,29 @@ def test_a_part_of_a_keyturn_yaml_is_good_in_a_whole_one(page: Path) -> None:
     """Put into the example, which has every kind of part."""
     for block in blocks(page, "yaml"):
         part = yaml.safe_load(block) if "{{" not in block else None
-        if not isinstance(part, dict) or not set(part) <= set(Config.model_fields) or "environments" in part:
+        if not isinstance(part, dict) or not set(part) <= SECTIONS:
             continue
-        whole: dict[str, Any] = yaml.safe_load((ROOT / "deployments" / "keyturn.example.yaml").read_text())
-        for name, content in part.items():
-            both = isinstance(content, dict) and isinstance(whole.get(name), dict)
-            whole[name] = {**whole[name], **content} if both else content
-        parse(yaml.safe_dump(whole, sort_keys=False))
+        parse(yaml.safe_dump(around(part), sort_keys=False))
+
+
+def around(part: dict[str, Any]) -> dict[str, Any]:
+    """The example with this over it, and with the proxies that it names."""
+    whole = copy.deepcopy(EXAMPLE)
+    for name in part.get("leases", {}):
+        whole["credentials"].pop(name, None)
+    for name, content in part.items():
+        both = isinstance(content, dict) and isinstance(whole.get(name), dict)
+        whole[name] = {**whole[name], **content} if both else content
+    for settings in part.get("credentials", {}).values():
+        for proxy in (*settings.get("proxies", []), settings.get("canary", {}).get("proxy", "local")):
+            members = [f"http://127.0.0.1:{5000 + len(whole['proxies'])}"]
+            whole["proxies"].setdefault(proxy, {**whole["proxies"]["local"], "members": members})
+    return whole
 
 
 def test_the_tutorials_keyturn_yaml_is_a_good_one() -> None:
-    (text,) = re.findall(r"^cat > keyturn.yaml <<END\n(.*?)^END$", (DOCS / "tutorial.md").read_text(), re.DOTALL | re.MULTILINE)
-    parse(re.sub(r"\$DEMO_\w+", "http://127.0.0.1:4001", text, count=0))
+    (text,) = re.findall(
+        r"^cat > keyturn.yaml <<END\n(.*?)^END$", (DOCS / "tutorial.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    addresses = (f"http://127.0.0.1:{port}" for port in range(4001, 4100))
+    parse(re.sub(r"\$DEMO_\w+", lambda _: next(addresses), text.replace("$PWD", "/home/somebody/keyturn")))

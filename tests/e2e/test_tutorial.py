@@ -18,9 +18,7 @@ from tests.e2e.prefect_api import Prefect
 
 pytestmark = pytest.mark.real
 
-BLOCKS: list[str] = re.findall(
-    r"^```sh\n(.*?)^```", (ROOT / "docs" / "tutorial.md").read_text(), re.DOTALL | re.MULTILINE
-)
+BLOCKS: list[str] = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / "tutorial.md").read_text(), re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
