@@ -178,4 +178,4 @@ def test_the_tutorials_keyturn_yaml_is_a_good_one() -> None:
         r"^cat > keyturn.yaml <<END\n(.*?)^END$", (DOCS / "tutorial.md").read_text(), re.DOTALL | re.MULTILINE
     )
     addresses = (f"http://127.0.0.1:{port}" for port in range(4001, 4100))
-    parse(re.sub(r"\$DEMO_\w+", lambda _: next(addresses), text.replace("$PWD", "/home/somebody/keyturn")))
+    parse(re.sub(r"\$DEMO_\w+", lambda _: next(addresses), text.replace("$PWD", "/srv/keyturn")))
