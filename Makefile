@@ -109,9 +109,10 @@ types: $(VENV)/.ready
 contracts: $(VENV)/.ready
 	$(RUN)/lint-imports
 
-# The page that is made of what the adapters tell of themselves.
+# The page that is made of what the adapters tell of themselves, then all pages, into var/site: a dead link is a failure.
 docs: $(VENV)/.ready
 	$(RUN)/keyturn providers --page > docs/providers.md
+	$(RUN)/mkdocs build --strict --quiet
 
 # Locks carry hashes and no download address, so that they serve behind any mirror of PyPI.
 lock: .uv/.ready

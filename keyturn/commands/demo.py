@@ -30,6 +30,7 @@ def demo(keep: bool, folder: Path) -> None:
         root = project_root().resolve()
         shutil.rmtree(folder, ignore_errors=True)
         parts = Embedded(folder.resolve())
+        environment = folder / "environment.sh"
         signal.signal(signal.SIGTERM, lambda *_: leave(Exit.UNEXPECTED))
         try:
             begun = time.monotonic()
@@ -41,8 +42,10 @@ def demo(keep: bool, folder: Path) -> None:
             report.write(folder / "report.json")
             _show(report, folder, time.monotonic() - begun)
             if keep:
-                _keep(parts.prefect_url, parts.balancer_url)
+                parts.write_environment(environment)
+                _keep(parts.prefect_url, parts.balancer_url, environment)
         finally:
+            environment.unlink(missing_ok=True)
             _say("stop", "stopping everything")
             parts.stop()
     leave(Exit.DONE if report.good else Exit.NOT_WELL)
@@ -76,8 +79,9 @@ def _show(report: object, folder: Path, seconds: float) -> None:
     console.print(f"report: {folder / 'report.json'}")
 
 
-def _keep(prefect: str, balancer: str) -> None:
+def _keep(prefect: str, balancer: str, environment: Path) -> None:
     console.print(f"\n[bold]Prefect's UI:[/] {prefect}   LiteLLM: {balancer}   stop with Ctrl-C")
+    console.print(f"in another terminal: . {environment}   (docs/tutorial.md goes on from there)")
     try:
         signal.pause()
     except KeyboardInterrupt:

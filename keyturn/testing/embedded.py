@@ -8,7 +8,9 @@ keyturn itself logs in with (which stands in the environment of processes, as it
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -353,6 +355,19 @@ class Embedded:
 
     def _of(self, store: str) -> list[Credential]:
         return [each for each in self.credentials if each.secret["store"] == store]
+
+    def write_environment(self, path: Path) -> None:
+        """A script for a shell of this user: what a keyturn process needs, and where the parts are (docs/tutorial.md)."""
+        addresses = {
+            "DEMO_PROVIDER": f"{self.provider_url}/v1",
+            "DEMO_VAULT": self.bao.address,
+            **{f"DEMO_MEMBER_{n + 1}": url for n, url in enumerate(self.member_urls)},
+            **{f"DEMO_CONTROL_{n + 1}": f"http://{self.address(n)}:{self.control_port}" for n in range(self.members)},
+        }
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in (self.environ | addresses).items()]
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.writelines(lines)
 
     def stop(self) -> None:
         for first in ("worker", "prefect"):  # they may be at work with the others
