@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-MEASUREMENTS: tuple[str, ...] = ("exec_cold_start", "keyring_get", "calls_per_rotation", "rolls")
+MEASUREMENTS: tuple[str, ...] = ("exec_cold_start", "keyring_get", "calls_per_rotation", "fleet_rotation", "rolls")
 RESULTS = Path(__file__).with_name("results.json")
 PACKAGES = ("keyturn", "prefect", "boto3", "hvac", "httpx", "kubernetes")
 
