@@ -26,6 +26,7 @@ MEASUREMENTS: tuple[str, ...] = (
     "exec_cold_start",
     "keyring_get",
     "calls_per_rotation",
+    "fleet_rotation",
     "rolls",
     "rotation_latency",
     "incident_latency",

@@ -2,7 +2,8 @@
 
 `keyturn serve`, `keyturn deploy` and deployments/prefect.yaml have the same ones.
 
-`rotate` has a schedule for each credential with a cron line, and is what the UI's button and the API start. `retire` has
+`rotate` has a schedule for each credential with a cron line, and is what the UI's button and the API start; `rotate_many` is
+the button for many at once. `retire` has
 none: each rotation asks for its own run at the end of the overlap. `sweep` runs on an interval: the safety net, and what
 rotates by age. `rollback` is a button, and so is `respond`, for whoever reports a leak. `approve` asks a
 person, where keyturn.yaml has one asked. `inventory` looks, on an interval.
@@ -87,6 +88,7 @@ class _Row:
 
 _TABLE = (
     _Row("rotate", "Turn a provider key: create, write, prove, roll, revoke.", _rotations),
+    _Row("rotate_many", "Turn the keys of many credentials: those named, a provider's, what is due, or all."),
     _Row("retire", "Revoke the old key of a rotation, on evidence."),
     _Row("sweep", "Finish what stands half-way, retire, rotate what is due, revoke strays, tell what disagrees.", _sweeps),
     _Row("rollback", "Serve the previous key again."),

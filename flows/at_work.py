@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 from flows.asking import asking_prefect
 from flows.turnstile import one_at_a_time
 from keyturn import environments, faults
-from keyturn.assembly import Assembly, Line, assemble
+from keyturn.assembly import Adapters, Assembly, Line, assemble
 from keyturn.config import load
 from keyturn.errors import KeyturnError, UnavailableError
 from keyturn.progress import listeners
@@ -23,11 +23,15 @@ from tasks.policy import UnexpectedError, discreet
 
 
 @asynccontextmanager
-async def at_work(credential: str) -> AsyncIterator[Assembly]:
-    """The credential, wired, with nobody else at it. Its timeline becomes the run's artifact, also when the run fails."""
+async def at_work(credential: str, adapters: Adapters | None = None) -> AsyncIterator[Assembly]:
+    """The credential, wired, with nobody else at it. Its timeline becomes the run's artifact, also when the run fails.
+
+    `adapters`: those of a run of many credentials. Of these one that fails has a page of its own. All others are a row of
+    the run's table, and their timeline is the log of their task: a thousand pages would take longer than the rotations.
+    """
     failure: KeyturnError | None = None
     begun = datetime.now(UTC)
-    async with one_at_a_time(credential), beside_others(credential) as c:
+    async with one_at_a_time(credential), beside_others(credential, adapters) as c:
         try:
             yield c
         except KeyturnError as error:
@@ -37,11 +41,12 @@ async def at_work(credential: str) -> AsyncIterator[Assembly]:
             failure = UnexpectedError(faults.describe(error), remedy="please report it")
             raise
         finally:
-            ran = Ran(
-                credential, begun, c.now(), c.timeline, c.ending, failure, c.evidence, _facts(c), in_place(c) is not None
-            )
-            key = artifact(f"rotation-{credential}")
-            await keep_page(key, markdown(ran), f"{credential}: {headline(ran)}")
+            if adapters is None or failure is not None:
+                ran = Ran(
+                    credential, begun, c.now(), c.timeline, c.ending, failure, c.evidence, _facts(c), in_place(c) is not None
+                )
+                key = artifact(f"rotation-{credential}")
+                await keep_page(key, markdown(ran), f"{credential}: {headline(ran)}")
 
 
 def _facts(c: Assembly) -> dict[str, str]:
@@ -56,7 +61,7 @@ def _facts(c: Assembly) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def beside_others(credential: str) -> AsyncIterator[Assembly]:
+async def beside_others(credential: str, adapters: Adapters | None = None) -> AsyncIterator[Assembly]:
     """The credential, wired, whoever else is at it: for what has to be done at once."""
     hold_vendor_loggers()
     logger = get_run_logger()
@@ -66,7 +71,8 @@ async def beside_others(credential: str) -> AsyncIterator[Assembly]:
         for listener in listeners:
             listener(line)
 
-    async with discreet(), assemble(load(), credential, listen) as c:
+    config = adapters.config if adapters is not None else load()
+    async with discreet(), assemble(config, credential, listen, adapters) as c:
         yield c
 
 

@@ -20,25 +20,30 @@ from keyturn.errors import MisconfiguredError
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,39}$"
 
 
-def credential_names() -> tuple[str, ...]:
-    """The credentials of keyturn.yaml; none where there is no usable one."""
+def names_of_config() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The credentials of keyturn.yaml, and its providers; none where there is no usable one."""
     try:
-        return tuple(load().credentials)
+        config = load()
     except MisconfiguredError:
-        return ()
+        return (), ()
+    return tuple(config.credentials), tuple(config.providers)
+
+
+def _choice(names: tuple[str, ...], description: str) -> Any:
+    described = {"type": "string", "description": description}
+    if not names:
+        return Annotated[str, Field(pattern=NAME_PATTERN), WithJsonSchema({**described, "pattern": NAME_PATTERN})]
+    # An enum also where there is one name: pydantic's own `const` is no choice in the form.
+    return Annotated[Literal[names], WithJsonSchema({**described, "enum": list(names)})]
 
 
 if TYPE_CHECKING:
     CredentialName = str
+    ProviderName = str
 else:
-    _names = credential_names()
-    _described = {"type": "string", "description": "Which credential of keyturn.yaml"}
-    CredentialName = (
-        # An enum also where there is one name: pydantic's own `const` is no choice in the form.
-        Annotated[Literal[_names], WithJsonSchema({**_described, "enum": list(_names)})]
-        if _names
-        else Annotated[str, Field(pattern=NAME_PATTERN), WithJsonSchema({**_described, "pattern": NAME_PATTERN})]
-    )
+    _credentials, _providers = names_of_config()
+    CredentialName = _choice(_credentials, "Which credential of keyturn.yaml")
+    ProviderName = _choice(_providers, "Every credential of this provider of keyturn.yaml")
 
 Overlap = Annotated[
     str, Field(pattern=PATTERN, max_length=12, description="How long the old key lives on, such as 0s, 90m, 24h or 7d")

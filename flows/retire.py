@@ -12,6 +12,7 @@ from flows.ask import held_back, withdraw, without_an_answer
 from flows.at_provider import its_turn
 from flows.at_work import asked_at, at_work, tell
 from flows.audited import audited, record, record_failure
+from flows.ends import ends_with_others
 from flows.failures import count_failure, failures_counted
 from flows.outcome import Outcome, Result, came_to
 from flows.parameters import CredentialName
@@ -145,7 +146,10 @@ async def _waits(c: Assembly, asked: Question) -> Outcome:
 
 
 async def _schedule(c: Assembly, at: datetime) -> str:
-    """A run in the future holds no process. The same rotation asks for it once."""
+    """A run in the future holds no process. The same rotation asks for it once; of many together, one run asks for all."""
+    if ends_with_others(at):
+        c.say("retire", f"the old key is revoked after {at:%Y-%m-%d %H:%M:%S} UTC, by a sweep, with those of the others")
+        return f"the old key lives until {at:%Y-%m-%d %H:%M:%S} UTC"
     deployment = f"retire/{environments.deployment(environments.named())}"
     by_hand = f"run `keyturn retire {c.name}` after {at:%Y-%m-%d %H:%M:%S} UTC"
     try:

@@ -18,11 +18,12 @@ from flows.retire import finish
 from flows.serve_current import serve_current
 from flows.turnstile import alone_on
 from keyturn import durations
-from keyturn.assembly import Assembly
+from keyturn.assembly import Adapters, Assembly
 from keyturn.config import load
 from keyturn.errors import ParkedError, PermanentError
 from keyturn.lifecycle import Asked, Reason, Step
 from keyturn.order import held_up
+from keyturn.settings import CredentialSettings
 from keyturn.steps.observe import Turn
 from tasks.observe import observe
 from tasks.preflight import preflight
@@ -43,10 +44,22 @@ async def rotate(
     settings = load().credential(credential)
     if reason is Reason.SCHEDULED and (until := await put_off(credential, settings.jitter)):
         return Outcome(credential, Result.NOTHING, f"put off until {until:%Y-%m-%d %H:%M:%S} UTC, by its jitter")
+    return await rotate_one(credential, settings, reason, overlap, dry_run)
+
+
+async def rotate_one(
+    credential: str,
+    settings: CredentialSettings,
+    reason: Reason,
+    overlap: str | None,
+    dry_run: bool,
+    adapters: Adapters | None = None,
+) -> Outcome:
+    """The same within any run. `adapters`: those of a run that has many credentials."""
     default = timedelta(0) if reason is Reason.INCIDENT else settings.overlap
     asked = Asked(asked_at(), reason, default if overlap is None else durations.parse(overlap), settings.max_age)
     wanted = {"why": reason.value, "overlap": durations.text(asked.overlap), "dry_run": "yes" if dry_run else "no"}
-    async with at_work(credential) as c, audited(c, "rotate", **wanted):
+    async with at_work(credential, adapters) as c, audited(c, "rotate", **wanted):
         if dry_run:
             return came_to(c, await _go_on(c, await observe(c, asked), dry_run))
         async with failures_counted(c):

@@ -10,6 +10,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from flows.at_work import artifact, keep_page
+from flows.choice import parts
 from flows.late import overtaken
 from flows.left_behind import end_left_behind
 from flows.sweep_one import LOOK_SECONDS, sweep_one
@@ -18,7 +19,6 @@ from keyturn import faults
 from keyturn.assembly import Adapters
 from keyturn.config import Config, load
 from keyturn.quiet import hold_vendor_loggers
-from keyturn.settings import CredentialSettings
 from keyturn.steps.login_age import Age, login_ages
 from tasks.policy import discreet
 
@@ -53,7 +53,7 @@ async def _every_credential(config: Config) -> list[Swept]:
     places = defaultdict[object, asyncio.Semaphore](lambda: asyncio.Semaphore(config.sweep.at_once))
 
     async def in_its_place(name: str) -> Swept:
-        async with places[_parts(config.credentials[name])]:
+        async with places[parts(config.credentials[name])]:
             return await sweep_one(config, adapters, name)
 
     # In an order of this run's own: sweeps of several workers at once would else meet at each credential.
@@ -78,7 +78,3 @@ async def _logins(config: Config, adapters: Adapters) -> list[Swept]:
     except Exception as error:
         return [Swept("logins", State.FAILED, f"a fault of keyturn's: {faults.describe(error)}")]
     return [Swept(f"login of {each.provider}", states[each.age], each.sentence) for each in found if each.age in states]
-
-
-def _parts(settings: CredentialSettings) -> object:
-    return settings.provider, tuple(secret.store for secret in settings.secrets), settings.proxies, settings.canary_proxy

@@ -6,22 +6,26 @@ concurrency slot, which is a lease: after a hard crash it stays held for a minut
 Prefect's server keeps leases in its memory and slots in its database (unless it is told otherwise: docs/compose.md). One
 that dies forgets who holds a slot, and counts it as held for ever. So a run goes on when its lease is lost, and a slot of
 which nobody has heard for an hour is freed.
+
+Of several runs in one process one hands its turn on to the next, for a moment at most: then somebody else may have it.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TextIO
+from weakref import WeakValueDictionary
 
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.concurrency.asyncio import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 
 from flows.asking import asking_prefect
+from flows.lease import NoLimitError, leased
 from keyturn import environments
 from keyturn.errors import UnavailableError
 from keyturn.file_lock import try_lock
@@ -29,31 +33,86 @@ from keyturn.file_lock import try_lock
 LEASE_SECONDS = 60  # the server's shortest
 WAIT_SECONDS = 3600
 POLL_SECONDS = 0.5
+KEPT_SECONDS = 2.0  # among the runs of one process
+
+
+class _Turn:
+    """Of one name, for the runs of this process: one of them at a time, and what they hold for it."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.waiting = 0
+        self.held: AsyncExitStack | None = None
+        self.since = 0.0
+
+    async def give_back(self) -> None:
+        held, self.held = self.held, None
+        if held is not None:
+            await held.aclose()
+
+
+_turns: WeakValueDictionary[Path, _Turn] = WeakValueDictionary()
 
 
 @asynccontextmanager
 async def one_at_a_time(name: str) -> AsyncIterator[None]:
     """Wait until no other run works under this name, a credential's. After an hour its slot is freed, once."""
+    turn = _turns.setdefault(_path(name), _Turn())
+    turn.waiting += 1
+    try:
+        await turn.lock.acquire()
+    except asyncio.CancelledError:
+        if turn.waiting == 1 and not turn.lock.locked():  # it was handed on to this one, and to nobody else
+            await turn.give_back()
+        raise
+    finally:
+        turn.waiting -= 1
+    try:
+        if turn.held is None:
+            turn.held, turn.since = await _taken(name), time.monotonic()
+        try:
+            yield
+        finally:
+            if not turn.waiting or time.monotonic() - turn.since > KEPT_SECONDS:
+                await turn.give_back()
+    finally:
+        turn.lock.release()
+
+
+async def _taken(name: str) -> AsyncExitStack:
+    """From all others of this machine, and then from other machines."""
     slot = _slot(name)
     async with AsyncExitStack() as stack:
         file = stack.enter_context(_path(name).open("a+"))
-        await _lock(file)
+        # Whoever waits for the file holds the one before it: a process that comes back at once is behind them.
+        with _path(f"{name}.next").open("a+") as before:
+            await _lock(before)
+            await _lock(file)
         died = bool(_text(file))
         if died:
             # A mark left behind says that a run of this machine died holding the slot. It holds the file no longer, so it
             # is dead for sure: its lease goes with the limit, instead of being waited for.
             get_run_logger().info("an earlier run of this machine died holding the slot: it is freed")
-        await made(slot, freed=died)
+            await made(slot, freed=True)
         # Also after a failure: the mark is for the dead. Taken for one, the slot is freed under another machine.
         stack.callback(_write, file, "")
         try:
-            await stack.enter_async_context(held(slot))
+            await _enter(stack, slot)
         except TimeoutError:
             get_run_logger().warning("nobody has released the slot for an hour: it is freed")
             await made(slot, freed=True)
-            await stack.enter_async_context(held(slot))
+            await _enter(stack, slot)
         _write(file, "held")
-        yield
+        return stack.pop_all()
+
+
+async def _enter(stack: AsyncExitStack, slot: str) -> None:
+    """It is made where it is not there: to ask for that first would be one more call for each credential."""
+    try:
+        await stack.enter_async_context(held(slot))
+    except NoLimitError:
+        await made(slot, freed=False)
+        await stack.enter_async_context(held(slot))
 
 
 async def is_taken(name: str) -> bool:
@@ -87,19 +146,11 @@ async def alone_on(fleets: Iterable[str]) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def held(slot: str) -> AsyncIterator[None]:
-    """TimeoutError when it was waited for in vain. That it cannot be given back is no failure of the run: its lease goes."""
+    """TimeoutError when it was waited for in vain, NoLimitError when there is none. That it cannot be given back is no
+    failure of the run: its lease goes."""
     async with AsyncExitStack() as stack:
         with asking_prefect():
-            await stack.enter_async_context(
-                concurrency(
-                    slot,
-                    occupy=1,
-                    timeout_seconds=WAIT_SECONDS,
-                    lease_duration=LEASE_SECONDS,
-                    strict=True,
-                    raise_on_lease_renewal_failure=False,
-                )
-            )
+            await stack.enter_async_context(leased(slot, seconds=LEASE_SECONDS, wait=WAIT_SECONDS))
         try:
             yield
         finally:

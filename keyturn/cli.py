@@ -63,17 +63,26 @@ def _configuration(
 
 @app.command()
 def rotate(
-    name: Name,
+    names: Annotated[list[str] | None, typer.Argument(help="Credentials of keyturn.yaml.", metavar="NAME...")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every credential.")] = False,
+    provider: Annotated[str | None, typer.Option(help="Every credential of this provider.", metavar="NAME")] = None,
+    due: Annotated[
+        bool, typer.Option("--due", help="Of these, or of all, what is due by its schedule or age, as a schedule begins it.")
+    ] = False,
     reason: Annotated[Reason, typer.Option(help="Why; kept with the rotation.")] = Reason.MANUAL,
     overlap: Annotated[str | None, typer.Option(help="How long the old key lives on, such as 0s or 24h.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, create nothing.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Stay until the old key is refused.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Of one: stay until the old key is refused.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Rotate a key now. What an earlier run left half-way is finished first."""
-    from keyturn.commands.rotate import rotate as command
+    """Rotate keys now: one, or many side by side. What an earlier run left half-way is finished first."""
+    if len(names or ()) == 1 and not (every or provider or due):
+        from keyturn.commands.rotate import rotate as command
 
-    command(name, reason.value, overlap, dry_run, wait, as_json)
+        command((names or [""])[0], reason.value, overlap, dry_run, wait, as_json)
+    from keyturn.commands.rotate_many import Typed, rotate_many
+
+    rotate_many(Typed(tuple(names or ()), every, provider, due, reason.value, overlap, dry_run), wait, as_json)
 
 
 @app.command()

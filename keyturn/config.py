@@ -28,13 +28,13 @@ from keyturn.parts import Part, part_of
 from keyturn.references import STORE_REFERENCE, parse_store_reference
 from keyturn.registry import adapter_class
 from keyturn.serving import faults_of_serving
-from keyturn.settings import CredentialSettings, InventorySettings, ProviderLimits, SweepSettings
+from keyturn.settings import CredentialSettings, InventorySettings, ProviderLimits, RotateManySettings, SweepSettings
 
 DEFAULT_PATH = "keyturn.yaml"
 PATH_VARIABLE = "KEYTURN_CONFIG"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # short enough for provider key names, plain enough for run names
-_FURTHER = ("sweep", "inventory", "audit", "deploy", "follows", "incidents")
+_FURTHER = ("sweep", "rotate_many", "inventory", "audit", "deploy", "follows", "incidents")
 _UNSUPERVISED = ("command", "docker", "systemd")  # what is given its keys once, when it starts
 _KEY_FAULT = "looks like a literal key (not printed): take it out, use a reference, and rotate it"
 
@@ -56,6 +56,7 @@ class Config:
     audit: AuditSettings | None = None
     inventory: InventorySettings = field(default_factory=InventorySettings)
     follows: FollowsSettings | None = None
+    rotate_many: RotateManySettings = field(default_factory=RotateManySettings)
 
     def references(self, pattern: re.Pattern[str]) -> Iterator[str]:
         """What the settings of providers, stores, proxies and leases refer to by texts of this form."""
@@ -201,17 +202,18 @@ class _Check:
             self.link(("audit", "key"), parse_store_reference(audit.key).store, "stores", parts)
         follows = self.model(FollowsSettings, self.data["follows"], ("follows",)) if "follows" in self.data else None
         inventory = self.model(InventorySettings, self.data.get("inventory", {}), ("inventory",))
+        many = self.model(RotateManySettings, self.data.get("rotate_many", {}), ("rotate_many",))
         deploy = self.model(DeploySettings, self.data.get("deploy", {}), ("deploy",))
         incidents = self.incidents(credentials, parts["stores"]) if "incidents" in self.data else None
         if not isinstance(sweep, SweepSettings) or not isinstance(deploy, DeploySettings):
             return None
-        if not isinstance(inventory, InventorySettings):
+        if not isinstance(inventory, InventorySettings) or not isinstance(many, RotateManySettings):
             return None
         log = audit if isinstance(audit, AuditSettings) else None
         earlier = follows if isinstance(follows, FollowsSettings) else None
         known_parts = (parts["providers"], parts["stores"], parts["proxies"])
         return Config(
-            path, *known_parts, credentials, sweep, leases, deploy, incidents, environment, log, inventory, earlier
+            path, *known_parts, credentials, sweep, leases, deploy, incidents, environment, log, inventory, earlier, many
         )
 
     def order(self, config: Config | None, document: Document) -> None:

@@ -268,6 +268,12 @@ class SweepSettings(Section):
         return Patience(self.backoff, self.longest_backoff, self.park_after)
 
 
+class RotateManySettings(Section):
+    """How many credentials one run of many has at work: `at_once` of the same parts."""
+
+    at_once: int = Field(default=16, ge=1, le=100)
+
+
 class InventorySettings(Section):
     """How often every key in service is listed and tried. `at_once`: so many credentials at a time."""
 

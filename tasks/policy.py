@@ -39,11 +39,11 @@ def as_task(
     step = _told_of(step, name)
 
     @wraps(step)
-    async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+    async def guarded(*args: Any, **kwargs: Any) -> R:
         async with discreet():
-            return await step(*args, **kwargs)
+            return await step(*map(_opened, args), **{name: _opened(each) for name, each in kwargs.items()})
 
-    return Task(
+    return _Step(
         fn=guarded,
         name=name,
         retries=retries,
@@ -68,6 +68,28 @@ def _told_of(step: Callable[P, Coroutine[Any, Any, R]], name: str) -> Callable[P
             raise
 
     return told
+
+
+class _Closed:
+    """What a step is given, as Prefect sees it."""
+
+    __slots__ = ("given",)
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+
+def _opened(given: Any) -> Any:
+    return given.given if isinstance(given, _Closed) else given
+
+
+class _Step(Task[P, R]):
+    """Prefect 3.8.8 looks through all that a task is given, field by field and twice, for results of other tasks: through
+    the whole configuration, and every key that a provider has listed. There are none."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        call: Callable[..., Any] = super().__call__
+        return call(*map(_Closed, args), **{name: _Closed(each) for name, each in kwargs.items()})
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ async def samples_of_runs() -> list[Sample]:
         async with httpx.AsyncClient(timeout=10, auth=login, base_url=api) as client:
             sweeps = {"flows": {"name": {"any_": ["sweep"]}}, "flow_runs": {"state": _DONE}}
             runs = await _asked(client, "/flow_runs/filter", {**sweeps, "sort": "END_TIME_DESC", "limit": 1})
-            rotations = {"flows": {"name": {"any_": ["rotate", "retire"]}}, "task_runs": {"state": _DONE}}
+            rotations = {"flows": {"name": {"any_": ["rotate", "rotate_many", "retire"]}}, "task_runs": {"state": _DONE}}
             steps = await _asked(client, "/task_runs/filter", {**rotations, "sort": "END_TIME_DESC", "limit": _LATEST})
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return []

@@ -35,7 +35,7 @@ def respond(names: list[str], policy: str, fingerprint: str | None, ask_key: boo
         raise typer.BadParameter("name the credentials whose keys have leaked, or the --fingerprint of a leaked key")
     if fingerprint is not None and (len(fingerprint) != 16 or set(fingerprint) - set("0123456789abcdef")):
         raise typer.BadParameter("--fingerprint is 16 hex digits, as keyturn tells it; it is not the key, nor a part of it")
-    lines = _listen(as_json)
+    lines = listen(as_json)
     with reported(as_json, lines, Exit.BEFORE_PIVOT):
         known = config.load()
         for name in names:
@@ -69,7 +69,8 @@ def _code(outcomes: Sequence[Any]) -> Exit:
     return min(left, default=Exit.DONE)
 
 
-def _listen(as_json: bool) -> list[Line]:
+def listen(as_json: bool) -> list[Line]:
+    """The timelines of all, as they grow; printed with the credential's name unless JSON is asked for."""
     lines: list[Line] = []
 
     def show(line: Line) -> None:

@@ -85,6 +85,19 @@ async def test_a_key_is_refused_before_it_is_stored(name: str, place: str, sourc
         validate({**GOOD[name], place: key}, await schema(source, name), raise_on_error=True)
 
 
+MANY: dict[str, Any] = {"credentials": ["openai-prod"], "provider": "openai-org", "every": True, "due": False}
+
+
+@pytest.mark.parametrize("place", [*MANY, "overlap", "reason", "dry_run"])
+async def test_a_run_of_many_is_told_nothing_but_choices(place: str, source: Source) -> None:
+    asked = await schema(source, "rotate_many")
+    validate(MANY, asked, raise_on_error=True)
+    key = "sk-" + secrets.token_hex(24)
+    for wrong in (key, [key]):
+        with pytest.raises(ValidationError):
+            validate({**MANY, place: wrong}, asked, raise_on_error=True)
+
+
 @pytest.mark.parametrize("name", [*GOOD, "sweep"])
 async def test_a_key_under_another_name_is_refused_before_it_is_stored(name: str, source: Source) -> None:
     good, key, asked = GOOD.get(name, {}), "sk-" + secrets.token_hex(24), await schema(source, name)

@@ -128,7 +128,7 @@ STORIES = (
     Bug(
         "ai-gateway: all credentials share the places of a sweep",
         "flows/sweep.py",
-        "places[_parts(config.credentials[name])]",
+        "places[parts(config.credentials[name])]",
         "places[None]",
         "tests/flows/test_sweep.py::test_a_provider_that_hangs_holds_up_nobody_who_does_not_use_it",
     ),

@@ -137,7 +137,7 @@ def plainly() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _at_work(credential: str) -> AsyncIterator[Assembly]:
+async def _at_work(credential: str, adapters: Any = None) -> AsyncIterator[Assembly]:
     yield _worker.get()
 
 

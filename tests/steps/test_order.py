@@ -3,6 +3,7 @@ does not."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -17,9 +18,11 @@ import pytest
 import flows.at_work
 import flows.retire
 import flows.turnstile
+from flows.lease import NoLimitError
 from flows.outcome import Outcome, Result
 from flows.retire import _schedule
 from keyturn.errors import DeniedError, KeyturnError, PermanentError, RollFailedError, UnavailableError
+from keyturn.file_lock import try_lock
 from keyturn.lifecycle import Asked, Reason
 from keyturn.model import KeyRef, Stage
 from keyturn.steps.observe import begin
@@ -325,7 +328,7 @@ def limits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Limits:
     context: AbstractAsyncContextManager[Limits] = nullcontext(limits)
     for name, stub in {
         "get_client": lambda: context,
-        "concurrency": lambda *_, **__: nullcontext(),
+        "leased": lambda *_, **__: nullcontext(),
         "get_current_settings": lambda: SimpleNamespace(home=tmp_path),
         "get_run_logger": lambda: SimpleNamespace(info=print, warning=print),
     }.items():
@@ -348,12 +351,12 @@ async def test_a_slot_that_a_dead_server_has_forgotten_is_freed(limits: Limits, 
     """Prefect's server was killed: it has forgotten whose slot it is, and counts it as taken for ever."""
 
     @asynccontextmanager
-    async def concurrency(*_: object, **__: object) -> AsyncIterator[None]:
+    async def leased(*_: object, **__: object) -> AsyncIterator[None]:
         if not limits.freed:
             raise TimeoutError
         yield
 
-    monkeypatch.setattr(flows.turnstile, "concurrency", concurrency)
+    monkeypatch.setattr(flows.turnstile, "leased", leased)
     async with flows.turnstile.one_at_a_time("openai-prod"):
         assert limits.freed == ["keyturn-openai-prod"]
 
@@ -365,11 +368,11 @@ async def test_a_slot_that_cannot_be_given_back_is_no_failure_of_the_run(
     """A page in the place of Prefect's answer, at the very end: what was rotated is rotated."""
 
     @asynccontextmanager
-    async def concurrency(*_: object, **__: object) -> AsyncIterator[None]:
+    async def leased(*_: object, **__: object) -> AsyncIterator[None]:
         yield
         raise error
 
-    monkeypatch.setattr(flows.turnstile, "concurrency", concurrency)
+    monkeypatch.setattr(flows.turnstile, "leased", leased)
     done = False
     async with flows.turnstile.one_at_a_time("openai-prod"):
         done = True
@@ -378,11 +381,11 @@ async def test_a_slot_that_cannot_be_given_back_is_no_failure_of_the_run(
 
 async def test_what_is_not_prefects_answer_is_an_error_in_our_words(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
     @asynccontextmanager
-    async def concurrency(*_: object, **__: object) -> AsyncIterator[None]:
+    async def leased(*_: object, **__: object) -> AsyncIterator[None]:
         raise json.JSONDecodeError("no JSON", "<html>Please log in</html>", 0)
         yield
 
-    monkeypatch.setattr(flows.turnstile, "concurrency", concurrency)
+    monkeypatch.setattr(flows.turnstile, "leased", leased)
     with pytest.raises(UnavailableError, match="JSONDecodeError") as caught:
         async with flows.turnstile.one_at_a_time("openai-prod"):
             pytest.fail("nobody has this turn")
@@ -415,3 +418,78 @@ async def test_a_retirement_that_is_asked_for_long_before_does_nothing() -> None
     world.clock.moment = done.retire_after - timedelta(minutes=1)
     assert (await retire(world.worker(), world.clock.now())).result is Result.NOTHING
     assert live(world) == 2
+
+
+async def test_runs_of_one_process_hand_their_turn_on_and_the_last_gives_it_back(
+    limits: Limits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked, at_once, most = 0, 0, 0
+
+    @asynccontextmanager
+    async def leased(*_: object, **__: object) -> AsyncIterator[None]:
+        nonlocal asked
+        asked += 1
+        yield
+
+    async def run() -> None:
+        nonlocal at_once, most
+        async with flows.turnstile.one_at_a_time("fleet.prod"):
+            at_once += 1
+            most = max(most, at_once)
+            await asyncio.sleep(0)
+            at_once -= 1
+
+    monkeypatch.setattr(flows.turnstile, "leased", leased)
+    await asyncio.gather(*(run() for _ in range(5)))
+    assert (asked, most) == (1, 1)
+    assert is_free(tmp_path / "keyturn" / "fleet.prod.lock")
+    monkeypatch.setattr(flows.turnstile, "KEPT_SECONDS", -1.0)
+    await asyncio.gather(*(run() for _ in range(5)))
+    assert asked == 6, "after a while others may have it, each time"
+
+
+async def test_a_turn_that_is_handed_to_whoever_is_cancelled_is_given_back(
+    limits: Limits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given_back: list[str] = []
+
+    @asynccontextmanager
+    async def leased(slot: str, **_: object) -> AsyncIterator[None]:
+        yield
+        given_back.append(slot)
+
+    async def waits() -> None:
+        async with flows.turnstile.one_at_a_time("fleet.prod"):
+            pytest.fail("it was cancelled before")
+
+    monkeypatch.setattr(flows.turnstile, "leased", leased)
+    async with flows.turnstile.one_at_a_time("fleet.prod"):
+        waiting = asyncio.create_task(waits())
+        await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert given_back == ["keyturn-fleet.prod"]
+    assert is_free(tmp_path / "keyturn" / "fleet.prod.lock")
+
+
+async def test_a_slot_that_was_never_made_is_made(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    @asynccontextmanager
+    async def leased(*_: object, **__: object) -> AsyncIterator[None]:
+        if not made:
+            raise NoLimitError("there is none")
+        yield
+
+    async def upsert(name: str, limit: int) -> None:
+        made.append(name)
+
+    monkeypatch.setattr(flows.turnstile, "leased", leased)
+    monkeypatch.setattr(limits, "upsert_global_concurrency_limit_by_name", upsert)
+    async with flows.turnstile.one_at_a_time("openai-prod"):
+        assert made == ["keyturn-openai-prod"]
+
+
+def is_free(path: Path) -> bool:
+    with path.open("a+") as file:
+        return try_lock(file.fileno())

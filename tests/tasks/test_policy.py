@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect import flow
+from prefect import flow, task_engine
 from prefect.client.schemas.objects import State
 
 from keyturn.errors import (
@@ -176,3 +176,27 @@ async def test_the_search_finds_what_prefect_does_keep(prefect: Kept) -> None:
     assert run_id is not None
     await prefect.log(run_id, until=key)
     assert {leak.place.split(": ")[-1] for leak in prefect.leaks(key)} >= {"log.message", "flow_run_state.message"}
+
+
+async def test_prefect_does_not_look_through_what_a_step_is_given(prefect: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each task goes through the whole configuration, and every key that the provider has listed."""
+    seen: list[Any] = []
+    visit = vars(task_engine)["visit_collection"]
+
+    def visited(expr: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(expr)
+        return visit(expr, *args, **kwargs)
+
+    async def step(given: list[int], *, named: dict[str, int]) -> int:
+        return sum(given) + named["a"]
+
+    monkeypatch.setattr(task_engine, "visit_collection", visited)
+    task = as_task(step, name="step", retries=0)
+
+    @flow
+    async def one_step() -> int:
+        total: int = await task([1, 2], named={"a": 3})
+        return total
+
+    assert await one_step() == 6
+    assert seen and not any(isinstance(each, list | dict) for each in seen)

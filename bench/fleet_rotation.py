@@ -1,0 +1,139 @@
+"""Many credentials rotated by one command, beside an empty flow of the same shape and number of tasks, in the same run.
+
+Prefect's server is a program of its own, on PostgreSQL as for every fleet: on SQLite whatever else is written waits seconds
+while its server writes tasks down. Each flow is a process of its own, and begins when the server has stored all of the one
+before. Drain: from the flow's end until every task is COMPLETED in Prefect's API.
+
+KEYTURN_BENCH_FLEET: how many credentials, such as `10,20`, for a short try. KEYTURN_BENCH_DATABASE: `sqlite`, to see that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bench.fleet_run import STEPS
+from keyturn.testing.postgres import Postgres
+from keyturn.testing.processes import Processes, free_port, wait_for_http
+from keyturn.testing.programs import installed, prefect_server
+
+COUNTS = "100,1000"
+FEW = 200  # up to so many are measured three times, one after another in turn
+READY_SECONDS = 240
+DRAIN_SECONDS = 3600
+SHAPES = ("empty", "memory", "openbao")
+
+
+def measure() -> Mapping[str, Any]:
+    counts = [int(each) for each in os.environ.get("KEYTURN_BENCH_FLEET", COUNTS).split(",")]
+    with tempfile.TemporaryDirectory() as folder, _prefect(Path(folder)) as environ:
+        _run("empty", 2, environ)  # the first flow pays for what the server has never done
+        figures = {str(count): _of(count, environ) for count in counts}
+    ratio = {count: round(each["memory"]["seconds"] / each["empty"]["seconds"], 2) for count, each in figures.items()}
+
+    def named(what: str) -> dict[str, dict[str, float]]:
+        return {count: {shape: round(each[shape][what], 1) for shape in SHAPES} for count, each in figures.items()}
+
+    return {
+        "fleet_ratio": ratio,
+        "fleet_seconds": named("seconds"),
+        "fleet_peak_mb": named("peak_mb"),
+        "fleet_drain_seconds": named("drain"),
+    }
+
+
+def page(results: Mapping[str, Any]) -> str:
+    if "fleet_ratio" not in results:
+        return ""
+    rows = [
+        f"| {count} | {shape} | {results['fleet_seconds'][count][shape]} | {results['fleet_peak_mb'][count][shape]} "
+        f"| {results['fleet_drain_seconds'][count][shape]} |"
+        for count in sorted(results["fleet_ratio"], key=int)
+        for shape in SHAPES
+    ]
+    ratios = ", ".join(f"{ratio} for {count}" for count, ratio in sorted(results["fleet_ratio"].items(), key=_count))
+    return (
+        "## Many credentials at once\n\n| credentials | flow | seconds | peak memory, MB | server drain, seconds |\n"
+        "|---|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
+        f"`keyturn rotate --all`, in memory and with real OpenBao, and an empty flow with as many tasks: one for each "
+        f"credential with {STEPS} nested in it. In memory the rotation takes so many times what the empty flow takes: "
+        f"{ratios}. Drain is what Prefect's server still stores after the flow has ended.\n"
+    )
+
+
+def _count(item: tuple[str, float]) -> int:
+    return int(item[0])
+
+
+def _of(count: int, environ: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    tries = [{shape: _run(shape, count, environ) for shape in SHAPES} for _ in range(3 if count <= FEW else 1)]
+    return {shape: _median([each[shape] for each in tries]) for shape in SHAPES}
+
+
+def _median(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(run[name] for run in runs) for name in ("seconds", "peak_mb", "drain", "cpu")}
+
+
+def _run(shape: str, count: int, environ: Mapping[str, str]) -> dict[str, float]:
+    before = _completed(environ)
+    command = [sys.executable, "-m", "bench.fleet_run", shape, str(count)]
+    done = subprocess.run(command, env={**os.environ, **environ}, stdout=subprocess.PIPE, text=True, check=True)
+    ended = time.monotonic()
+    told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    tasks = count * (STEPS + 1)
+    while _completed(environ) - before < tasks:
+        if time.monotonic() - ended > DRAIN_SECONDS:
+            raise RuntimeError(f"{shape}: Prefect has not stored {tasks} tasks within {DRAIN_SECONDS} s")
+        time.sleep(0.5)
+    told["drain"] = time.monotonic() - ended
+    load = os.getloadavg()[0]
+    print(
+        f"{shape} {count}: {json.dumps({key: round(value, 2) for key, value in told.items()})} load {load:.1f}",
+        file=sys.stderr,
+    )
+    if _completed(environ) - before != tasks:
+        raise RuntimeError(f"{shape}: not as many tasks as the empty flow has")
+    return told
+
+
+def _completed(environ: Mapping[str, str]) -> int:
+    body = {"task_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+    while True:
+        answer = httpx.post(f"{environ['PREFECT_API_URL']}/task_runs/count", json=body, timeout=60, trust_env=False)
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:  # SQLite's "database is locked"
+            found: int = answer.raise_for_status().json()
+            return found
+
+
+@contextmanager
+def _prefect(folder: Path) -> Iterator[dict[str, str]]:
+    processes, port, postgres = Processes(folder), free_port(), None
+    environ = {
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "KEYTURN_BENCH_MASTER_KEY": "bench",
+    }
+    try:
+        if os.environ.get("KEYTURN_BENCH_DATABASE", "postgres") == "postgres":
+            postgres = Postgres(processes)
+            environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = postgres.url
+        server = processes.start("prefect", installed(prefect_server("127.0.0.1", port)), env=environ)
+        wait_for_http(f"http://127.0.0.1:{port}/api/health", seconds=READY_SECONDS, process=server)
+        yield environ
+    finally:
+        processes.stop()
+        if postgres is not None:
+            postgres.remove()
