@@ -141,9 +141,9 @@ def plain_form(value: Any) -> Any:
 # What it takes --------------------------------------------------------------------------------------------------------
 
 
-EXAMPLES = {name: (ROOT / "deployments" / f"{name}.yaml").read_text() for name in ("compose.keyturn",)}
+COMPOSE = (ROOT / "deployments/compose.keyturn.yaml").read_text()
 PAGE = next(re.finditer(r"^```yaml\n(.*?)^```", (ROOT / "docs/bootstrap.md").read_text(), re.DOTALL | re.MULTILINE))[1]
-TAKEN = {"page": PAGE, "good": GOOD, "full": FULL, **EXAMPLES, "again": yaml.safe_dump(yaml.safe_load(FULL))}
+TAKEN = {"page": PAGE, "good": GOOD, "full": FULL, "compose": COMPOSE[: COMPOSE.index("incidents:")], "again": yaml.safe_dump(yaml.safe_load(FULL))}
 
 
 @pytest.mark.parametrize("name", TAKEN)
@@ -172,6 +172,7 @@ LEFT = {
     "a block": ("    overlap: 24h", "    overlap: |-\n      24h"),
     "an address with a number of IPv6": ("http://127.0.0.1:8200", "http://[::1]:8200"),
     "a sweep": ("providers:", "sweep: {every: 5m}\nproviders:"),
+    "callers of the incident service": (GOOD, COMPOSE),
 }
 
 
