@@ -95,14 +95,15 @@ def page(results: Mapping[str, Any]) -> str:
         f" {seen['roll_seconds']} | {seen['short_p50_seconds']} / {seen['short_p99_seconds']} |"
         for kind, by_members in results["rolls_details"].items()
         for count, ways in by_members.items()
-        for way, seen in ways.items()
+        for way, seen in sorted(ways.items())
     ]
     return (
         "## Requests of users while a fleet is rolled\n\n"
         "| fleet | members | way | requests | in the roll | failed | how | roll, s | p50 / p99, s |\n"
         "|---|---|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
         "`blind` restarts every member at once, `undrained` one after the other, each waited for. A roll by keyturn is the "
-        "whole rotation, to the end of the old key. The percentiles are of short answers that were good.\n"
+        "whole rotation, to the end of the old key. The percentiles are of short answers that were good: where a blind "
+        "restart lost nothing, its users waited, as Caddy looks for a member for 10 s.\n"
     )
 
 
