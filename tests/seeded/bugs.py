@@ -72,8 +72,8 @@ STORIES = (
     Bug(
         "7: the overlap is not waited for",
         "flows/retire.py",
-        "        if after is not None and c.now() < after and (watched or not now):",
-        "        if False:",
+        "    if after is not None and c.now() < after and (watched or not now):",
+        "    if False:",
         _STORIES + "both_keys_are_accepted_through_the_whole_overlap",
     ),
     Bug(
@@ -100,8 +100,8 @@ STORIES = (
     Bug(
         "11: a retirement does not ask whether the rotation is finished",
         "flows/retire.py",
-        "        if turn.decision.step in half_way:",
-        "        if False:",
+        "    if turn.decision.step in half_way:",
+        "    if False:",
         _STORIES + "a_lost_create_and_an_unproved_key_revoke_nothing",
     ),
     Bug(
