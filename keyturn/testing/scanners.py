@@ -19,6 +19,9 @@ from typing import Any
 # passwords in the examples that Prefect keeps in its own tables.
 UNSPECIFIC = ("generic-api-key", "generic-password")
 
+# The password in an example that prefect-redis tells Prefect of: a server keeps it beside the form of its block.
+EXAMPLES = ("SuperSecret",)
+
 FOLDER_VARIABLE = "KEYTURN_SCANNERS"
 LIMIT_SECONDS = 300
 CONFIG = "gitleaks.toml"
@@ -40,7 +43,7 @@ class Finding:
 
 def scan(folder: Path) -> list[Finding]:
     """Every finding of both scanners below a folder. RuntimeError when one of them cannot do its work."""
-    return [*_betterleaks(folder), *_gitleaks(folder)]
+    return [found for found in (*_betterleaks(folder), *_gitleaks(folder)) if found.value not in EXAMPLES]
 
 
 def _betterleaks(folder: Path) -> Iterator[Finding]:
