@@ -20,7 +20,8 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 
 from deployments.described import flow_of, schedules_of
 from deployments.place import Place
-from deployments.wanted import TAG, Wanted
+from deployments.wanted import Wanted
+from keyturn import environments
 
 _PAGE = 200
 
@@ -66,7 +67,7 @@ def described(wanted: Wanted, place: Place) -> dict[str, Any]:
     """A deployment by the names of Prefect's API; without its schedules."""
     return {
         "description": wanted.description,
-        "tags": [TAG],
+        "tags": [environments.TAG],
         "parameters": {},
         "enforce_parameter_schema": True,
         "parameter_openapi_schema": flow_of(wanted).parameters.model_dump(exclude_unset=True),
@@ -77,7 +78,8 @@ def described(wanted: Wanted, place: Place) -> dict[str, Any]:
 async def _there(client: PrefectClient, every: list[Wanted]) -> dict[str, DeploymentResponse]:
     """What bears our tag and this environment's name, by its full name."""
     ours = DeploymentFilter(
-        name=DeploymentFilterName(any_=sorted({each.name for each in every})), tags=DeploymentFilterTags(all_=[TAG])
+        name=DeploymentFilterName(any_=sorted({each.name for each in every})),
+        tags=DeploymentFilterTags(all_=[environments.TAG]),
     )
     found: list[DeploymentResponse] = []
     while len(page := await client.read_deployments(deployment_filter=ours, limit=_PAGE, offset=len(found))) == _PAGE:

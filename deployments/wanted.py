@@ -22,7 +22,6 @@ from keyturn.config import Config
 from keyturn.durations import text
 
 ROOT = Path(__file__).parent.parent
-TAG = "keyturn"
 INCIDENTS = "incidents"  # a queue that workers look at first, and in a served process places of its own
 SCHEDULED = "scheduled"
 

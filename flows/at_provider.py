@@ -7,9 +7,7 @@ too many calls is retried by each step.
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
-from prefect.client.orchestration import get_client
 from prefect.concurrency.asyncio import rate_limit
-from prefect.exceptions import ObjectAlreadyExists
 from prefect.logging import get_run_logger
 
 from flows.asking import asking_prefect
@@ -62,10 +60,8 @@ async def _a_place(stack: AsyncExitStack, slot: str, limit: int) -> None:
 
 async def _its_turn(slot: str, seconds: float) -> None:
     try:
+        await made(slot, freed=False, pace=1 / seconds)
         with asking_prefect():
-            async with get_client() as client:
-                with suppress(ObjectAlreadyExists):  # as in flows.turnstile.made
-                    await client.upsert_global_concurrency_limit_by_name(slot, 1, slot_decay_per_second=1 / seconds)
             await rate_limit(slot, timeout_seconds=WAIT_SECONDS, strict=True)
     except (UnavailableError, TimeoutError) as error:
         get_run_logger().warning("its turn at the provider is not waited for any longer: %s", error or "an hour is over")

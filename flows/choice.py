@@ -1,8 +1,10 @@
-"""Which credentials a run of many is about, and in which order."""
+"""Which credentials a run of many is about, in which order, and how many of them at a time."""
 
 import asyncio
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from prefect.logging import get_run_logger
 
@@ -14,6 +16,8 @@ from keyturn.settings import CredentialSettings
 from keyturn.steps.observe import observe_decider
 
 LOOK_SECONDS = 120
+
+T = TypeVar("T")
 
 
 def chosen(config: Config, credentials: Sequence[str], provider: str | None, *, every: bool) -> list[str]:
@@ -36,7 +40,19 @@ def in_order(config: Config, names: Sequence[str]) -> tuple[list[str], list[str]
     return [name for name in names if name not in own], own
 
 
-def parts(settings: CredentialSettings) -> object:
+async def side_by_side(config: Config, names: Sequence[str], at_once: int, act: Callable[[str], Awaitable[T]]) -> list[T]:
+    """What `act` says of each, in the order of `names`. Who shares every part shares `at_once` places: no part is asked by a
+    thousand at once, and none waits for a part that it does not use."""
+    places = defaultdict[object, asyncio.Semaphore](lambda: asyncio.Semaphore(at_once))
+
+    async def in_its_place(name: str) -> T:
+        async with places[_parts(config.credential(name))]:
+            return await act(name)
+
+    return await asyncio.gather(*(in_its_place(name) for name in names))
+
+
+def _parts(settings: CredentialSettings) -> object:
     """Whoever has the same answer shares every part."""
     return settings.provider, tuple(secret.store for secret in settings.secrets), settings.proxies, settings.canary_proxy
 

@@ -13,7 +13,7 @@ from flows.asking import asking_prefect
 from keyturn import environments
 from keyturn.errors import UnavailableError
 
-_A_MOMENT = timedelta(seconds=5)
+A_MOMENT = timedelta(seconds=5)  # a run that is scheduled for the end of an overlap may be started somewhat before
 
 _ends: ContextVar[list[datetime] | None] = ContextVar("_ends", default=None)
 
@@ -43,7 +43,7 @@ async def sweep_at_the_end(last: datetime) -> str:
     deployment = f"sweep/{environments.deployment(environments.named())}"
     context = FlowRunContext.get()
     run = context.flow_run.id if context is not None and context.flow_run is not None else ""
-    at = last + _A_MOMENT
+    at = last + A_MOMENT
     try:
         with asking_prefect():
             try:

@@ -42,7 +42,6 @@ _SHORTEST = 30  # seconds between two, whatever is set
 _ON_ITS_WAY = 20  # seconds: an event goes through a queue before it can be asked for
 _A_DAY = timedelta(days=1)
 _OPEN = (StateType.RUNNING, StateType.PENDING)
-_TAG = "keyturn"  # of our deployments: deployments/wanted.py
 _PAGE = 200
 
 
@@ -86,7 +85,7 @@ async def _ours(client: PrefectClient, states: Collection[StateType], since: dat
     name = DeploymentFilterName(any_=[environments.deployment(environments.named())])
     later = FlowRunFilterEndTime.model_validate({"after_": since}) if since else None
     return await client.read_flow_runs(
-        deployment_filter=DeploymentFilter(name=name, tags=DeploymentFilterTags(all_=[_TAG])),
+        deployment_filter=DeploymentFilter(name=name, tags=DeploymentFilterTags(all_=[environments.TAG])),
         flow_run_filter=FlowRunFilter(state=_in(states), end_time=later),
         limit=_PAGE,
     )

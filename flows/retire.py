@@ -1,7 +1,7 @@
 """retire: after the overlap, revoke the old key on evidence and see it refused."""
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import httpx
 from prefect import flow
@@ -12,7 +12,7 @@ from flows.ask import held_back, withdraw, without_an_answer
 from flows.at_provider import its_turn
 from flows.at_work import asked_at, at_work, tell
 from flows.audited import audited, record, record_failure
-from flows.ends import ends_with_others
+from flows.ends import A_MOMENT, ends_with_others
 from flows.failures import count_failure, failures_counted
 from flows.outcome import Outcome, Result, came_to
 from flows.parameters import CredentialName
@@ -28,7 +28,6 @@ from keyturn.steps.observe import observe_decider
 from tasks.observe import observe
 from tasks.revoke import revoke
 
-A_MOMENT = timedelta(seconds=5)  # a run that is scheduled for the end of an overlap may be started somewhat before
 BEFORE_THE_ROLL = (Step.STOP, Step.PROMOTE, Step.VALIDATE, Step.ADOPT)
 HALF_WAY = (*BEFORE_THE_ROLL, Step.ROLL, Step.PROVE)
 

@@ -1,7 +1,5 @@
 """rotate_many: many credentials in one run, side by side. Each is a task of its name, with its steps nested in it."""
 
-import asyncio
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -15,7 +13,7 @@ from prefect.states import Completed
 
 from flows.asking import asking_prefect
 from flows.at_work import artifact
-from flows.choice import chosen, due_now, in_order, parts
+from flows.choice import chosen, due_now, in_order, side_by_side
 from flows.ends import ends_together, sweep_at_the_end
 from flows.outcome import Outcome
 from flows.parameters import Credentials, Overlap, ProviderName
@@ -88,7 +86,7 @@ async def rotate_many(
             if due:
                 names, reason = await due_now(config, adapters, names), Reason.SCHEDULED
             with ends_together() as ends:
-                rows = await _side_by_side(names, Together(adapters, reason, overlap, dry_run))
+                rows = await _each(names, Together(adapters, reason, overlap, dry_run))
             await _tell(rows, ends)
         finally:
             await adapters.aclose()
@@ -97,17 +95,11 @@ async def rotate_many(
         return rows
 
 
-async def _side_by_side(names: Sequence[str], together: Together) -> list[Turned]:
-    """As a sweep looks: who shares every part shares places. Keyturn's own logins come last, one after another."""
+async def _each(names: Sequence[str], together: Together) -> list[Turned]:
+    """Keyturn's own logins come last, one after another."""
     config = together.adapters.config
-    places = defaultdict[object, asyncio.Semaphore](lambda: asyncio.Semaphore(config.rotate_many.at_once))
-
-    async def in_its_place(name: str) -> Turned:
-        async with places[parts(config.credential(name))]:
-            return await _turned(name, together)
-
     first, logins = in_order(config, names)
-    rows = await asyncio.gather(*(in_its_place(name) for name in first))
+    rows = await side_by_side(config, first, config.rotate_many.at_once, lambda name: _turned(name, together))
     return [*rows, *[await _turned(name, together) for name in logins]]
 
 

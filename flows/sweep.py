@@ -3,14 +3,13 @@
 import asyncio
 import logging
 import secrets
-from collections import defaultdict
 from datetime import UTC, datetime
 
 from prefect import flow
 from prefect.logging import get_run_logger
 
 from flows.at_work import artifact, keep_page
-from flows.choice import parts
+from flows.choice import side_by_side
 from flows.late import overtaken
 from flows.left_behind import end_left_behind
 from flows.sweep_one import LOOK_SECONDS, sweep_one
@@ -48,18 +47,10 @@ async def sweep() -> list[Swept]:
 
 async def _every_credential(config: Config) -> list[Swept]:
     adapters = Adapters(config)
-    # Who shares every part shares these places: no part is asked by a thousand at once, and none waits for a part that
-    # it does not use.
-    places = defaultdict[object, asyncio.Semaphore](lambda: asyncio.Semaphore(config.sweep.at_once))
-
-    async def in_its_place(name: str) -> Swept:
-        async with places[parts(config.credentials[name])]:
-            return await sweep_one(config, adapters, name)
-
     # In an order of this run's own: sweeps of several workers at once would else meet at each credential.
     order = secrets.SystemRandom().sample(list(config.credentials), len(config.credentials))
     try:
-        looks = asyncio.gather(*(in_its_place(name) for name in order))
+        looks = side_by_side(config, order, config.sweep.at_once, lambda name: sweep_one(config, adapters, name))
         rows, logins = await asyncio.gather(looks, _logins(config, adapters))
         by_name = dict(zip(order, rows, strict=True))
         return [*(by_name[name] for name in config.credentials), *logins]

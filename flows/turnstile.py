@@ -161,15 +161,16 @@ async def held(slot: str) -> AsyncIterator[None]:
                 get_run_logger().warning("the slot was not given back, and is free when its lease is over: %s", error)
 
 
-async def made(slot: str, *, freed: bool, limit: int = 1) -> None:
-    """Have this slot, for `limit` at a time, and if `freed` with nobody in it."""
+async def made(slot: str, *, freed: bool, limit: int = 1, pace: float | None = None) -> None:
+    """Have this slot, for `limit` at a time, and if `freed` with nobody in it. `pace`: places that come back by themselves, in
+    a second."""
     with asking_prefect():
         async with get_client() as client:
             if freed:
                 await _free(client, slot)
             # Prefect's client looks, and then makes it: of two machines at once, one finds that it is there.
             with suppress(ObjectAlreadyExists):
-                await client.upsert_global_concurrency_limit_by_name(slot, limit)
+                await client.upsert_global_concurrency_limit_by_name(slot, limit, slot_decay_per_second=pace)
 
 
 async def _free(client: PrefectClient, slot: str) -> None:

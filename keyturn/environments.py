@@ -15,6 +15,7 @@ from keyturn.document import Document, Fault, Loc
 
 VARIABLE = "KEYTURN_ENVIRONMENT"
 SECTION = "environments"
+TAG = "keyturn"  # of every deployment of ours, whatever its environment
 
 
 def named() -> str:

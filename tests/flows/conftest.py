@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +23,24 @@ BY_AGE = """
 BY_HAND = BY_AGE.replace("aged", "manual").replace("    max_age: 30d\n", "")
 TEXT = GOOD + "    timezone: Europe/Berlin" + BY_AGE + BY_HAND
 NAMES = ["openai-prod", "openai-aged", "openai-manual"]
+
+PARTS = """
+providers:
+  quick: {kind: openai, admin_key: env:ADMIN_KEY, project: proj_a}
+  hangs: {kind: openai, admin_key: env:ADMIN_KEY, project: proj_b}
+stores:
+  aws: {kind: aws_secrets_manager, region: us-east-1}
+proxies:
+  local: {kind: process, members: ["http://127.0.0.1:4001"], master_key: env:MASTER_KEY}
+credentials:
+"""
+CREDENTIAL = """
+  {name}:
+    provider: {provider}
+    secrets: [{{store: aws, name: {name}}}]
+    canary: {{proxy: local, model: gpt}}
+    proxies: [local]
+"""
 
 
 class Source:
@@ -50,3 +68,9 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
 def _forget() -> dict[str, ModuleType]:
     names = [name for name in sys.modules if name.partition(".")[0] in ("flows", "deployments")]
     return {name: sys.modules.pop(name) for name in names}
+
+
+def write_many(source: Source, places: str, names: Iterable[tuple[str, str]]) -> None:
+    """Credentials, each with its provider. `places`: the section that says how many at a time."""
+    credentials = "".join(CREDENTIAL.format(name=name, provider=provider) for name, provider in names)
+    source.config.write_text(f"{places}{PARTS}{credentials}")

@@ -11,26 +11,8 @@ from typing import Any
 import pytest
 
 from keyturn.errors import MisconfiguredError, NotFoundError, RolledBackError, UnavailableError
-from tests.flows.conftest import Source
+from tests.flows.conftest import Source, write_many
 
-PARTS = """
-providers:
-  quick: {kind: openai, admin_key: env:ADMIN_KEY, project: proj_a}
-  hangs: {kind: openai, admin_key: env:ADMIN_KEY, project: proj_b}
-stores:
-  aws: {kind: aws_secrets_manager, region: us-east-1}
-proxies:
-  local: {kind: process, members: ["http://127.0.0.1:4001"], master_key: env:MASTER_KEY}
-rotate_many: {at_once: 2}
-credentials:
-"""
-CREDENTIAL = """
-  {name}:
-    provider: {provider}
-    secrets: [{{store: aws, name: {name}}}]
-    canary: {{proxy: local, model: gpt}}
-    proxies: [local]
-"""
 QUICK, SLOW = [f"fast-{number}" for number in range(4)], [f"slow-{number}" for number in range(4)]
 TURNS = 200  # of the event loop: many times what those that do not hang take
 
@@ -92,7 +74,7 @@ class Many:
 @pytest.fixture
 def many(source: Source, monkeypatch: pytest.MonkeyPatch) -> Many:
     names = [(name, "hangs") for name in SLOW] + [(name, "quick") for name in QUICK]
-    source.config.write_text(PARTS + "".join(CREDENTIAL.format(name=name, provider=provider) for name, provider in names))
+    write_many(source, "rotate_many: {at_once: 2}", names)
     return Many(source, monkeypatch)
 
 

@@ -12,27 +12,7 @@ import pytest
 
 from keyturn.errors import DeniedError
 from keyturn.model import LoginLife
-from tests.flows.conftest import Source
-
-PARTS = """
-providers:
-  quick: {kind: openai, admin_key: env:ADMIN_KEY, project: proj_a}
-  hangs: {kind: openai, admin_key: env:ADMIN_KEY, project: proj_b}
-stores:
-  aws: {kind: aws_secrets_manager, region: us-east-1}
-proxies:
-  local: {kind: process, members: ["http://127.0.0.1:4001"], master_key: env:MASTER_KEY}
-sweep: {at_once: 2}
-credentials:
-"""
-CREDENTIAL = """
-  {name}:
-    provider: {provider}
-    secrets: [{{store: aws, name: {name}}}]
-    canary: {{proxy: local, model: gpt}}
-    proxies: [local]
-"""
-
+from tests.flows.conftest import Source, write_many
 
 TURNS = 500  # of the event loop: many times what those that do not hang take
 
@@ -102,7 +82,7 @@ class Sweep:
 @pytest.fixture
 def sweep(source: Source, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     names = [(f"slow-{number}", "hangs") for number in range(5)] + [(f"fast-{number}", "quick") for number in range(20)]
-    source.config.write_text(PARTS + "".join(CREDENTIAL.format(name=name, provider=provider) for name, provider in names))
+    write_many(source, "sweep: {at_once: 2}", names)
     return Sweep(source, monkeypatch)
 
 

@@ -317,7 +317,7 @@ class Limits:
     async def delete_global_concurrency_limit_by_name(self, name: str) -> None:
         self.freed.append(name)
 
-    async def upsert_global_concurrency_limit_by_name(self, name: str, limit: int) -> None:
+    async def upsert_global_concurrency_limit_by_name(self, name: str, limit: int, **_: float | None) -> None:
         assert limit == 1
 
 
@@ -481,7 +481,7 @@ async def test_a_slot_that_was_never_made_is_made(limits: Limits, monkeypatch: p
             raise NoLimitError("there is none")
         yield
 
-    async def upsert(name: str, limit: int) -> None:
+    async def upsert(name: str, limit: int, **_: float | None) -> None:
         made.append(name)
 
     monkeypatch.setattr(flows.turnstile, "leased", leased)
