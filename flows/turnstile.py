@@ -162,8 +162,8 @@ async def held(slot: str) -> AsyncIterator[None]:
 
 
 async def made(slot: str, *, freed: bool, limit: int = 1, pace: float | None = None) -> None:
-    """Have this slot, for `limit` at a time, and if `freed` with nobody in it. `pace`: places that come back by themselves, in
-    a second."""
+    """Have this slot, for `limit` at a time, and if `freed` with nobody in it. `pace`: places that come back by
+    themselves, in a second."""
     with asking_prefect():
         async with get_client() as client:
             if freed:

@@ -127,8 +127,8 @@ STORIES = (
     ),
     Bug(
         "ai-gateway: all credentials share the places of a sweep",
-        "flows/sweep.py",
-        "places[parts(config.credentials[name])]",
+        "flows/choice.py",
+        "places[_parts(config.credential(name))]",
         "places[None]",
         "tests/flows/test_sweep.py::test_a_provider_that_hangs_holds_up_nobody_who_does_not_use_it",
     ),
