@@ -11,10 +11,10 @@ from http import HTTPStatus
 from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.responses import ConcurrencyLimitWithLeaseResponse
 from prefect.logging import get_run_logger
 
+from flows.asking import in_turn
 from keyturn.errors import UnavailableError
 
 _RENEWED_AFTER = 0.5  # of the lease: the other half is for a server that does not answer
@@ -39,17 +39,17 @@ async def leased(slot: str, *, seconds: float, wait: float) -> AsyncIterator[Non
         yield
     finally:
         renewing.cancel()
-        async with get_client() as client:
-            await client.release_concurrency_slots_with_lease(lease)
+        await in_turn(lambda client: client.release_concurrency_slots_with_lease(lease))
 
 
 async def _granted(slot: str, seconds: float) -> UUID:
     while True:
         try:
-            async with get_client() as client:
-                answer = await client.increment_concurrency_slots_with_lease(
+            answer = await in_turn(
+                lambda client: client.increment_concurrency_slots_with_lease(
                     names=[slot], slots=1, mode="concurrency", lease_duration=seconds
                 )
+            )
         except httpx.HTTPStatusError as error:
             if error.response.status_code not in (HTTPStatus.LOCKED, HTTPStatus.SERVICE_UNAVAILABLE):
                 raise
@@ -70,8 +70,7 @@ async def _renewed(lease: UUID, seconds: float) -> None:
         await asyncio.sleep(pause)
         pause = seconds * _RENEWED_AFTER
         try:
-            async with get_client() as client:
-                await client.renew_concurrency_lease(lease, seconds)
+            await in_turn(lambda client: client.renew_concurrency_lease(lease, seconds))
         except Exception as error:
             get_run_logger().warning("the lease of a slot is not renewed (%s)", type(error).__name__)
             if isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error:

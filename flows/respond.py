@@ -4,6 +4,7 @@ import asyncio
 
 from prefect import flow
 
+from flows.at_fleets import in_company
 from flows.at_work import asked_at, keep_page
 from flows.outcome import Outcome
 from flows.parameters import Credentials, Fingerprint, Policy
@@ -44,7 +45,8 @@ async def respond(
         config, called = load(), asked_at()
         names = list(dict.fromkeys(credentials)) or await _holders(config, fingerprint)
         leaks = [Leak(name, called, _first(config, name, policy), fingerprint or "") for name in names]
-        answers = await asyncio.gather(*(respond_one(leak) for leak in leaks))
+        with in_company({name: config.credential(name).proxies for name in names}):
+            answers = await asyncio.gather(*(respond_one(leak) for leak in leaks))
         outcomes = [outcome for outcome, _ in answers]
         await keep_page("incident", page([account for _, account in answers]), "The last incident: what became of each key")
         if any(outcome.old_key_refused_at is None for outcome in outcomes):

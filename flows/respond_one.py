@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from flows.ask import held_back
+from flows.at_fleets import one_of_the_company
 from flows.at_work import at_work
 from flows.audited import audited
 from flows.failures import failures_counted
@@ -14,7 +15,6 @@ from flows.renew import renew
 from flows.retire import revoke_or_leave
 from flows.rotate import replace_leaked
 from flows.serve_current import serve_current
-from flows.turnstile import alone_on
 from keyturn import faults
 from keyturn.assembly import Assembly
 from keyturn.errors import ConflictError, KeyturnError, NotFoundError
@@ -42,7 +42,11 @@ class Leak:
 
 async def respond_one(leak: Leak) -> tuple[Outcome, Account]:
     """Raises nothing: whatever happens to this credential is its own outcome, and no other waits for it."""
-    account = Account(leak.credential, leak.at, leak.first)
+    with one_of_the_company(leak.credential):
+        return await _accounted(leak, Account(leak.credential, leak.at, leak.first))
+
+
+async def _accounted(leak: Leak, account: Account) -> tuple[Outcome, Account]:
     try:
         wanted = {"why": Reason.INCIDENT.value, "first": "revoke" if leak.first else "prove", "leaked": leak.fingerprint}
         async with at_work(leak.credential) as c, audited(c, "respond", **wanted), watched(c) as requests:
@@ -121,8 +125,7 @@ async def _end_another(c: Assembly, leak: Leak, turn: Turn) -> Outcome:
     elif leak.first:  # what is refused, and nobody knows why, nobody would make good
         ended = RevokedFirst(False, sentence="it was not revoked first: the key in service was reported, too")
     if turn.decision.step in (Step.ROLL, Step.PROVE):
-        async with alone_on(c.fleets):
-            await serve_current(c, turn)
+        await serve_current(c, turn)
     return _with(ended, await revoke_or_leave(c, (leak.fingerprint,), None, urgent=True))
 
 

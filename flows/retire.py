@@ -9,6 +9,7 @@ from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 
 from flows.ask import held_back, withdraw, without_an_answer
+from flows.at_fleets import beside_others_on
 from flows.at_provider import its_turn
 from flows.at_work import asked_at, at_work, tell
 from flows.audited import audited, record, record_failure
@@ -16,7 +17,6 @@ from flows.ends import A_MOMENT, ends_with_others
 from flows.failures import count_failure, failures_counted
 from flows.outcome import Outcome, Result, came_to
 from flows.parameters import CredentialName
-from flows.turnstile import alone_on
 from keyturn import environments
 from keyturn.approval import Question
 from keyturn.assembly import Assembly
@@ -107,7 +107,7 @@ async def _revoke(
     if asks and (waits := await _all_held_back(c, old)):
         return await _waits(c, waits)
     await its_turn(c.settings.provider, c.limits, urgent=urgent or force is Waiver.LEAKED)
-    async with alone_on(c.fleets):
+    async with beside_others_on(c.fleets):
         if asks:
             if waits := await _all_held_back(c, old):  # the fleets may have been waited for, and a no have come meanwhile
                 return await _waits(c, waits)

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 from prefect import flow
 
+from flows.at_fleets import alone_on
 from flows.at_work import at_work, tell
 from flows.audited import audited, record
 from flows.outcome import Outcome, Result, came_to
 from flows.parameters import CredentialName
 from flows.retire import finish
 from flows.serve_current import serve_previous
-from flows.turnstile import alone_on
 from keyturn.audit.record import Act
 from keyturn.config import load
 from tasks.take_back import take_back

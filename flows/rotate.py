@@ -16,7 +16,6 @@ from flows.put_off import put_off
 from flows.renew import renew
 from flows.retire import finish
 from flows.serve_current import serve_current
-from flows.turnstile import alone_on
 from keyturn import durations
 from keyturn.assembly import Adapters, Assembly
 from keyturn.config import load
@@ -91,8 +90,7 @@ async def replace_leaked(c: Assembly, turn: Turn) -> Outcome:
         await undo(c, turn, None)
         turn = await observe(c, turn.asked)
     if not turn.seen.room and turn.decision.step in (Step.ROLL, Step.PROVE):
-        async with alone_on(c.fleets):
-            await serve_current(c, turn)
+        await serve_current(c, turn)
         turn = await observe(c, turn.asked)
     if turn.decision.check != "incident_overlap":
         return await _go_on(c, turn)
@@ -118,8 +116,7 @@ async def _go_on(c: Assembly, turn: Turn, dry_run: bool = False) -> Outcome:
         await _first_half(c, turn)
         tell("promoted", c.name, reason=turn.asked.reason.value, rotation=turn.rotation)
     if step is not Step.RETIRE:
-        async with alone_on(c.fleets):
-            await serve_current(c, turn)
+        await serve_current(c, turn)
         tell("proved", c.name, rotation=turn.rotation)
     return await finish(c, urgent=_urgent(turn))
 

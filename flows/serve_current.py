@@ -1,8 +1,10 @@
 """The second half of a rotation: roll the members onto CURRENT, and prove it; or, where they do not take it, go back."""
 
 from datetime import timedelta
+from functools import partial
 from typing import NoReturn
 
+from flows.at_fleets import alone_on, alone_unless, company_of
 from flows.at_work import tell
 from flows.audited import record
 from keyturn.assembly import Assembly
@@ -10,6 +12,7 @@ from keyturn.audit.record import Act
 from keyturn.errors import KeyturnError, RolledBackError, RollFailedError
 from keyturn.lifecycle import Reason
 from keyturn.steps.observe import Turn
+from keyturn.steps.roll import is_rolled
 from tasks.prove import prove
 from tasks.roll import roll
 from tasks.take_back import take_back
@@ -21,14 +24,36 @@ KEPT_TO_TRY_AGAIN = timedelta(days=1)
 
 async def serve_current(c: Assembly, turn: Turn) -> None:
     """Every member serves CURRENT, and has proved it. RolledBackError where one did not take it."""
+    await company_of(c.name, c.fleets)
+    async with alone_unless(c.fleets, partial(is_rolled, c)) as at_fleets:
+        failed = await _rolled(c, turn)
+        if failed is None:
+            at_fleets.share()
+            failed = await _proved(c, turn)
+        elif at_fleets.alone:  # with nobody waited for: a member serves what it did not take
+            await _go_back(c, turn, failed)
+    if failed is not None:
+        async with alone_on(c.fleets):
+            await _go_back(c, turn, failed)
+
+
+async def _rolled(c: Assembly, turn: Turn) -> RollFailedError | None:
     try:
         await roll(c, past_the_moved=_in_incident(turn))
-        await record(c, Act.ROLLED)
-        await _tidy_quietly(c)
-        await prove(c, turn.asked.overlap)
-        await record(c, Act.PROVED, evidence=c.evidence)
     except RollFailedError as error:
-        await _go_back(c, turn, error)
+        return error
+    await record(c, Act.ROLLED)
+    return None
+
+
+async def _proved(c: Assembly, turn: Turn) -> RollFailedError | None:
+    await _tidy_quietly(c)
+    try:
+        await prove(c, turn.asked.overlap)
+    except RollFailedError as error:
+        return error
+    await record(c, Act.PROVED, evidence=c.evidence)
+    return None
 
 
 async def serve_previous(c: Assembly, overlap: timedelta) -> None:

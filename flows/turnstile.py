@@ -12,7 +12,7 @@ Of several runs in one process one hands its turn on to the next, for a moment a
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 
-from flows.asking import asking_prefect
+from flows.asking import asking_prefect, in_turn
 from flows.lease import NoLimitError, leased
 from keyturn import environments
 from keyturn.errors import UnavailableError
@@ -57,7 +57,7 @@ _turns: WeakValueDictionary[Path, _Turn] = WeakValueDictionary()
 @asynccontextmanager
 async def one_at_a_time(name: str) -> AsyncIterator[None]:
     """Wait until no other run works under this name, a credential's. After an hour its slot is freed, once."""
-    turn = _turns.setdefault(_path(name), _Turn())
+    turn = _turns.setdefault(path_of(name), _Turn())
     turn.waiting += 1
     try:
         await turn.lock.acquire()
@@ -83,9 +83,9 @@ async def _taken(name: str) -> AsyncExitStack:
     """From all others of this machine, and then from other machines."""
     slot = _slot(name)
     async with AsyncExitStack() as stack:
-        file = stack.enter_context(_path(name).open("a+"))
+        file = stack.enter_context(path_of(name).open("a+"))
         # Whoever waits for the file holds the one before it: a process that comes back at once is behind them.
-        with _path(f"{name}.next").open("a+") as before:
+        with path_of(f"{name}.next").open("a+") as before:
             await _lock(before)
             await _lock(file)
         died = bool(_text(file))
@@ -115,9 +115,15 @@ async def _enter(stack: AsyncExitStack, slot: str) -> None:
         await stack.enter_async_context(held(slot))
 
 
+def is_wanted_here(name: str, *, or_held: bool = False) -> bool:
+    """Whether a run of this process waits for this name; `or_held`: or works under it."""
+    turn = _turns.get(path_of(name))
+    return turn is not None and (turn.waiting > 0 or (or_held and turn.lock.locked()))
+
+
 async def is_taken(name: str) -> bool:
     """Whether somebody works under this name right now. By the time of the answer they may be done."""
-    with _path(name).open("a+") as file:
+    with path_of(name).open("a+") as file:
         if not try_lock(file.fileno()):
             return True
         if _text(file):
@@ -132,16 +138,6 @@ async def is_taken(name: str) -> bool:
                 await _free(client, _slot(name))
                 return False
             return limit.active_slots > 0
-
-
-@asynccontextmanager
-async def alone_on(fleets: Iterable[str]) -> AsyncIterator[None]:
-    """Wait until no other run rolls these fleets, or asks their members for evidence: each would see the other's restarts
-    as faults. Taken in one order by all, and after the credential's own turn, so that no two runs wait for each other."""
-    async with AsyncExitStack() as stack:
-        for fleet in sorted(fleets):
-            await stack.enter_async_context(one_at_a_time(f"fleet.{fleet}"))
-        yield
 
 
 @asynccontextmanager
@@ -165,12 +161,13 @@ async def made(slot: str, *, freed: bool, limit: int = 1, pace: float | None = N
     """Have this slot, for `limit` at a time, and if `freed` with nobody in it. `pace`: places that come back by
     themselves, in a second."""
     with asking_prefect():
-        async with get_client() as client:
-            if freed:
-                await _free(client, slot)
-            # Prefect's client looks, and then makes it: of two machines at once, one finds that it is there.
-            with suppress(ObjectAlreadyExists):
-                await client.upsert_global_concurrency_limit_by_name(slot, limit, slot_decay_per_second=pace)
+        if freed:
+            await in_turn(lambda client: _free(client, slot))
+        # Prefect's client looks, and then makes it: of two machines at once, one finds that it is there.
+        with suppress(ObjectAlreadyExists):
+            await in_turn(
+                lambda client: client.upsert_global_concurrency_limit_by_name(slot, limit, slot_decay_per_second=pace)
+            )
 
 
 async def _free(client: PrefectClient, slot: str) -> None:
@@ -179,7 +176,8 @@ async def _free(client: PrefectClient, slot: str) -> None:
         await client.delete_global_concurrency_limit_by_name(slot)
 
 
-def _path(name: str) -> Path:
+def path_of(name: str) -> Path:
+    """Of the lock that the runs of this machine have for a name."""
     path = Path(get_current_settings().home) / "keyturn" / environments.named() / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

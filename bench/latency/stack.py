@@ -145,7 +145,7 @@ def running(folder: Path, count: int, overlap: str = "24h") -> Iterator[Stack]:
     try:
         stack.start_outside()
         stack.write_configuration()
-        stack.start_prefect(log_level="INFO")
+        stack.start_prefect(log_level="INFO", database=os.environ.get("KEYTURN_BENCH_DATABASE", "postgres"))
         yield stack
     finally:
         stack.stop()

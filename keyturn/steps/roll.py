@@ -81,6 +81,17 @@ async def roll(c: Assembly, *, to_the_end: bool = False, past_the_moved: bool = 
     c.say("roll", f"{moved} rolled, every member serves the current key")
 
 
+async def is_rolled(c: Assembly) -> bool:
+    """Whether `roll` would find every member there, and move none; False also where that is not known."""
+    try:
+        stages, journal = await observe_decider(c)
+        onto = _Onto(journal, promoted_by_us(stages, journal), "", proves=False)
+        parts = [part for name, fleet in c.fleets.items() for part in await _parts(c, name, fleet, onto)]
+        return all(await asyncio.gather(*(part.is_there() for part in parts)))
+    except KeyturnError:
+        return False
+
+
 async def _parts(c: Assembly, name: str, fleet: ProxyFleet, onto: _Onto) -> list[_Part]:
     """What is rolled there: members, or workloads where the platform replaces those."""
     try:

@@ -25,5 +25,5 @@ async def test_a_slot_that_another_machine_has_made_meanwhile_is_there(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turnstile = source.load("flows.turnstile")
-    monkeypatch.setattr(turnstile, "get_client", Overtaken)
+    monkeypatch.setattr(source.load("flows.asking"), "get_client", Overtaken)
     await turnstile.made("keyturn.openai-prod", freed=False)

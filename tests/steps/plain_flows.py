@@ -28,6 +28,7 @@ import flows.rollback
 import flows.rotate
 import flows.serve_current
 import flows.sweep_one
+from flows.at_fleets import AtFleets
 from flows.outcome import Outcome
 from flows.swept import Swept
 from keyturn.approval import Question
@@ -114,7 +115,9 @@ def plainly() -> Iterator[None]:
         "beside_others": _at_work,
         "ask_in_prefect": _ask,
         "withdraw": _nothing_open,
-        "alone_on": _alone_on,
+        "alone_on": _at_fleets,
+        "alone_unless": _at_fleets,
+        "beside_others_on": _at_fleets,
         "asked_at": _asked.get,
         "tell": lambda *_, **__: None,
         "load": lambda: SimpleNamespace(credential=lambda _: _worker.get().settings),
@@ -163,8 +166,8 @@ async def _is_taken(name: str) -> bool:
 
 
 @asynccontextmanager
-async def _alone_on(fleets: Iterable[str]) -> AsyncIterator[None]:
-    yield  # a courtesy of Prefect's: the steps have to be right without it
+async def _at_fleets(fleets: Iterable[str], is_rolled: Any = None) -> AsyncIterator[AtFleets]:
+    yield AtFleets(())  # a courtesy of Prefect's: the steps have to be right without it
 
 
 async def _scheduled(c: Assembly, at: datetime) -> str:

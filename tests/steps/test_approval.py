@@ -264,7 +264,7 @@ async def test_a_no_while_the_fleets_are_waited_for_is_heard(monkeypatch: pytest
         await approve(world.worker(), "keep")
         yield
 
-    monkeypatch.setattr(flows.retire, "alone_on", waited_for)
+    monkeypatch.setattr(flows.retire, "beside_others_on", waited_for)
     assert (await sweep(world.worker())).state is State.BY_HAND
     assert first_lives(world)
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+import flows.asking
 import flows.lease
 from flows.lease import NoLimitError
 
@@ -38,7 +39,7 @@ class LeaseServer:
 
 def lease_of(monkeypatch: pytest.MonkeyPatch, *answers: httpx.Response) -> LeaseServer:
     server = LeaseServer(*answers)
-    monkeypatch.setattr(flows.lease, "get_client", lambda: nullcontext(server))
+    monkeypatch.setattr(flows.asking, "get_client", lambda: nullcontext(server))
     monkeypatch.setattr(flows.lease, "get_run_logger", lambda: SimpleNamespace(warning=print))
     monkeypatch.setattr(flows.lease, "_AGAIN_SECONDS", 0.0)
     return server

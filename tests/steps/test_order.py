@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+import flows.asking
 import flows.at_work
 import flows.retire
 import flows.turnstile
@@ -333,6 +334,7 @@ def limits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Limits:
         "get_run_logger": lambda: SimpleNamespace(info=print, warning=print),
     }.items():
         monkeypatch.setattr(flows.turnstile, name, stub)
+    monkeypatch.setattr(flows.asking, "get_client", lambda: context)
     return limits
 
 
