@@ -3,9 +3,11 @@
     python -m bench.incident_latency [COUNT...]
 
 is a try, which writes nothing. POST /incidents names one credential, then 20 others at once, all of the same two members.
-Before the first call the service has done nothing. A key is refused once the provider has answered to its end. How the floor
-is reckoned: bench.latency.floor; of several credentials it is that of the one whose calls take longest, for each waits for
-its own alone, and a roll that moves several counts once for each. KEYTURN_BENCH_ROLL_SECONDS (5) shortens the rolls.
+Prefect's server is on PostgreSQL, as in production, and then once more on SQLite, as in the demo: the details alone tell of
+that. Before the first call the service has done nothing. A key is refused once the provider has answered to its end. How
+the floor is reckoned: bench.latency.floor; of several credentials it is that of the one whose calls take longest, for each
+waits for its own alone, and a roll that moves several counts once for each. KEYTURN_BENCH_ROLL_SECONDS (5) shortens the
+rolls.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.latency.floor import floor, of
-from bench.latency.stack import Stack, running, until_ended
+from bench.latency.stack import Database, Stack, running, until_ended
 from bench.rotation_latency import figures
 
 COUNTS = (1, 20)
@@ -27,15 +29,23 @@ ENDED = ("done", "failed", "cancelled")
 
 
 def measure(counts: Sequence[int] = COUNTS) -> Mapping[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="keyturn-incident-") as folder, running(Path(folder), sum(counts)) as stack:
-        stack.start_incidents()
-        names = iter([each.name for each in stack.credentials])
-        details = {str(count): _answered(stack, [next(names) for _ in range(count)]) for count in counts}
+    details = _each(counts, "postgres")
     return {
         "incident_ratio": {count: seen["ratio"] for count, seen in details.items()},
         "incident_seconds": {count: seen["seconds"] for count, seen in details.items()},
         "incident_details": details,
+        "incident_details_on_sqlite": _each(counts, "sqlite"),
     }
+
+
+def _each(counts: Sequence[int], database: Database) -> dict[str, Mapping[str, float]]:
+    with (
+        tempfile.TemporaryDirectory(prefix="keyturn-incident-") as folder,
+        running(Path(folder), sum(counts), database) as stack,
+    ):
+        stack.start_incidents()
+        names = iter([each.name for each in stack.credentials])
+        return {str(count): _answered(stack, [next(names) for _ in range(count)]) for count in counts}
 
 
 def _answered(stack: Stack, names: Sequence[str]) -> Mapping[str, float]:
@@ -57,12 +67,15 @@ def page(results: Mapping[str, Any]) -> str:
     if "incident_ratio" not in results:
         return ""
     rows = [
-        f"| {count} | {seen['seconds']} | {seen['floor']} | {seen['ratio']} |"
-        for count, seen in results["incident_details"].items()
+        f"| {count} | {database} | {seen['seconds']} | {seen['floor']} | {seen['ratio']} |"
+        for database, details in (("PostgreSQL", "incident_details"), ("SQLite", "incident_details_on_sqlite"))
+        for count, seen in results[details].items()
     ]
     return (
         "## From an incident's call to the leaked key refused\n\n"
-        "| credentials at once | seconds | floor, s | ratio |\n|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
+        "| credentials at once | Prefect's server on | seconds | floor, s | ratio |\n|---|---|---|---|---|\n"
+        + "\n".join(rows)
+        + "\n\n"
         "The floor is the longest chain of calls to the outside that have to wait for one another, of the credential that "
         "has the longest one; latencies as above. All credentials are of the same two members.\n"
     )

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import httpx
@@ -29,6 +29,8 @@ from keyturn.testing.loopback import LoopbackServer
 from keyturn.testing.openai_organization import Organization
 from keyturn.testing.processes import free_port, wait_for_http
 from keyturn.testing.programs import INCIDENTS, installed
+
+Database = Literal["sqlite", "postgres"]
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -139,23 +141,23 @@ class Stack(Embedded):
 
 
 @contextmanager
-def running(folder: Path, count: int, overlap: str = "24h") -> Iterator[Stack]:
-    """A stack of so many credentials, each with a key made by hand; Prefect's server runs."""
+def running(folder: Path, count: int, database: Database = "postgres", overlap: str = "24h") -> Iterator[Stack]:
+    """A stack of so many credentials, each with a key made by hand; Prefect's server runs on this database."""
     stack = Stack(folder, count, Latencies.of_environment(), overlap)
     try:
         stack.start_outside()
         stack.write_configuration()
-        stack.start_prefect(log_level="INFO", database=os.environ.get("KEYTURN_BENCH_DATABASE", "postgres"))
+        stack.start_prefect(log_level="INFO", database=database)
         yield stack
     finally:
         stack.stop()
 
 
 def until_ended(ask: Any, ended: tuple[str, ...], seconds: float = 1800) -> Any:
-    """`ask` every half second for something with a `state`, until it is one of these."""
+    """`ask` every two seconds for something with a `state`, until it is one of these."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if (found := ask())["state"] in ended:
             return found
-        time.sleep(0.5)
+        time.sleep(2)
     raise TimeoutError(f"not ended after {seconds:g} s")

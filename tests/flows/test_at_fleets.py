@@ -107,6 +107,25 @@ async def test_who_only_asks_is_there_beside_others_and_the_turn_is_taken_once(s
     assert not slots.held
 
 
+async def test_the_turn_is_kept_until_the_last_of_them_has_left(slots: Slots) -> None:
+    inside, leave = list[str](), {name: asyncio.Event() for name in ("first", "last")}
+
+    async def asks(name: str) -> None:
+        async with beside_others_on(["prod"]):
+            inside.append(name)
+            await leave[name].wait()
+        inside.remove(name)
+
+    asking = [asyncio.create_task(asks(name)) for name in leave]
+    await until(lambda: len(inside) == 2)
+    leave["first"].set()
+    await until(lambda: inside == ["last"])
+    assert slots.held == {"keyturn-fleet.prod"}
+    leave["last"].set()
+    await asyncio.gather(*asking)
+    assert not slots.held
+
+
 async def test_who_rolls_waits_for_those_who_ask_and_whoever_comes_later_for_them(slots: Slots) -> None:
     order, leave = list[str](), asyncio.Event()
 

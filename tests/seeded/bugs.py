@@ -215,6 +215,13 @@ SLIPS = (
         "tests/steps/test_prove_member.py",
     ),
     Bug(
+        "a fleet is rolled while another run asks its members",
+        "flows/at_fleets.py",
+        "            if not self._inside and self._open:\n",
+        "            if self._open:\n",
+        "tests/flows/test_at_fleets.py",
+    ),
+    Bug(
         "in an incident the leaked key is served again",
         "flows/serve_current.py",
         "    if _in_incident(turn):",
