@@ -55,8 +55,9 @@ class Stack(Embedded):
 
     def __init__(self, folder: Path, count: int, latencies: Latencies, overlap: str) -> None:
         named = [(f"openai-{n:02}", f"OPENAI_API_KEY_{n:02}", f"gpt-{n:02}") for n in range(1, count + 1)]
+        place = f"bench-{secrets.token_hex(4)}"  # the double remembers the secrets of every stack of this process
         credentials = [
-            Credential(name, variable, model, {"store": "aws", "name": f"bench/{name}"}) for name, variable, model in named
+            Credential(name, variable, model, {"store": "aws", "name": f"{place}/{name}"}) for name, variable, model in named
         ]
         super().__init__(folder, credentials, overlap, proxy="stand-in")
         self.calls, self.latencies, self._open = Calls(), latencies, ExitStack()
