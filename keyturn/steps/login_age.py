@@ -75,8 +75,10 @@ def _is_named(part: Part) -> bool:
     return bool(references_in(part.settings)) or any(each is not None for each in written)
 
 
-def judged(provider: str, told: LoginLife, settings: Any, now: datetime, why: str = "") -> LoginAge:
-    """`told`: the vendor's word, which counts more than what `settings` have. `why`: it has none."""
+def judged(
+    provider: str, told: LoginLife, settings: Any, now: datetime, why: str = "the vendor does not tell it"
+) -> LoginAge:
+    """`told`: the vendor's word, which counts more than what `settings` have. `why` it has none."""
     issued = told.issued_at or _midnight(getattr(settings, "login_issued", None))
     expires = told.expires_at or _midnight(getattr(settings, "login_expires", None))
     most = getattr(settings, "login_max_age", None)
@@ -84,7 +86,7 @@ def judged(provider: str, told: LoginLife, settings: Any, now: datetime, why: st
     limits = [each for each in (expires, issued + most if issued and most else None) if each is not None]
     if not limits and issued is None:
         remedy = "write login_issued with login_max_age, or login_expires, into this provider of keyturn.yaml"
-        return LoginAge(provider, Age.UNKNOWN, f"not known: {why}, and keyturn.yaml does not say it", life, remedy)
+        return LoginAge(provider, Age.UNKNOWN, f"{why}, and keyturn.yaml does not say it", life, remedy)
     words = [f"issued {_days(now - issued)} ago"] if issued else []
     if expires:
         words.append(f"ended {_days(now - expires)} ago" if expires <= now else f"ends in {_days(expires - now)}")

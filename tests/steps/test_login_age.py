@@ -76,6 +76,8 @@ def test_what_is_said_names_the_days() -> None:
     found = judged("org", LoginLife(ago(days=80), ago(days=-30)), settings(login_max_age="90d"), NOW)
     assert found.sentence == "issued 80 days ago, ends in 30 days, may become 90 days old"
     assert judged("org", LoginLife(None, ago(hours=1)), settings(), NOW).sentence == "ended an hour ago"
+    unknown = judged("org", LoginLife(), settings(), NOW)
+    assert f"{unknown.age}: {unknown.sentence}" == "not known: the vendor does not tell it, and keyturn.yaml does not say it"
 
 
 class Told:
