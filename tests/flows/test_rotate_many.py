@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -146,3 +147,20 @@ def test_what_comes_next_is_told(source: Source) -> None:
     assert turned.of_failure("a", UnavailableError("down")).next == "`keyturn rotate a` goes on there"
     error = turned.NotAllTurnedError([turned.of_failure(f"c-{n}", UnavailableError("down")) for n in range(30)])
     assert "30 of 30" in error.message and "and 20 more" in error.message and "c-10" not in error.message
+
+
+async def test_one_sweep_is_asked_for_after_the_last_of_their_ends(many: Many, monkeypatch: pytest.MonkeyPatch) -> None:
+    noon = datetime(2026, 3, 4, 12, tzinfo=UTC)
+    asked: list[datetime] = []
+
+    async def sweep(last: datetime) -> str:
+        asked.append(last)
+        return "by a sweep"
+
+    monkeypatch.setattr(many.module, "sweep_at_the_end", sweep)
+    await many.run(credentials=QUICK)
+    assert asked == [], "nothing ends later"
+    ends = [noon, noon + timedelta(hours=2), noon + timedelta(hours=1)]
+    monkeypatch.setattr(many.module, "ends_together", lambda: nullcontext(ends))
+    await many.run(credentials=QUICK)
+    assert asked == [noon + timedelta(hours=2)]
