@@ -186,6 +186,17 @@ def test_the_pages_show_one() -> None:
     assert "\ncredentials:" in (ROOT / "README.md").read_text()
 
 
+def test_the_readmes_first_rotation_can_be_had_with_aws_too() -> None:
+    """As it says: the other store, and the other line under `secrets`."""
+    page = (ROOT / "README.md").read_text()
+    (block,) = [each for each in re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE) if "# aws:" in each]
+    without_vault = re.sub(r"^  vault:\n(    .*\n)+|^ *- \{store: vault.*\n", "", block, flags=re.MULTILINE)
+    config = parse(re.sub(r"# (?=aws: |- \{store: aws)", "", without_vault))
+    (secret,) = config.credentials["openai-prod"].secrets
+    assert set(config.stores) == {"aws"} == {secret.store}
+    assert f"--name {secret.path} " in page
+
+
 def test_every_page_is_reached_from_the_readme_in_two_steps() -> None:
     readme, index = (ROOT / "README.md").read_text(), (DOCS / "index.md").read_text()
     assert "(docs/index.md)" in readme
