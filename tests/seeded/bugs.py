@@ -30,7 +30,7 @@ STORIES = (
     Bug(
         "1: keys of a rotation's name are not tidied up",
         "flows/serve_current.py",
-        "        await _tidy_quietly(c)\n",
+        "    await _tidy_quietly(c)\n",
         "",
         _STORIES + "dead_after_the_create_and_before_any_write",
     ),
