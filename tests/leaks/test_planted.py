@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -83,8 +84,12 @@ START: tuple[Callable[[str], tuple[list[str], dict[str, str]]], ...] = (
 def test_the_watch_finds_a_key_that_a_process_was_given(start: Callable[[str], tuple[list[str], dict[str, str]]]) -> None:
     key = openai_key("svcacct").reveal()
     words, environ = start(key)
-    program = [sys.executable, "-c", "input()", *words]
-    with subprocess.Popen(program, env={**os.environ, **environ}, stdin=subprocess.PIPE) as process:
+    program = [sys.executable, "-c", "print(flush=True); input()", *words]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(program, env={**os.environ, **environ}, **pipes) as process:
+        # Popen comes back a moment before the system has laid out the new program's words and environment.
+        assert process.stdout is not None
+        process.stdout.readline()
         elsewhere, proxies = Watch(Needles([key]), list), Watch(Needles([key]), lambda: [os.getpid()])
         for watch in (elsewhere, proxies):
             watch.look()
