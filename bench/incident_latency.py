@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.latency.floor import floor, of
-from bench.latency.stack import Database, Stack, running, until_ended
+from bench.latency.stack import Stack, running, until_ended
 from bench.rotation_latency import figures
+from keyturn.testing.embedded import Database
 
 COUNTS = (1, 20)
 ENDED = ("done", "failed", "cancelled")

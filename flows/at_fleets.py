@@ -19,19 +19,23 @@ SHARED_SECONDS = 10.0  # for so long others may join those who are there; then w
 COMPANY_SECONDS = 5.0  # less than most rolls take: whoever comes later is rolled after them
 
 
+def _turn(fleet: str) -> str:
+    """The name under which it is taken."""
+    return f"fleet.{fleet}"
+
+
 class _Place:
     """At one fleet, for one run alone or for several beside each other, behind one turn that is taken once."""
 
     def __init__(self, fleet: str, *, alone: bool) -> None:
-        self.turn, self.path, self.alone = f"fleet.{fleet}", path_of(f"fleet.{fleet}"), alone
+        self.turn, self.alone = _turn(fleet), alone
         self._inside, self._since = 0, 0.0
         self._opening, self._held = Lock(), AsyncExitStack()
         self._open = False
 
     def may_be_joined(self) -> bool:
-        if not self._open:
-            return not self.alone
-        return not is_wanted_here(self.turn) and time.monotonic() - self._since < SHARED_SECONDS
+        """By whoever finds it among the shared ones: while it is waited for, and for some time after that."""
+        return not self._open or (not is_wanted_here(self.turn) and time.monotonic() - self._since < SHARED_SECONDS)
 
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[None]:
@@ -53,17 +57,17 @@ class _Place:
     def share(self) -> None:
         if self.alone:
             self.alone, self._since = False, time.monotonic()
-            _shared[self.path] = self
+            _shared[path_of(self.turn)] = self
 
 
 _shared: WeakValueDictionary[Path, _Place] = WeakValueDictionary()
 
 
 def _beside_others(fleet: str) -> _Place:
-    place = _shared.get(path_of(f"fleet.{fleet}"))
+    path = path_of(_turn(fleet))
+    place = _shared.get(path)
     if place is None or not place.may_be_joined():
-        place = _Place(fleet, alone=False)
-        _shared[place.path] = place
+        place = _shared[path] = _Place(fleet, alone=False)
     return place
 
 
@@ -86,7 +90,7 @@ class AtFleets:
             told()
 
 
-_rolling: dict[tuple[str, ...], Event] = {}
+_rolling: dict[tuple[Path, ...], Event] = {}
 """Who rolls these fleets, of those of this process that came by `alone_unless`: set when the others may look."""
 
 
@@ -108,21 +112,21 @@ async def beside_others_on(fleets: Iterable[str]) -> AsyncIterator[AtFleets]:
 async def alone_unless(fleets: Collection[str], is_rolled: Callable[[], Awaitable[bool]]) -> AsyncIterator[AtFleets]:
     """As `alone_on`; but where it had to be waited for, and whoever was there has rolled what was to be rolled, beside
     others. A member that falls back in that moment is rolled beside them all the same."""
-    names = tuple(sorted(str(path_of(f"fleet.{fleet}")) for fleet in fleets))
-    while names in _rolling or any(is_wanted_here(f"fleet.{fleet}", or_held=True) for fleet in fleets):
-        if names in _rolling:
-            await _rolling[names].wait()
+    paths = tuple(sorted(path_of(_turn(fleet)) for fleet in fleets))
+    while paths in _rolling or any(is_wanted_here(_turn(fleet), or_held=True) for fleet in fleets):
+        if paths in _rolling:
+            await _rolling[paths].wait()
         async with beside_others_on(fleets) as at:
             if await is_rolled():
                 yield at
                 return
-        if names not in _rolling:
+        if paths not in _rolling:
             break  # of those who were there, this one rolls, and the others wait for it
-    done = _rolling[names] = Event()
+    done = _rolling[paths] = Event()
 
     def let_others_look() -> None:
-        if _rolling.get(names) is done:
-            del _rolling[names]
+        if _rolling.get(paths) is done:
+            del _rolling[paths]
         done.set()
 
     try:

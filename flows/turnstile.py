@@ -83,9 +83,9 @@ async def _taken(name: str) -> AsyncExitStack:
     """From all others of this machine, and then from other machines."""
     slot = _slot(name)
     async with AsyncExitStack() as stack:
-        file = stack.enter_context(path_of(name).open("a+"))
+        file = stack.enter_context(_opened(name))
         # Whoever waits for the file holds the one before it: a process that comes back at once is behind them.
-        with path_of(f"{name}.next").open("a+") as before:
+        with _opened(f"{name}.next") as before:
             await _lock(before)
             await _lock(file)
         died = bool(_text(file))
@@ -123,7 +123,7 @@ def is_wanted_here(name: str, *, or_held: bool = False) -> bool:
 
 async def is_taken(name: str) -> bool:
     """Whether somebody works under this name right now. By the time of the answer they may be done."""
-    with path_of(name).open("a+") as file:
+    with _opened(name) as file:
         if not try_lock(file.fileno()):
             return True
         if _text(file):
@@ -178,9 +178,13 @@ async def _free(client: PrefectClient, slot: str) -> None:
 
 def path_of(name: str) -> Path:
     """Of the lock that the runs of this machine have for a name."""
-    path = Path(get_current_settings().home) / "keyturn" / environments.named() / f"{name}.lock"
+    return Path(get_current_settings().home) / "keyturn" / environments.named() / f"{name}.lock"
+
+
+def _opened(name: str) -> TextIO:
+    path = path_of(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    return path.open("a+")
 
 
 def _slot(name: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import boto3
 import httpx
@@ -23,14 +23,12 @@ from botocore.config import Config as BotoConfig
 from bench.latency.member import Member
 from bench.latency.outside import OF_A_MEMBER, Calls, SlowAWS, provider
 from keyturn.material import KeyMaterial
-from keyturn.testing.embedded import ACCOUNT, PROJECT, REGION, Credential, Embedded
+from keyturn.testing.embedded import ACCOUNT, PROJECT, REGION, Credential, Database, Embedded
 from keyturn.testing.litellm import write_config
 from keyturn.testing.loopback import LoopbackServer
 from keyturn.testing.openai_organization import Organization
 from keyturn.testing.processes import free_port, wait_for_http
 from keyturn.testing.programs import INCIDENTS, installed
-
-Database = Literal["sqlite", "postgres"]
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -155,7 +153,8 @@ def running(folder: Path, count: int, database: Database = "postgres", overlap: 
 
 
 def until_ended(ask: Any, ended: tuple[str, ...], seconds: float = 1800) -> Any:
-    """`ask` every two seconds for something with a `state`, until it is one of these."""
+    """`ask` for something with a `state`, until it is one of these. Every two seconds: the incident service answers 429 to
+    whoever asks much oftener for minutes. When calls ended is told by the calls, so no figure depends on it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if (found := ask())["state"] in ended:

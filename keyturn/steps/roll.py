@@ -87,7 +87,7 @@ async def is_rolled(c: Assembly) -> bool:
         stages, journal = await observe_decider(c)
         onto = _Onto(journal, promoted_by_us(stages, journal), "", proves=False)
         parts = [part for name, fleet in c.fleets.items() for part in await _parts(c, name, fleet, onto)]
-        return all(await asyncio.gather(*(part.is_there() for part in parts)))
+        return await _are_there(parts)
     except KeyturnError:
         return False
 
@@ -131,9 +131,13 @@ async def _fleet(c: Assembly, parts: Sequence[_Part], onto: _Onto) -> tuple[int,
                 c.say("roll", f"{part.fleet}/{part.name}: {error.message}")
                 bad = bad or error
         left = [part for later in waves[number + 1 :] for part in later]
-        if left and not all(await asyncio.gather(*(part.is_there() for part in left))):
+        if left and not await _are_there(left):
             await bake(c, wave[0].fleet, onto.version)
     return moved, bad
+
+
+async def _are_there(parts: Sequence[_Part]) -> bool:
+    return all(await asyncio.gather(*(part.is_there() for part in parts)))
 
 
 async def _side_by_side(

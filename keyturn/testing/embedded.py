@@ -32,6 +32,8 @@ from keyturn.testing.programs import SERVE, installed, prefect_server
 if TYPE_CHECKING:
     from keyturn.testing.postgres import Postgres
 
+Database = Literal["sqlite", "postgres"]  # under Prefect's server
+
 PROJECT = "proj_demo"
 ACCOUNT = "svc_acct_litellm"
 BUNDLE = "litellm/providers"
@@ -308,7 +310,7 @@ class Embedded:
     def start_prefect(
         self,
         log_level: str = "DEBUG",
-        database: Literal["sqlite", "postgres"] = "sqlite",
+        database: Database = "sqlite",
         settings: Mapping[str, str] | None = None,
     ) -> None:
         """Prefect's server with its UI. Its database is a file in this folder, or a PostgreSQL (group `dev`).

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import pytest
 
-from keyturn.testing.embedded import VAULT
+from keyturn.testing.embedded import VAULT, Database
 from keyturn.testing.leaks import Leak, Needles, in_folder
 from keyturn.testing.scanners import Finding, scan
 from keyturn.testing.watch import Watch
@@ -20,7 +20,7 @@ from tests.e2e.conftest import ROOT
 from tests.leaks.causes import provider
 from tests.leaks.evidence import collect, settle
 from tests.leaks.failures import FAILURES
-from tests.leaks.loud import Database, Loud, Ran
+from tests.leaks.loud import Loud, Ran
 
 DATABASES: tuple[Database, ...] = get_args(Database)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
-from keyturn.testing.embedded import AWS, VAULT, Credential
+from keyturn.testing.embedded import AWS, VAULT, Credential, Database
 from keyturn.testing.openai_keys import openai_key
 from keyturn.testing.processes import free_port
 from tests.leaks.causes import (
@@ -34,7 +34,7 @@ from tests.leaks.causes import (
     start_it_again,
     unsealed_afterwards,
 )
-from tests.leaks.loud import Database, Loud, Ran
+from tests.leaks.loud import Loud, Ran
 
 DONE, OUR_FAULT, BEFORE_PIVOT, AFTER_PIVOT, PENDING, NOT_WELL, ROLLED_BACK = 0, 1, 3, 4, 5, 6, 7
 

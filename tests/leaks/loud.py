@@ -11,17 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 
-from keyturn.testing.embedded import keyturn_program
+from keyturn.testing.embedded import Database, keyturn_program
 from keyturn.testing.leaks import Needles
 from keyturn.testing.processes import free_port
 from keyturn.testing.watch import Watch
 from tests.e2e.conftest import ROOT, Installation
-
-Database = Literal["sqlite", "postgres"]
 
 # Not asyncio: the handler that sends lines to Prefect starts a loop, which says so to the handler that waits for it.
 LOGGERS = ("keyturn", "boto3", "botocore", "httpcore", "httpx", "hvac", "requests", "urllib3")

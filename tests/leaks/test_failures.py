@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from keyturn.testing.embedded import VAULT
+from keyturn.testing.embedded import VAULT, Database
 from tests.leaks.conftest import DATABASES, Searched
 from tests.leaks.failures import DONE, FAILURES, Failure
-from tests.leaks.loud import Database
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from keyturn.testing.cells import by_column
-from keyturn.testing.embedded import beside
+from keyturn.testing.embedded import Database, beside
 from keyturn.testing.leaks import Needles, in_folder
 from keyturn.testing.openai_keys import openai_key
 from tests.e2e.conftest import ROOT
 from tests.leaks.conftest import DATABASES, Searched
 from tests.leaks.evidence import cells, settle
-from tests.leaks.loud import Database, Loud
+from tests.leaks.loud import Loud
 from tests.leaks.ways_in import GOOD, LATER, SCHEDULED, WAYS, Way, deployment
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
