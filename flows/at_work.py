@@ -10,6 +10,7 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from flows.asking import asking_prefect
+from flows.logged import logged
 from flows.turnstile import one_at_a_time
 from keyturn import environments, faults
 from keyturn.assembly import Adapters, Assembly, Line, assemble
@@ -31,7 +32,7 @@ async def at_work(credential: str, adapters: Adapters | None = None) -> AsyncIte
     """
     failure: KeyturnError | None = None
     begun = datetime.now(UTC)
-    async with one_at_a_time(credential), beside_others(credential, adapters) as c:
+    async with one_at_a_time(credential, many=adapters is not None), beside_others(credential, adapters) as c:
         try:
             yield c
         except KeyturnError as error:
@@ -64,16 +65,16 @@ def _facts(c: Assembly) -> dict[str, str]:
 async def beside_others(credential: str, adapters: Adapters | None = None) -> AsyncIterator[Assembly]:
     """The credential, wired, whoever else is at it: for what has to be done at once."""
     hold_vendor_loggers()
-    logger = get_run_logger()
-
-    def listen(line: Line) -> None:
-        logger.info("%s: %s", line.step, line.sentence)
-        for listener in listeners:
-            listener(line)
-
     config = adapters.config if adapters is not None else load()
-    async with discreet(), assemble(config, credential, listen, adapters) as c:
-        yield c
+    with logged(several_at_a_time=adapters is not None) as log:
+
+        def listen(line: Line) -> None:
+            log(line)
+            for listener in listeners:
+                listener(line)
+
+        async with discreet(), assemble(config, credential, listen, adapters) as c:
+            yield c
 
 
 async def keep_page(key: str, page: str, description: str) -> None:

@@ -1,11 +1,11 @@
-"""A place of one of Prefect's concurrency limits: held by a lease, which is renewed until it is given back.
+"""Places of Prefect's concurrency limits: held by a lease, which is renewed until it is given back.
 
 Prefect's own `concurrency` (3.8.8) opens two clients and a thread for each limit, and keeps one of the clients until the
 process ends: with a thousand credentials these are a thousand. This asks the client that the run has open anyway.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from uuid import UUID
@@ -17,6 +17,7 @@ from prefect.logging import get_run_logger
 from flows.asking import in_turn
 from keyturn.errors import UnavailableError
 
+LEASE_SECONDS = 60  # the server's shortest
 _RENEWED_AFTER = 0.5  # of the lease: the other half is for a server that does not answer
 _AGAIN_SECONDS = 5.0
 
@@ -25,41 +26,69 @@ class NoLimitError(UnavailableError):
     """There is no limit of this name: it was never made, or removed."""
 
 
+class NotNowError(UnavailableError):
+    """Nothing was granted. `later`: in so many seconds it is worth asking again."""
+
+    def __init__(self, later: float) -> None:
+        super().__init__("a place is taken, or the database of Prefect's server is locked")
+        self.later = later
+
+
+class Lease:
+    """One place of each of `slots`, of this run, until they are given back: all together. That it cannot be renewed stops
+    nobody: it is lost."""
+
+    def __init__(self, lease: UUID, slots: Sequence[str], seconds: float) -> None:
+        self.slots = frozenset(slots)
+        self._lease = lease
+        self._renewing = asyncio.create_task(_renewed(lease, seconds))
+
+    async def give_back(self) -> None:
+        """Raises whatever Prefect's client does."""
+        self._renewing.cancel()
+        await in_turn(lambda client: client.release_concurrency_slots_with_lease(self._lease))
+
+
+async def at_once(slots: Sequence[str], seconds: float) -> Lease:
+    """A place of each, or NotNowError; of those that have no limit there is none in the lease, NoLimitError where none has.
+    `seconds`: of the lease, at least 60; whoever is killed holds it so long. Raises whatever Prefect's client does."""
+    try:
+        answer = await in_turn(
+            lambda client: client.increment_concurrency_slots_with_lease(
+                names=list(slots), slots=1, mode="concurrency", lease_duration=seconds
+            )
+        )
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code not in (HTTPStatus.LOCKED, HTTPStatus.SERVICE_UNAVAILABLE):
+            raise
+        # 503: its database is locked, as SQLite's is while a thousand tasks are written down. Nothing was granted.
+        later = float(error.response.headers.get("Retry-After", _AGAIN_SECONDS))
+    else:
+        granted = ConcurrencyLimitWithLeaseResponse.model_validate(answer.json())
+        if not granted.limits:
+            raise NoLimitError("Prefect has no such concurrency limit")
+        return Lease(granted.lease_id, [limit.name for limit in granted.limits], seconds)
+    raise NotNowError(later)
+
+
 @asynccontextmanager
 async def leased(slot: str, *, seconds: float, wait: float) -> AsyncIterator[None]:
-    """Wait for a place, and have it until the end. `seconds`: of the lease, at least 60; whoever is killed holds it so long.
-
-    TimeoutError after `wait` seconds, NoLimitError, and whatever Prefect's client raises. A lease that cannot be renewed is
-    lost, which stops nobody. One that is granted to whoever is cancelled in that moment ends by itself.
-    """
+    """Wait for a place, and have it until the end. TimeoutError after `wait` seconds; else as `at_once`. A lease that is
+    granted to whoever is cancelled in that moment ends by itself."""
     async with asyncio.timeout(wait):
-        lease = await _granted(slot, seconds)
-    renewing = asyncio.create_task(_renewed(lease, seconds))
+        lease = await _waited_for(slot, seconds)
     try:
         yield
     finally:
-        renewing.cancel()
-        await in_turn(lambda client: client.release_concurrency_slots_with_lease(lease))
+        await lease.give_back()
 
 
-async def _granted(slot: str, seconds: float) -> UUID:
+async def _waited_for(slot: str, seconds: float) -> Lease:
     while True:
         try:
-            answer = await in_turn(
-                lambda client: client.increment_concurrency_slots_with_lease(
-                    names=[slot], slots=1, mode="concurrency", lease_duration=seconds
-                )
-            )
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code not in (HTTPStatus.LOCKED, HTTPStatus.SERVICE_UNAVAILABLE):
-                raise
-            # 503: its database is locked, as SQLite's is while a thousand tasks are written down. Nothing was granted.
-            later = float(error.response.headers.get("Retry-After", _AGAIN_SECONDS))
-        else:
-            granted = ConcurrencyLimitWithLeaseResponse.model_validate(answer.json())
-            if not granted.limits:
-                raise NoLimitError("Prefect has no such concurrency limit")
-            return granted.lease_id
+            return await at_once([slot], seconds)
+        except NotNowError as error:
+            later = error.later
         await asyncio.sleep(later)
 
 

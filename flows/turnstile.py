@@ -25,12 +25,12 @@ from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 
 from flows.asking import asking_prefect, in_turn
-from flows.lease import NoLimitError, leased
+from flows.lease import LEASE_SECONDS, NoLimitError, leased
+from flows.shared_lease import place_of, rests
 from keyturn import environments
 from keyturn.errors import UnavailableError
 from keyturn.file_lock import try_lock
 
-LEASE_SECONDS = 60  # the server's shortest
 WAIT_SECONDS = 3600
 POLL_SECONDS = 0.5
 KEPT_SECONDS = 2.0  # among the runs of one process
@@ -55,8 +55,9 @@ _turns: WeakValueDictionary[Path, _Turn] = WeakValueDictionary()
 
 
 @asynccontextmanager
-async def one_at_a_time(name: str) -> AsyncIterator[None]:
-    """Wait until no other run works under this name, a credential's. After an hour its slot is freed, once."""
+async def one_at_a_time(name: str, *, many: bool = False) -> AsyncIterator[None]:
+    """Wait until no other run works under this name, a credential's. After an hour its slot is freed, once. `many`: it is
+    one of many runs of this process, which have their slots together."""
     turn = _turns.setdefault(path_of(name), _Turn())
     turn.waiting += 1
     try:
@@ -69,7 +70,7 @@ async def one_at_a_time(name: str) -> AsyncIterator[None]:
         turn.waiting -= 1
     try:
         if turn.held is None:
-            turn.held, turn.since = await _taken(name), time.monotonic()
+            turn.held, turn.since = await _taken(name, many), time.monotonic()
         try:
             yield
         finally:
@@ -79,7 +80,7 @@ async def one_at_a_time(name: str) -> AsyncIterator[None]:
         turn.lock.release()
 
 
-async def _taken(name: str) -> AsyncExitStack:
+async def _taken(name: str, many: bool) -> AsyncExitStack:
     """From all others of this machine, and then from other machines."""
     slot = _slot(name)
     async with AsyncExitStack() as stack:
@@ -97,21 +98,28 @@ async def _taken(name: str) -> AsyncExitStack:
         # Also after a failure: the mark is for the dead. Taken for one, the slot is freed under another machine.
         stack.callback(_write, file, "")
         try:
-            await _enter(stack, slot)
+            await _enter(stack, slot, many)
         except TimeoutError:
             get_run_logger().warning("nobody has released the slot for an hour: it is freed")
             await made(slot, freed=True)
-            await _enter(stack, slot)
+            await _enter(stack, slot, many)
         _write(file, "held")
         return stack.pop_all()
 
 
-async def _enter(stack: AsyncExitStack, slot: str) -> None:
+async def _enter(stack: AsyncExitStack, slot: str, many: bool) -> None:
     """It is made where it is not there: to ask for that first would be one more call for each credential."""
     try:
-        await stack.enter_async_context(held(slot))
+        await _place(stack, slot, many)
     except NoLimitError:
         await made(slot, freed=False)
+        await _place(stack, slot, many)
+
+
+async def _place(stack: AsyncExitStack, slot: str, many: bool) -> None:
+    if many and (shared := await place_of(slot)) is not None:
+        stack.push_async_callback(shared.leave, slot)
+    else:
         await stack.enter_async_context(held(slot))
 
 
@@ -137,7 +145,7 @@ async def is_taken(name: str) -> bool:
             if limit.active_slots and limit.updated and datetime.now(UTC) - limit.updated > timedelta(seconds=WAIT_SECONDS):
                 await _free(client, _slot(name))
                 return False
-            return limit.active_slots > 0
+            return limit.active_slots > 0 and not rests(_slot(name))
 
 
 @asynccontextmanager
@@ -183,8 +191,11 @@ def path_of(name: str) -> Path:
 
 def _opened(name: str) -> TextIO:
     path = path_of(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("a+")
+    try:
+        return path.open("a+")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+")
 
 
 def _slot(name: str) -> str:

@@ -36,7 +36,7 @@ class KeyMaterial:
     with control characters or lone surrogates, or with white space around it.
     """
 
-    __slots__ = ("__text",)
+    __slots__ = ("__fingerprint", "__text")
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
@@ -50,6 +50,7 @@ class KeyMaterial:
         if has_half_a_character(text):
             raise ValueError("key material has half a character in it (a surrogate)")
         self.__text = text
+        self.__fingerprint = ""
 
     def reveal(self) -> str:
         """The text itself. Only adapters and delivery call this; a reviewer sees every place in tests/test_house.py."""
@@ -57,8 +58,10 @@ class KeyMaterial:
 
     def fingerprint(self) -> str:
         """16 hex digits that name this value and do not tell it: the same value gives the same digits everywhere."""
-        digest = hmac.digest(_FINGERPRINT_CONTEXT, self.__text.encode(), "sha256")
-        return digest.hex()[:_FINGERPRINT_HEX_DIGITS]
+        if not self.__fingerprint:  # a run asks a hundred times
+            digest = hmac.new(_FINGERPRINT_CONTEXT, self.__text.encode(), "sha256")
+            self.__fingerprint = digest.hexdigest()[:_FINGERPRINT_HEX_DIGITS]
+        return self.__fingerprint
 
     def last_four(self) -> str:
         """For a person who looks for the key in a console: its last four characters, where that is a small part of it."""

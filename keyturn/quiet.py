@@ -16,6 +16,8 @@ def hold_vendor_loggers() -> None:
     """Pin them at INFO or above. A later setLevel, by a user's logging configuration or Prefect's, is raised to that."""
     for name in NOISY:
         logger, floor = logging.getLogger(name), _FLOORS.get(name, logging.INFO)
+        if isinstance(logger.setLevel, _SetLevel) and logger.level >= floor:
+            continue  # to set a level has every logger look for its own anew
         logger.setLevel = _SetLevel(logger, floor)  # type: ignore[method-assign]
         logger.setLevel(floor)
 

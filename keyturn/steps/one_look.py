@@ -8,6 +8,8 @@ the same order as from the verb alone, but for the second look.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from typing import cast
 
 from keyturn.assembly import Assembly
 from keyturn.journal import Journal
@@ -19,7 +21,15 @@ from keyturn.ports import OneLook
 async def one_look(c: Assembly) -> Look | None:
     """None where the store has none to give: then each verb looks by itself."""
     secret, store = c.decider
-    return await store.look(secret) if isinstance(store, OneLook) else None
+    if not _gives_one_look(type(store)):
+        return None
+    return await cast(OneLook, store).look(secret)
+
+
+@cache
+def _gives_one_look(kind: type) -> bool:
+    """Of each kind once: to look through a protocol of so many parts takes longer than most that a step does."""
+    return issubclass(kind, OneLook)
 
 
 async def stages_and_journal(c: Assembly, look: Look | None) -> tuple[Mapping[Stage, VersionRef], Journal]:

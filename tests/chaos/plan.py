@@ -18,6 +18,7 @@ from tests.chaos.wires import faults_of, on_the_wire
 from tests.chaos.worker import Where
 
 _ASIDE = ("prefect", "proxy")  # kinds of parts whose calls change no key, no secret and no member
+_LOGS = "prefect POST /api/logs/"
 _TIMES = (1, 1, 3, 20)  # how many calls meet a fault on the wire
 
 
@@ -54,6 +55,13 @@ SIZES = {
 def effects_of(points: Sequence[Point]) -> list[Point]:
     """Those at which a run is killed: what changes a key, a secret or a member."""
     return [point for point in points if not point.reads and point.kind not in _ASIDE]
+
+
+def stallable(points: Sequence[Point]) -> list[Point]:
+    """Those at which a run may sleep while others finish. At a change of the disk the file's lock is held: who sleeps there
+    holds up everybody, and is told so. Prefect's thread sends the logs at a moment of its own, which may be that one."""
+    on_disk = any(point.kind == DISK for point in points)
+    return [point for point in points if point.kind != DISK and not (on_disk and point.name == _LOGS)]
 
 
 def _either(chance: Random) -> Side:
@@ -96,19 +104,21 @@ class Plan:
         effects = [point for point in points if not point.reads]
         core = effects_of(points)
         aside = [point for point in effects if point.kind in _ASIDE]
-        # At a change of the disk the file's lock is held: who sleeps there holds up everybody, and is told so.
-        held = [point for point in core if point.kind != DISK]
+        sleeps = set(stallable(points))
+        held = [point for point in core if point in sleeps]
         if self.size.whole:
             cases = [killed(point, Side.AFTER) for point in core] + [stalled(point, _either(chance)) for point in held]
             cases += [killed(point, Side.BEFORE) for point in chance.sample(core, self.size.before)]
             # The calls to Prefect are the same in all worlds, so they share them.
             shared = [point for n, point in enumerate(aside) if n % worlds == number]
-            cases += [chance.choice((killed, stalled))(point, _either(chance)) for point in shared]
+            for point in shared:
+                cases.append(chance.choice((killed, stalled) if point in sleeps else (killed,))(point, _either(chance)))
             cases.append(chance.choice((killed, stalled))(chance.choice(held), Side.AFTER, Where.BESIDE))
         else:
             cases = []
-            for make, fitting in ((killed, core), (stalled, held)):
-                chosen = [*chance.sample(fitting, self.size.crashes), chance.choice(aside)]
+            asleep = [point for point in aside if point in sleeps]
+            for make, fitting, beside in ((killed, core, aside), (stalled, held, asleep)):
+                chosen = [*chance.sample(fitting, self.size.crashes), chance.choice(beside)]
                 cases += [make(point, _either(chance)) for point in chosen]
         reads = [point for point in points if point.reads and point.kind not in _ASIDE]
         cases += [stalled(point, Side.AFTER) for point in chance.sample(reads, self.size.reads)]
@@ -126,8 +136,9 @@ class Plan:
         chance = self.chance(shape.name)
         core = effects_of(points)
         own = [point for point in core if point.kind in ("provider", PERSON) or "-ahead" in point.name]
-        stallable = [point for point in own if point.kind != DISK]
-        return [killed(chance.choice(own), _either(chance)), stalled(chance.choice(stallable), _either(chance))]
+        sleeps = set(stallable(points))
+        held = [point for point in own if point in sleeps]
+        return [killed(chance.choice(own), _either(chance)), stalled(chance.choice(held), _either(chance))]
 
     def held(self, world: str, points: Sequence[Point]) -> tuple[Point, Side]:
         """Where a run of this world is held when a shared part goes down."""

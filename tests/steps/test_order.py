@@ -17,6 +17,7 @@ import pytest
 
 import flows.asking
 import flows.at_work
+import flows.logged
 import flows.retire
 import flows.turnstile
 from flows.lease import NoLimitError
@@ -280,12 +281,13 @@ def wired(monkeypatch: pytest.MonkeyPatch, world: World, error: Exception = NOT_
     words = SimpleNamespace(info=print, warning=print)
     for name, stub in {
         "get_run_logger": lambda: words,
-        "one_at_a_time": lambda _: nullcontext(),
+        "one_at_a_time": lambda _, **__: nullcontext(),
         "assemble": assembled,
         "load": lambda: None,
         "acreate_markdown_artifact": is_down,
     }.items():
         monkeypatch.setattr(flows.at_work, name, stub)
+    monkeypatch.setattr(flows.logged, "get_run_logger", lambda: words)
 
 
 @pytest.mark.parametrize("error", NOT_KEPT, ids=lambda error: type(error).__name__)

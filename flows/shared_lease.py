@@ -1,0 +1,179 @@
+"""The places that many runs of one process have at Prefect, behind few leases: a call for each would take longer than its
+rotation.
+
+Whoever asks while others do is asked for in one call with them. Prefect takes such places back all together. So when some of
+those who share a lease have ended, and others are at work for longer than a moment, it is given back, and asked for anew by
+those who are at work. Who of them has lost its place to another machine in between goes on without: the guard is the store.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from itertools import islice
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from prefect.logging import get_run_logger
+
+from flows.asking import asking_prefect
+from flows.lease import LEASE_SECONDS, Lease, NoLimitError, at_once
+from keyturn.errors import KeyturnError, UnavailableError
+
+MOST = 100  # in one call
+LEFT_SECONDS = 5.0  # for so long others wait for who has ended
+
+
+class Shared:
+    """A lease, and who has a place by it."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._leases = [lease]
+        self._at_work, self._left = set(lease.slots), set[str]()
+        self._changing, self._nobody = asyncio.Lock(), asyncio.Event()
+        self._later: asyncio.Task[None] | None = None
+        self._changes: asyncio.Task[None] | None = None  # so that it is not collected while it runs
+
+    def rests(self, slot: str) -> bool:
+        """It is held, and nobody works behind it."""
+        return slot in self._left and any(slot in lease.slots for lease in self._leases)
+
+    def take_up(self, slot: str) -> None:
+        """One that rests."""
+        self._left.remove(slot)
+        self._at_work.add(slot)
+
+    async def leave(self, slot: str) -> None:
+        """Whoever leaves last gives back all."""
+        self._at_work.remove(slot)
+        if self._at_work:
+            self._left.add(slot)
+            self._later = self._later or asyncio.create_task(self._give_back_what_rests())
+            return
+        self._left.clear()
+        self._nobody.set()
+        async with self._changing:
+            await self._give_back()
+
+    async def _give_back_what_rests(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEFT_SECONDS):
+                await self._nobody.wait()
+        async with self._changing:
+            if self._at_work:
+                self._left.clear()
+                self._changes, self._later = self._later, None
+                await self._give_back()
+                self._leases = await _anew(sorted(self._at_work))
+
+    async def _give_back(self) -> None:
+        leases, self._leases = self._leases, []
+        for lease in leases:
+            try:
+                with asking_prefect():
+                    await lease.give_back()
+            except (UnavailableError, TimeoutError) as error:
+                get_run_logger().warning("slots were not given back, and are free when their lease is over: %s", error)
+
+
+async def _anew(slots: Collection[str]) -> list[Lease]:
+    """All in one, or those that can still be had."""
+    if (lease := await _granted(slots)) is not None:
+        return [lease]
+    found = [await _granted([slot]) for slot in slots] if len(slots) > 1 else []
+    leases = [lease for lease in found if lease is not None]
+    if len(leases) < len(slots):
+        lost = len(slots) - len(leases)
+        get_run_logger().warning("%d runs go on without their slots, which could not be had again", lost)
+    return leases
+
+
+async def _granted(slots: Collection[str]) -> Lease | None:
+    try:
+        with asking_prefect():
+            return await at_once(list(slots), LEASE_SECONDS)
+    except (KeyturnError, TimeoutError):
+        return None
+
+
+class _Desk:
+    """Where the runs of one event loop ask. `_shared`: the lease that a slot was granted in last."""
+
+    def __init__(self) -> None:
+        self._wanted: dict[str, asyncio.Future[Shared | None]] = {}
+        self._shared = WeakValueDictionary[str, Shared]()
+        self._asking: asyncio.Task[None] | None = None
+
+    def resting(self, slot: str) -> Shared | None:
+        shared = self._shared.get(slot)
+        return shared if shared is not None and shared.rests(slot) else None
+
+    async def place(self, slot: str) -> Shared | None:
+        if (shared := self.resting(slot)) is not None:
+            shared.take_up(slot)
+            return shared
+        answer: asyncio.Future[Shared | None] = asyncio.get_running_loop().create_future()
+        self._wanted[slot] = answer
+        self._asking = self._asking or asyncio.create_task(self._ask())
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self._wanted.pop(slot, None)
+            if answer.done() and not answer.cancelled() and not answer.exception() and (shared := answer.result()):
+                await shared.leave(slot)
+            raise
+
+    async def _ask(self) -> None:
+        try:
+            await asyncio.sleep(0)  # whoever comes in the same moment is asked for in the same call
+            while self._wanted:
+                batch = dict(islice(self._wanted.items(), MOST))
+                for slot in batch:
+                    del self._wanted[slot]
+                try:
+                    await self._ask_for(batch)
+                finally:
+                    for answer in batch.values():
+                        answer.cancel()  # of those that are not answered: this was cancelled
+        finally:
+            self._asking = None
+
+    async def _ask_for(self, batch: Mapping[str, asyncio.Future[Shared | None]]) -> None:
+        shared, granted = None, frozenset[str]()
+        try:
+            with asking_prefect():
+                lease = await at_once(list(batch), LEASE_SECONDS)
+            shared, granted = Shared(lease), lease.slots
+        except NoLimitError:
+            pass  # for each of them
+        except (KeyturnError, TimeoutError):
+            granted = frozenset(batch)  # one of them is taken, or Prefect cannot say: each asks for itself, and waits
+        gone = [slot for slot, answer in batch.items() if answer.done()]
+        for slot, answer in batch.items():
+            if slot in granted and shared is not None:
+                self._shared[slot] = shared
+            if slot in gone:
+                continue
+            if slot in granted:
+                answer.set_result(shared)
+            else:
+                answer.set_exception(NoLimitError("Prefect has no such concurrency limit"))
+        for slot in gone:
+            if slot in granted and shared is not None:
+                await shared.leave(slot)
+
+
+_desks: WeakKeyDictionary[asyncio.AbstractEventLoop, _Desk] = WeakKeyDictionary()
+
+
+def _desk() -> _Desk:
+    return _desks.setdefault(asyncio.get_running_loop(), _Desk())
+
+
+async def place_of(slot: str) -> Shared | None:
+    """A place in a lease that others share: `leave` it in the end. None: ask for one alone. NoLimitError where there is no
+    limit. A slot has at most one run of this process at a time (flows.turnstile)."""
+    return await _desk().place(slot)
+
+
+def rests(slot: str) -> bool:
+    """Whether this process holds the slot and nobody works behind it: whoever asks gets it at once."""
+    return _desk().resting(slot) is not None
