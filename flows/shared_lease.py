@@ -1,20 +1,23 @@
 """The places that many runs of one process have at Prefect, behind few leases: a call for each would take longer than its
 rotation.
 
-Whoever asks while others do is asked for in one call with them. Prefect takes such places back all together. So when some of
-those who share a lease have ended, and others are at work for longer than a moment, it is given back, and asked for anew by
-those who are at work. Who of them has lost its place to another machine in between goes on without: the guard is the store.
+Whoever asks while others do is asked for in one call with them, and whoever ends last gives the lease back. What those have
+left who ended before is given back by its name, when others have been at work for a moment longer. The lease still counts
+it: at its end Prefect takes the place from whoever has it by then. That is another machine, in a moment in which a third one
+would have to come to be let in beside it: they are kept apart by the store, as always. A fleet, where none would keep them
+apart, is taken by a lease of its own.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import islice
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from prefect.logging import get_run_logger
 
-from flows.asking import asking_prefect
+from flows.asking import asking_prefect, in_turn
 from flows.lease import LEASE_SECONDS, Lease, NoLimitError, at_once
 from keyturn.errors import KeyturnError, UnavailableError
 
@@ -26,15 +29,14 @@ class Shared:
     """A lease, and who has a place by it."""
 
     def __init__(self, lease: Lease) -> None:
-        self._leases = [lease]
+        self._lease, self._since = lease, time.monotonic()
         self._at_work, self._left = set(lease.slots), set[str]()
-        self._changing, self._nobody = asyncio.Lock(), asyncio.Event()
+        self._nobody = asyncio.Event()
         self._later: asyncio.Task[None] | None = None
-        self._changes: asyncio.Task[None] | None = None  # so that it is not collected while it runs
 
     def rests(self, slot: str) -> bool:
         """It is held, and nobody works behind it."""
-        return slot in self._left and any(slot in lease.slots for lease in self._leases)
+        return slot in self._left
 
     def take_up(self, slot: str) -> None:
         """One that rests."""
@@ -42,7 +44,7 @@ class Shared:
         self._at_work.add(slot)
 
     async def leave(self, slot: str) -> None:
-        """Whoever leaves last gives back all."""
+        """That it cannot be given back is no failure of the run: the lease goes."""
         self._at_work.remove(slot)
         if self._at_work:
             self._left.add(slot)
@@ -50,48 +52,33 @@ class Shared:
             return
         self._left.clear()
         self._nobody.set()
-        async with self._changing:
-            await self._give_back()
+        if self._later is not None:
+            await self._later  # after the lease a place that it gives back would be another's
+        with _told():
+            await self._lease.give_back()
 
     async def _give_back_what_rests(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LEFT_SECONDS):
-                await self._nobody.wait()
-        async with self._changing:
-            if self._at_work:
-                self._left.clear()
-                self._changes, self._later = self._later, None
-                await self._give_back()
-                self._leases = await _anew(sorted(self._at_work))
+        while not self._nobody.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEFT_SECONDS):
+                    await self._nobody.wait()
+            if self._left:
+                await self._give_back(sorted(self._left))
 
-    async def _give_back(self) -> None:
-        leases, self._leases = self._leases, []
-        for lease in leases:
-            try:
-                with asking_prefect():
-                    await lease.give_back()
-            except (UnavailableError, TimeoutError) as error:
-                get_run_logger().warning("slots were not given back, and are free when their lease is over: %s", error)
+    async def _give_back(self, names: list[str]) -> None:
+        self._left.clear()
+        held = time.monotonic() - self._since
+        with _told():
+            await in_turn(lambda client: client.release_concurrency_slots(names, 1, held))
 
 
-async def _anew(slots: Collection[str]) -> list[Lease]:
-    """All in one, or those that can still be had."""
-    if (lease := await _granted(slots)) is not None:
-        return [lease]
-    found = [await _granted([slot]) for slot in slots] if len(slots) > 1 else []
-    leases = [lease for lease in found if lease is not None]
-    if len(leases) < len(slots):
-        lost = len(slots) - len(leases)
-        get_run_logger().warning("%d runs go on without their slots, which could not be had again", lost)
-    return leases
-
-
-async def _granted(slots: Collection[str]) -> Lease | None:
+@contextmanager
+def _told() -> Iterator[None]:
     try:
         with asking_prefect():
-            return await at_once(list(slots), LEASE_SECONDS)
-    except (KeyturnError, TimeoutError):
-        return None
+            yield
+    except (UnavailableError, TimeoutError) as error:
+        get_run_logger().warning("slots were not given back, and are free when their lease is over: %s", error)
 
 
 class _Desk:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import nullcontext
 from types import SimpleNamespace
 from uuid import UUID, uuid4
@@ -21,47 +20,53 @@ SLOTS = ("a", "b", "c")
 
 
 class Server:
-    """Prefect's limits of one place each. `taken`: by other machines. `asked`: the calls for places, by their names.
+    """Prefect's limits of one place each. `active`: which are taken. `asked`: the calls, in order: names for places, `-` and
+    names for places given back by name, "release" for a lease.
 
-    `away`: so many releases fail. `open`: answers to calls for places wait for it. `meanwhile`: is called at each release.
+    `away`: so many calls that give back fail. `open`: answers to all others wait for it.
     """
 
     def __init__(self, limits: tuple[str, ...]) -> None:
-        self.limits, self.taken = set(limits), set[str]()
+        self.limits, self.active = set(limits), set[str]()
         self.leases: dict[UUID, set[str]] = {}
-        self.asked: list[list[str]] = []
-        self.released = 0
+        self.asked: list[str] = []
         self.away = 0
         self.open = asyncio.Event()
         self.open.set()
-        self.meanwhile: Callable[[], object] = lambda: None
-
-    @property
-    def held(self) -> set[str]:
-        return set().union(*self.leases.values())
 
     async def increment_concurrency_slots_with_lease(self, names: list[str], **_: object) -> httpx.Response:
-        self.asked.append(sorted(names))
+        self.asked.append(" ".join(sorted(names)))
         await self.open.wait()
         request = httpx.Request("POST", "http://prefect")
         there = self.limits.intersection(names)
-        if there & (self.held | self.taken):
+        if there & self.active:
             return httpx.Response(423, headers={"Retry-After": "0"}, request=request).raise_for_status()
         lease = uuid4()
         self.leases[lease] = there
+        self.active |= there
         limits = [{"id": str(uuid4()), "name": name, "limit": 1} for name in sorted(there)]
         return httpx.Response(200, json={"lease_id": str(lease), "limits": limits}, request=request)
 
+    async def release_concurrency_slots(self, names: list[str], slots: int, occupancy_seconds: float) -> None:
+        self.asked.append(" ".join(["-", *names]))
+        await self.open.wait()
+        self._answer()
+        assert slots == 1
+        assert occupancy_seconds > 0
+        self.active -= set(names)
+
     async def release_concurrency_slots_with_lease(self, lease: UUID) -> None:
-        if self.away:
-            self.away -= 1
-            raise httpx.ConnectError("away")
-        self.released += 1
-        del self.leases[lease]
-        self.meanwhile()
+        self.asked.append("release")
+        self._answer()
+        self.active -= self.leases.pop(lease)
 
     async def renew_concurrency_lease(self, lease: UUID, seconds: float) -> None:
         pytest.fail("no test takes so long")
+
+    def _answer(self) -> None:
+        if self.away:
+            self.away -= 1
+            raise httpx.ConnectError("away")
 
 
 @pytest.fixture
@@ -92,12 +97,12 @@ async def settled() -> None:
 
 async def test_those_who_ask_in_one_moment_are_one_call_and_the_last_of_them_gives_all_back(server: Server) -> None:
     lease = await shared(*SLOTS)
-    assert server.asked == [["a", "b", "c"]]
+    assert server.asked == ["a b c"]
     await lease.leave("b")
     await lease.leave("a")
-    assert server.held == {"a", "b", "c"}
+    assert server.active == {"a", "b", "c"}
     await lease.leave("c")
-    assert (server.held, server.released) == (set(), 1)
+    assert (server.active, server.asked[1:]) == (set(), ["release"])
 
 
 async def test_who_comes_while_the_call_is_made_is_in_the_next_one_with_all_who_came(server: Server) -> None:
@@ -109,19 +114,19 @@ async def test_who_comes_while_the_call_is_made_is_in_the_next_one_with_all_who_
     server.open.set()
     assert await first is not None
     assert len(set(await others)) == 1
-    assert server.asked == [["a"], ["b", "c"]]
+    assert server.asked == ["a", "b c"]
 
 
 async def test_no_call_asks_for_more_than_is_said(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flows.shared_lease, "MOST", 2)
     await places(*SLOTS)
-    assert server.asked == [["a", "b"], ["c"]]
+    assert server.asked == ["a b", "c"]
 
 
 async def test_where_one_is_taken_each_asks_for_itself(server: Server) -> None:
-    server.taken = {"b"}
+    server.active = {"b"}
     assert await places(*SLOTS) == [None, None, None]
-    assert server.held == set()
+    assert server.active == {"b"}
 
 
 async def test_of_those_without_a_limit_it_is_told_and_the_others_have_their_places(server: Server) -> None:
@@ -132,7 +137,7 @@ async def test_of_those_without_a_limit_it_is_told_and_the_others_have_their_pla
     assert found[0] is found[2]
     await found[0].leave("a")
     await found[0].leave("c")
-    assert server.held == set()
+    assert server.active == set()
     server.limits = set()
     with pytest.raises(NoLimitError):
         await place_of("a")
@@ -147,8 +152,8 @@ async def test_who_is_cancelled_while_the_call_is_made_keeps_nothing(server: Ser
     server.open.set()
     await asyncio.gather(*asking, return_exceptions=True)
     await settled()
-    assert server.asked == [["a", "b"]]
-    assert server.held == set()
+    assert server.asked == ["a b", "release"]
+    assert server.active == set()
 
 
 async def test_who_is_cancelled_before_the_call_is_not_asked_for(server: Server) -> None:
@@ -161,7 +166,7 @@ async def test_who_is_cancelled_before_the_call_is_not_asked_for(server: Server)
     server.open.set()
     assert await first is not None
     await settled()
-    assert server.asked == [["a"]]
+    assert server.asked == ["a"]
 
 
 async def test_what_rests_is_taken_up_again_without_a_call(server: Server) -> None:
@@ -173,57 +178,65 @@ async def test_what_rests_is_taken_up_again_without_a_call(server: Server) -> No
     assert not rests("a")
     assert len(server.asked) == 1
     await lease.leave("b")
-    assert server.held == {"a", "b"}
+    assert server.active == {"a", "b"}
     await lease.leave("a")
-    assert server.held == set()
+    assert server.active == set()
 
 
 async def test_what_was_left_is_given_back_while_the_others_are_at_work(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lease = await shared(*SLOTS)
     monkeypatch.setattr(flows.shared_lease, "LEFT_SECONDS", 0.0)
+    lease = await shared(*SLOTS)
     await lease.leave("a")
     await settled()
-    assert server.held == {"b", "c"}
+    assert server.active == {"b", "c"}
     assert not rests("a")
     await lease.leave("b")
     await settled()
-    assert server.held == {"c"}
+    assert server.active == {"c"}
     await lease.leave("c")
-    assert server.held == set()
+    assert server.active == set()
+    assert server.asked == ["a b c", "- a", "- b", "release"]
 
 
-async def test_whose_place_another_machine_takes_in_between_goes_on_without(
-    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    lease = await shared(*SLOTS)
+async def test_what_is_taken_up_again_is_not_given_back(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flows.shared_lease, "LEFT_SECONDS", 0.0)
-    server.meanwhile = lambda: server.taken.add("b")
+    lease = await shared(*SLOTS)
     await lease.leave("a")
-    await settled()
-    assert server.held == {"c"}
-    assert "without their slots" in capsys.readouterr().out
     await lease.leave("b")
-    assert not rests("b")
-    await lease.leave("c")
-    assert server.held == set()
+    assert await place_of("a") is lease
+    await settled()
+    assert server.active == {"a", "c"}
 
 
-async def test_the_last_one_gives_back_what_is_asked_for_anew_just_then(
+async def test_a_lease_is_given_back_after_what_is_given_back_by_name(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lease = await shared("a", "b")
+    """The other way round it would be another machine's place that is given back."""
     monkeypatch.setattr(flows.shared_lease, "LEFT_SECONDS", 0.0)
+    lease = await shared("a", "b")
     server.open.clear()
     await lease.leave("a")
     await settled()
-    assert server.asked[1:] == [["b"]]
     leaving = asyncio.create_task(lease.leave("b"))
     await settled()
+    assert server.asked[1:] == ["- a"]
     server.open.set()
     await leaving
-    assert server.held == set()
+    assert server.asked[2:] == ["release"]
+    assert server.active == set()
+
+
+async def test_that_a_place_cannot_be_given_back_keeps_no_lease(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows.shared_lease, "LEFT_SECONDS", 0.0)
+    lease = await shared("a", "b")
+    server.away = 1
+    await lease.leave("a")
+    await settled()
+    assert server.active == {"a", "b"}
+    await lease.leave("b")
+    assert server.active == set()
 
 
 async def test_that_it_cannot_be_given_back_fails_nobody(server: Server, capsys: pytest.CaptureFixture[str]) -> None:

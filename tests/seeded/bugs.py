@@ -424,4 +424,11 @@ SLIPS = (
         "    return member\n",
         "tests/fleets/test_litellm_credentials.py::test_one_with_another_salt_key_never_writes_and_does_not_count",
     ),
+    Bug(
+        "who has ended keeps others off for as long as the slowest beside it",
+        "flows/shared_lease.py",
+        "            self._later = self._later or asyncio.create_task(self._give_back_what_rests())\n",
+        "",
+        "tests/flows/test_shared_lease.py::test_what_was_left_is_given_back_while_the_others_are_at_work",
+    ),
 )
