@@ -52,10 +52,12 @@ class Shared:
             return
         self._left.clear()
         self._nobody.set()
-        if self._later is not None:
-            await self._later  # after the lease a place that it gives back would be another's
-        with _told():
-            await self._lease.give_back()
+        try:
+            if self._later is not None:
+                await asyncio.wait([self._later])  # after the lease, a place that it gives back would be another's
+        finally:
+            with _told():
+                await self._lease.give_back()
 
     async def _give_back_what_rests(self) -> None:
         while not self._nobody.is_set():

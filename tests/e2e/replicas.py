@@ -7,10 +7,8 @@ import datetime
 import ipaddress
 import os
 import secrets
-import socket
 import ssl
 import subprocess
-import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -26,6 +24,7 @@ from cryptography.x509.oid import NameOID
 from keyturn.testing import programs
 from keyturn.testing.postgres import Postgres
 from keyturn.testing.processes import Processes, free_port, wait_for_http
+from keyturn.testing.redis import start_redis
 
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 READY_SECONDS = 240
@@ -39,7 +38,7 @@ class Replicas:
         folder.mkdir()
         self.postgres = Postgres(processes, "replicas-postgres")
         self.login = ("admin", secrets.token_hex(16))
-        redis = self._start_redis()
+        redis = start_redis(processes, folder / "redis")
         self._shared = {
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": self.postgres.url,
             **programs.REPLICATED,
@@ -63,26 +62,6 @@ class Replicas:
     def _of(self, name: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """A home for each, for each is a container of its own."""
         return {**os.environ, **self._shared, "PREFECT_HOME": str(self.folder / name), **(more or {})}
-
-    def _start_redis(self) -> dict[str, str]:
-        port, password = free_port(), secrets.token_hex(16)
-        home = self.folder / "redis"
-        home.mkdir()
-        beside = str(Path(programs.installed(("redis-server",))[0]).parent)
-        environ = {"REDIS_PASSWORD": password, "REDIS_PORT": str(port), "REDIS_FOLDER": str(home)}
-        environ["PATH"] = f"{beside}:{os.environ['PATH']}"
-        process = self.processes.start("redis", programs.redis(DEPLOYMENTS / "redis.sh"), env=environ)
-        deadline = time.monotonic() + 30
-        while process.poll() is None and time.monotonic() < deadline:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.05)
-        return {
-            "PREFECT_REDIS_MESSAGING_HOST": "127.0.0.1",
-            "PREFECT_REDIS_MESSAGING_PORT": str(port),
-            "PREFECT_REDIS_MESSAGING_PASSWORD": password,
-            "PREFECT_SERVER_DOCKET_URL": f"redis://:{password}@127.0.0.1:{port}/1",
-        }
 
     def _start_server(self, number: int, more: Mapping[str, str] | None = None) -> str:
         port, name = free_port(), f"prefect-{number}"
