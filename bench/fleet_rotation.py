@@ -1,10 +1,10 @@
 """Many credentials rotated by one command, beside an empty flow of the same shape and number of tasks, in the same run.
 
 Prefect's server is a program of its own, on PostgreSQL as for every fleet: on SQLite whatever else is written waits seconds
-while its server writes tasks down. Its events go through Redis: a server that has them in its memory drops what is more than
-ten thousand behind, and of an empty flow of 1,000 credentials 195 tasks stayed unfinished. Each flow is a process of its own,
-and begins when the server has stored all of the one before. Drain: from the flow's end until every task is COMPLETED in
-Prefect's API.
+while its server writes tasks down. Its events go through Redis: a server that has them in its memory drops
+what is more than ten thousand behind, and of an empty flow of 1,000 credentials 195 tasks stayed unfinished. Each flow is a
+process of its own, and begins when the server has stored all of the one before. Drain: from the flow's end until every task
+is COMPLETED in Prefect's API.
 
 KEYTURN_BENCH_FLEET: how many credentials, such as `10,20`, for a short try. KEYTURN_BENCH_DATABASE: `sqlite`, to see that.
 """
