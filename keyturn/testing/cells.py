@@ -30,8 +30,9 @@ def sqlite_cells(path: Path) -> Iterator[Cell]:
 
 
 def by_column(cells: Iterable[Cell]) -> dict[str, bytes]:
-    """All cells of a column in one text, a line each: quicker to search than one by one."""
+    """All cells of a column in one text, with an empty line between: quicker to search than one by one, and a scanner that
+    reads a text in pieces cuts none of them in two."""
     columns: dict[str, list[bytes]] = defaultdict(list)
     for place, cell in cells:
         columns[place].append(cell)
-    return {place: b"\n".join(values) for place, values in columns.items()}
+    return {place: b"\n\n".join(values) for place, values in columns.items()}

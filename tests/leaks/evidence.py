@@ -143,5 +143,6 @@ def _text(answer: httpx.Response) -> str:
 
 
 def _write(path: Path, found: Any) -> None:
-    # A line for each entry: a scanner tells a line, and takes no file for too long a line.
-    path.write_text("".join(json.dumps(each, default=str) + "\n" for each in found))
+    # A line for each entry: a scanner tells a line, and takes no file for too long a line. An empty one after each: scanners
+    # read a file in pieces that end at empty lines, or anywhere, and what is cut by such an end neither of them finds.
+    path.write_text("".join(json.dumps(each, default=str) + "\n\n" for each in found))
