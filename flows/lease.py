@@ -5,8 +5,8 @@ process ends: with a thousand credentials these are a thousand. This asks the cl
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from uuid import UUID
 
@@ -14,7 +14,7 @@ import httpx
 from prefect.client.schemas.responses import ConcurrencyLimitWithLeaseResponse
 from prefect.logging import get_run_logger
 
-from flows.asking import in_turn
+from flows.asking import asking_prefect, in_turn
 from keyturn.errors import UnavailableError
 
 LEASE_SECONDS = 60  # the server's shortest
@@ -47,6 +47,16 @@ class Lease:
         """Raises whatever Prefect's client does."""
         self._renewing.cancel()
         await in_turn(lambda client: client.release_concurrency_slots_with_lease(self._lease))
+
+
+@contextmanager
+def giving_back(told: str) -> Iterator[None]:
+    """That it cannot be done is no failure of a run, for the lease goes: it is `told` as a warning, with the reason."""
+    try:
+        with asking_prefect():
+            yield
+    except (UnavailableError, TimeoutError) as error:
+        get_run_logger().warning("%s: %s", told, error)
 
 
 async def at_once(slots: Sequence[str], seconds: float) -> Lease:

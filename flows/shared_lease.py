@@ -10,19 +10,18 @@ apart, is taken by a lease of its own.
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from itertools import islice
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from prefect.logging import get_run_logger
-
 from flows.asking import asking_prefect, in_turn
-from flows.lease import LEASE_SECONDS, Lease, NoLimitError, at_once
-from keyturn.errors import KeyturnError, UnavailableError
+from flows.lease import LEASE_SECONDS, Lease, NoLimitError, at_once, giving_back
+from keyturn.errors import KeyturnError
 
 MOST = 100  # in one call
 LEFT_SECONDS = 5.0  # for so long others wait for who has ended
+_NOT_GIVEN_BACK = "slots were not given back, and are free when their lease is over"
 
 
 class Shared:
@@ -56,7 +55,7 @@ class Shared:
             if self._later is not None:
                 await asyncio.wait([self._later])  # after the lease, a place that it gives back would be another's
         finally:
-            with _told():
+            with giving_back(_NOT_GIVEN_BACK):
                 await self._lease.give_back()
 
     async def _give_back_what_rests(self) -> None:
@@ -70,17 +69,8 @@ class Shared:
     async def _give_back(self, names: list[str]) -> None:
         self._left.clear()
         held = time.monotonic() - self._since
-        with _told():
+        with giving_back(_NOT_GIVEN_BACK):
             await in_turn(lambda client: client.release_concurrency_slots(names, 1, held))
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        with asking_prefect():
-            yield
-    except (UnavailableError, TimeoutError) as error:
-        get_run_logger().warning("slots were not given back, and are free when their lease is over: %s", error)
 
 
 class _Desk:
@@ -126,28 +116,26 @@ class _Desk:
             self._asking = None
 
     async def _ask_for(self, batch: Mapping[str, asyncio.Future[Shared | None]]) -> None:
-        shared, granted = None, frozenset[str]()
+        shared: Shared | None = None
+        there: Collection[str] = batch  # those that have a limit
         try:
             with asking_prefect():
                 lease = await at_once(list(batch), LEASE_SECONDS)
-            shared, granted = Shared(lease), lease.slots
         except NoLimitError:
-            pass  # for each of them
+            there = ()
         except (KeyturnError, TimeoutError):
-            granted = frozenset(batch)  # one of them is taken, or Prefect cannot say: each asks for itself, and waits
-        gone = [slot for slot, answer in batch.items() if answer.done()]
+            pass  # one of them is taken, or Prefect cannot say: each asks for itself, and waits
+        else:
+            shared, there = Shared(lease), lease.slots
+            self._shared.update(dict.fromkeys(there, shared))
         for slot, answer in batch.items():
-            if slot in granted and shared is not None:
-                self._shared[slot] = shared
-            if slot in gone:
-                continue
-            if slot in granted:
+            if answer.done():  # whoever asked is gone
+                if shared is not None and slot in there:
+                    await shared.leave(slot)
+            elif slot in there:
                 answer.set_result(shared)
             else:
                 answer.set_exception(NoLimitError("Prefect has no such concurrency limit"))
-        for slot in gone:
-            if slot in granted and shared is not None:
-                await shared.leave(slot)
 
 
 _desks: WeakKeyDictionary[asyncio.AbstractEventLoop, _Desk] = WeakKeyDictionary()

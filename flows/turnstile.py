@@ -25,10 +25,9 @@ from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 
 from flows.asking import asking_prefect, in_turn
-from flows.lease import LEASE_SECONDS, NoLimitError, leased
+from flows.lease import LEASE_SECONDS, NoLimitError, giving_back, leased
 from flows.shared_lease import place_of, rests
 from keyturn import environments
-from keyturn.errors import UnavailableError
 from keyturn.file_lock import try_lock
 
 WAIT_SECONDS = 3600
@@ -158,11 +157,8 @@ async def held(slot: str) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            try:
-                with asking_prefect():
-                    await stack.aclose()
-            except (UnavailableError, TimeoutError) as error:
-                get_run_logger().warning("the slot was not given back, and is free when its lease is over: %s", error)
+            with giving_back("the slot was not given back, and is free when its lease is over"):
+                await stack.aclose()
 
 
 async def made(slot: str, *, freed: bool, limit: int = 1, pace: float | None = None) -> None:

@@ -9,24 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import cast
+from typing import TypeGuard
 
 from keyturn.assembly import Assembly
 from keyturn.journal import Journal
 from keyturn.material import KeyMaterial
 from keyturn.model import Look, Stage, VersionRef
-from keyturn.ports import OneLook
+from keyturn.ports import OneLook, SecretStore
 
 
 async def one_look(c: Assembly) -> Look | None:
     """None where the store has none to give: then each verb looks by itself."""
     secret, store = c.decider
-    return await cast(OneLook, store).look(secret) if _gives_one_look(type(store)) or isinstance(store, OneLook) else None
+    return await store.look(secret) if _gives_one_look(store) else None
+
+
+def _gives_one_look(store: SecretStore) -> TypeGuard[OneLook]:
+    """Its kind is looked at once: to look through a protocol of so many parts takes longer than most that a step does. Only
+    one that hands on to another is asked itself, each time."""
+    return _kind_gives_one_look(type(store)) or isinstance(store, OneLook)
 
 
 @cache
-def _gives_one_look(kind: type) -> bool:
-    """Of each kind once: to look through a protocol of so many parts takes longer than most that a step does."""
+def _kind_gives_one_look(kind: type) -> bool:
     return issubclass(kind, OneLook)
 
 

@@ -17,7 +17,7 @@ READY_SECONDS = 30
 
 
 def start_redis(processes: Processes, home: Path) -> dict[str, str]:
-    """Started as `redis` and listening. Gives what tells a Prefect server where it is."""
+    """Started as `redis` and listening, or RuntimeError. Gives what tells a Prefect server where it is."""
     port, password = free_port(), secrets.token_hex(16)
     home.mkdir()
     beside = str(Path(programs.installed(("redis-server",))[0]).parent)
@@ -27,11 +27,11 @@ def start_redis(processes: Processes, home: Path) -> dict[str, str]:
     deadline = time.monotonic() + READY_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            break
-        time.sleep(0.05)
-    return {
-        "PREFECT_REDIS_MESSAGING_HOST": "127.0.0.1",
-        "PREFECT_REDIS_MESSAGING_PORT": str(port),
-        "PREFECT_REDIS_MESSAGING_PASSWORD": password,
-        "PREFECT_SERVER_DOCKET_URL": f"redis://:{password}@127.0.0.1:{port}/1",
-    }
+            return {
+                "PREFECT_REDIS_MESSAGING_HOST": "127.0.0.1",
+                "PREFECT_REDIS_MESSAGING_PORT": str(port),
+                "PREFECT_REDIS_MESSAGING_PASSWORD": password,
+                "PREFECT_SERVER_DOCKET_URL": f"redis://:{password}@127.0.0.1:{port}/1",
+            }
+        time.sleep(0.05)  # it tells nobody when it listens
+    raise RuntimeError(f"Redis did not listen within {READY_SECONDS} s, or ended: {processes.logs / 'redis.log'}")

@@ -74,7 +74,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     server = Server(SLOTS)
     monkeypatch.setattr(flows.asking, "get_client", lambda: nullcontext(server))
     monkeypatch.setattr(flows.shared_lease, "LEFT_SECONDS", 3600.0)
-    monkeypatch.setattr(flows.shared_lease, "get_run_logger", lambda: SimpleNamespace(warning=print))
+    monkeypatch.setattr(flows.lease, "get_run_logger", lambda: SimpleNamespace(warning=print))
     return server
 
 

@@ -17,6 +17,7 @@ import pytest
 
 import flows.asking
 import flows.at_work
+import flows.lease
 import flows.logged
 import flows.retire
 import flows.turnstile
@@ -336,6 +337,7 @@ def limits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Limits:
         "get_run_logger": lambda: SimpleNamespace(info=print, warning=print),
     }.items():
         monkeypatch.setattr(flows.turnstile, name, stub)
+    monkeypatch.setattr(flows.lease, "get_run_logger", lambda: SimpleNamespace(warning=print))
     monkeypatch.setattr(flows.asking, "get_client", lambda: context)
     return limits
 
