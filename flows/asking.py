@@ -1,8 +1,9 @@
 """Asking Prefect's server: whatever its client stumbles over, when the answer is not Prefect's, is an error of ours."""
 
-from asyncio import AbstractEventLoop, Lock, get_running_loop, timeout
+from asyncio import AbstractEventLoop, Semaphore, get_running_loop, timeout
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from time import monotonic
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -25,30 +26,67 @@ def asking_prefect() -> Iterator[None]:
         ) from None
 
 
-_BEHIND_ANOTHER_SECONDS = 0.5
-_locks: WeakKeyDictionary[AbstractEventLoop, Lock] = WeakKeyDictionary()
+_BEHIND_OTHERS_SECONDS = 0.5
+_WIDEST = 4
+_SLOW_SECONDS = 1.0  # by then Prefect's client has been answered 503, and waits
+_NARROW_SECONDS = 60.0
 
 T = TypeVar("T")
 
 
+class _Gate:
+    """How many calls of one event loop are at the server at once: one at first, more while they are answered in time and
+    others wait, and one again after one that was not."""
+
+    def __init__(self) -> None:
+        self._places, self._width, self._to_take_back = Semaphore(1), 1, 0
+        self._waiting, self._narrow_until = 0, 0.0
+
+    @asynccontextmanager
+    async def passed(self) -> AsyncIterator[None]:
+        """Whoever waits for long goes through all the same."""
+        mine = False
+        self._waiting += 1
+        try:
+            with suppress(TimeoutError):
+                async with timeout(_BEHIND_OTHERS_SECONDS):
+                    mine = await self._places.acquire()
+        finally:
+            self._waiting -= 1
+        begun = monotonic()
+        try:
+            yield
+        finally:
+            self._learn(monotonic() - begun)
+            if mine:
+                self._give_back()
+
+    def _learn(self, seconds: float) -> None:
+        now = monotonic()
+        if seconds > _SLOW_SECONDS:
+            self._narrow_until = now + _NARROW_SECONDS
+            self._to_take_back += self._width - 1
+            self._width = 1
+        elif self._waiting and self._width < _WIDEST and now >= self._narrow_until:
+            self._width += 1
+            self._give_back()
+
+    def _give_back(self) -> None:
+        if self._to_take_back:
+            self._to_take_back -= 1
+        else:
+            self._places.release()
+
+
+_gates: WeakKeyDictionary[AbstractEventLoop, _Gate] = WeakKeyDictionary()
+
+
 async def in_turn(call: Callable[[PrefectClient], Awaitable[T]]) -> T:
-    """What this call answers, which changes something: one after the other in this process, unless the one before hangs.
+    """What this call answers, which changes something: few at once in this process.
 
     A server on SQLite answers 503 to most of twenty that write at once, and may then answer nobody for a minute. Its client
-    comes back after two seconds, then four: for that nobody waits.
+    comes back after two seconds, then four: for that nobody waits. One on PostgreSQL answers them side by side; which it
+    is, it tells no client.
     """
-    async with _behind(_locks.setdefault(get_running_loop(), Lock())), get_client() as client:
+    async with _gates.setdefault(get_running_loop(), _Gate()).passed(), get_client() as client:
         return await call(client)
-
-
-@asynccontextmanager
-async def _behind(lock: Lock) -> AsyncIterator[None]:
-    mine = False
-    with suppress(TimeoutError):
-        async with timeout(_BEHIND_ANOTHER_SECONDS):
-            mine = await lock.acquire()
-    try:
-        yield
-    finally:
-        if mine:
-            lock.release()

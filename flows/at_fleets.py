@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 from flows.turnstile import is_wanted_here, one_at_a_time, path_of
 
 SHARED_SECONDS = 10.0  # for so long others may join those who are there; then whoever waits comes first
+LOOKS = 2  # the second roll began after all who wait had come: whom it has not moved, none does but their own
 COMPANY_SECONDS = 5.0  # less than most rolls take: whoever comes later is rolled after them
 
 
@@ -113,7 +114,9 @@ async def alone_unless(fleets: Collection[str], is_rolled: Callable[[], Awaitabl
     """As `alone_on`; but where it had to be waited for, and whoever was there has rolled what was to be rolled, beside
     others. A member that falls back in that moment is rolled beside them all the same."""
     paths = tuple(sorted(path_of(_turn(fleet)) for fleet in fleets))
-    while paths in _rolling or any(is_wanted_here(_turn(fleet), or_held=True) for fleet in fleets):
+    for _ in range(LOOKS):
+        if paths not in _rolling and not any(is_wanted_here(_turn(fleet), or_held=True) for fleet in fleets):
+            break
         if paths in _rolling:
             await _rolling[paths].wait()
         async with beside_others_on(fleets) as at:
@@ -122,7 +125,8 @@ async def alone_unless(fleets: Collection[str], is_rolled: Callable[[], Awaitabl
                 return
         if paths not in _rolling:
             break  # of those who were there, this one rolls, and the others wait for it
-    done = _rolling[paths] = Event()
+    done = Event()
+    _rolling.setdefault(paths, done)
 
     def let_others_look() -> None:
         if _rolling.get(paths) is done:

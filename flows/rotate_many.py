@@ -1,5 +1,6 @@
 """rotate_many: many credentials in one run, side by side. Each is a task of its name, with its steps nested in it."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -116,6 +117,10 @@ async def _turned(name: str, together: Together) -> Turned:
 
 async def _tell(rows: Sequence[Turned], ends: Sequence[datetime]) -> None:
     """What became of each, as a table of Prefect's, what is not well first; and the run that ends the old keys."""
+    await asyncio.gather(_keep_table(rows), _end_overlaps(ends))
+
+
+async def _keep_table(rows: Sequence[Turned]) -> None:
     table = [row.as_row() for row in sorted(rows, key=lambda row: not row.failed)]
     description = "The last rotation of many: every credential, what became of it, and what comes next"
     try:
@@ -123,5 +128,8 @@ async def _tell(rows: Sequence[Turned], ends: Sequence[datetime]) -> None:
             await acreate_table_artifact(key=artifact("rotate-many"), table=table, description=description)
     except (UnavailableError, TimeoutError) as error:
         get_run_logger().warning("the table could not be kept as an artifact: %s", error)
+
+
+async def _end_overlaps(ends: Sequence[datetime]) -> None:
     if ends:
         get_run_logger().info(await sweep_at_the_end(max(ends)))

@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import TextIO
 from weakref import WeakValueDictionary
@@ -182,7 +183,12 @@ async def _free(client: PrefectClient, slot: str) -> None:
 
 def path_of(name: str) -> Path:
     """Of the lock that the runs of this machine have for a name."""
-    return Path(get_current_settings().home) / "keyturn" / environments.named() / f"{name}.lock"
+    return _lock_path(get_current_settings().home, environments.named(), name)
+
+
+@lru_cache(maxsize=4096)
+def _lock_path(home: Path, environment: str, name: str) -> Path:
+    return Path(home) / "keyturn" / environment / f"{name}.lock"
 
 
 def _opened(name: str) -> TextIO:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
+from keyturn.adapter_kinds import Kind
 from keyturn.material import KeyMaterial
 from keyturn.model import (
     Capabilities,
@@ -71,7 +72,7 @@ class KeyProvider(Protocol):
 
 
 @runtime_checkable
-class RevokesByText(Protocol):
+class RevokesByText(Protocol, metaclass=Kind):
     """What a provider has beside KeyProvider that knows keys by their text alone, and tells no id of one.
 
     Its `revoke` refuses. Nor has it an admin key: it is logged in to with a key that lives on.
@@ -86,7 +87,7 @@ class RevokesByText(Protocol):
 
 
 @runtime_checkable
-class Disabling(Protocol):
+class Disabling(Protocol, metaclass=Kind):
     """What a provider may offer beside: a key that is refused for now, and can be brought back. Both are quiet when done."""
 
     async def disable(self, key: KeyRef) -> None:
@@ -99,7 +100,7 @@ class Disabling(Protocol):
 
 
 @runtime_checkable
-class TwoSlots(Protocol):
+class TwoSlots(Protocol, metaclass=Kind):
     """What a provider offers instead of `create`, whose keys are two that always exist. It lists both, by fingerprint."""
 
     async def text(self, slot: KeyRef) -> KeyMaterial:
@@ -117,7 +118,7 @@ class TwoSlots(Protocol):
 
 
 @runtime_checkable
-class Pooled(Protocol):
+class Pooled(Protocol, metaclass=Kind):
     """What a provider offers instead of `create`, whose keys are made ahead by people and kept in a pool.
 
     It lists the keys of the pool with their fingerprints. One that a rotation has taken is named by its label, and was
@@ -171,7 +172,7 @@ class Pooled(Protocol):
 
 
 @runtime_checkable
-class InPlace(Protocol):
+class InPlace(Protocol, metaclass=Kind):
     """What a provider may offer beside `create`: a key that stays, id, name and rights, and is given a new text."""
 
     @property
@@ -189,7 +190,7 @@ class InPlace(Protocol):
 
 
 @runtime_checkable
-class TellsLogin(Protocol):
+class TellsLogin(Protocol, metaclass=Kind):
     """What a provider may offer beside: what its vendor says of the credential that keyturn is logged in with."""
 
     async def login_life(self) -> LoginLife | None:
@@ -297,7 +298,7 @@ class TellsChanges(Protocol):
 
 
 @runtime_checkable
-class OneLook(SecretStore, Protocol):
+class OneLook(SecretStore, Protocol, metaclass=Kind):
     """What a store may offer beside: stages, values and notes in one call, for who decides by all of them.
 
     A verb that is given such a look takes it for the one that it begins with. It makes the same calls as without, in the
@@ -322,7 +323,7 @@ class OneLook(SecretStore, Protocol):
 
 
 @runtime_checkable
-class Settling(Protocol):
+class Settling(Protocol, metaclass=Kind):
     """What a store may offer beside, whose readers do not all see a new value at once."""
 
     async def settled(self, secret: SecretRef) -> None:
@@ -354,7 +355,7 @@ class ProxyFleet(Protocol):
 
 
 @runtime_checkable
-class Replacing(Protocol):
+class Replacing(Protocol, metaclass=Kind):
     """What a fleet offers beside, whose platform replaces its members: it is rolled by workloads (Deployments, services).
 
     `members` are those that are there at the moment, ending ones included. `roll` is not called. `rollout`: names one roll,

@@ -36,15 +36,19 @@ def as_task(
     error before Prefect sees it, since Prefect keeps its text.
     """
 
-    step = _told_of(step, name)
-
     @wraps(step)
-    async def guarded(*args: Any, **kwargs: Any) -> R:
+    async def guarded(given: Given) -> R:
         async with discreet():
-            return await step(*map(_opened, args), **{name: _opened(each) for name, each in kwargs.items()})
+            try:
+                return await step(*given.args, **given.kwargs)
+            except KeyturnError as error:
+                error.step = name
+                raise
 
-    return _Step(
-        fn=guarded,
+    fn: Any = guarded
+    del fn.__wrapped__  # else Prefect takes the step's parameters for its own
+    task: StepTask[P, Coroutine[Any, Any, R]] = StepTask(
+        fn=fn,
         name=name,
         retries=retries,
         retry_delay_seconds=exponential_backoff(first_pause) if retries else None,
@@ -54,42 +58,29 @@ def as_task(
         cache_policy=NO_CACHE,
         log_prints=False,
     )
+    task.step = step
+    return task
 
 
-def _told_of(step: Callable[P, Coroutine[Any, Any, R]], name: str) -> Callable[P, Coroutine[Any, Any, R]]:
-    """The step, whose errors say that they are of it."""
+class Given:
+    """What a step is given, as Prefect sees it: one parameter."""
 
-    @wraps(step)
-    async def told(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return await step(*args, **kwargs)
-        except KeyturnError as error:
-            error.step = name
-            raise
+    __slots__ = ("args", "kwargs")
 
-    return told
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.args, self.kwargs = args, kwargs
 
 
-class _Closed:
-    """What a step is given, as Prefect sees it."""
-
-    __slots__ = ("given",)
-
-    def __init__(self, given: Any) -> None:
-        self.given = given
-
-
-def _opened(given: Any) -> Any:
-    return given.given if isinstance(given, _Closed) else given
-
-
-class _Step(Task[P, R]):
+class StepTask(Task[P, R]):
     """Prefect 3.8.8 looks through all that a task is given, field by field and twice, for results of other tasks: through
-    the whole configuration, and every key that a provider has listed. There are none."""
+    the whole configuration, and every key that a provider has listed. There are none. And of a function that is wrapped it
+    works out the parameters anew at each call, three times. `step`: what it does, without Prefect."""
+
+    step: Callable[..., Coroutine[Any, Any, Any]]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call: Callable[..., Any] = super().__call__
-        return call(*map(_Closed, args), **{name: _Closed(each) for name, each in kwargs.items()})
+        return call(Given(args, kwargs))
 
 
 @asynccontextmanager

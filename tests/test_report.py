@@ -13,7 +13,7 @@ from keyturn.assembly import Assembly, Ending, Line
 from keyturn.errors import EvidenceMissingError, KeyturnError, PermanentError, RejectedError, UnavailableError
 from keyturn.evidence import Evidence, MemberEvidence, Rule
 from keyturn.report import Ran, headline, markdown
-from tasks.policy import as_task
+from tasks.policy import Given, as_task
 
 BEGUN = datetime(2026, 3, 2, 3, 0, 0, tzinfo=UTC)
 
@@ -152,7 +152,8 @@ async def test_an_error_of_a_task_says_of_which_step_it_is() -> None:
     async def refuses() -> None:
         raise RejectedError("no")
 
+    fn: Any = as_task(refuses, name="validate", retries=0).fn
     with pytest.raises(RejectedError) as raised:
-        await as_task(refuses, name="validate", retries=0).fn()
+        await fn(Given((), {}))
     assert raised.value.step == "validate"
     assert headline(Ran("a", BEGUN, BEGUN, (), failure=raised.value)) == "stopped at validate"

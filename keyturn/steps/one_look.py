@@ -8,31 +8,18 @@ the same order as from the verb alone, but for the second look.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from typing import TypeGuard
 
 from keyturn.assembly import Assembly
 from keyturn.journal import Journal
 from keyturn.material import KeyMaterial
 from keyturn.model import Look, Stage, VersionRef
-from keyturn.ports import OneLook, SecretStore
+from keyturn.ports import OneLook
 
 
 async def one_look(c: Assembly) -> Look | None:
     """None where the store has none to give: then each verb looks by itself."""
     secret, store = c.decider
-    return await store.look(secret) if _gives_one_look(store) else None
-
-
-def _gives_one_look(store: SecretStore) -> TypeGuard[OneLook]:
-    """Its kind is looked at once: to look through a protocol of so many parts takes longer than most that a step does. Only
-    one that hands on to another is asked itself, each time."""
-    return _kind_gives_one_look(type(store)) or isinstance(store, OneLook)
-
-
-@cache
-def _kind_gives_one_look(kind: type) -> bool:
-    return issubclass(kind, OneLook)
+    return await store.look(secret) if isinstance(store, OneLook) else None
 
 
 async def stages_and_journal(c: Assembly, look: Look | None) -> tuple[Mapping[Stage, VersionRef], Journal]:

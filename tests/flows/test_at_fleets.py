@@ -10,7 +10,16 @@ import pytest
 
 import flows.at_fleets
 import flows.turnstile
-from flows.at_fleets import AtFleets, alone_on, alone_unless, beside_others_on, company_of, in_company, one_of_the_company
+from flows.at_fleets import (
+    LOOKS,
+    AtFleets,
+    alone_on,
+    alone_unless,
+    beside_others_on,
+    company_of,
+    in_company,
+    one_of_the_company,
+)
 from keyturn.errors import UnavailableError
 
 
@@ -177,6 +186,27 @@ async def test_of_those_who_came_too_late_for_a_roll_one_rolls_and_the_others_wa
     fleet.may_prove.set()
     await asyncio.gather(first, *late)
     assert fleet.rolls == [{"first"}, {f"late-{number}" for number in range(4)}]
+
+
+async def test_where_each_is_rolled_for_itself_nobody_looks_after_every_roll(slots: Slots) -> None:
+    looks, rolled = 0, list[int]()
+
+    async def serve(number: int) -> None:
+        async def is_rolled() -> bool:
+            nonlocal looks
+            looks += 1
+            return False
+
+        async with alone_unless(["prod"], is_rolled) as at:
+            assert at.alone
+            await asyncio.sleep(0)
+            rolled.append(number)
+            at.share()
+
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(serve(number) for number in range(10)))
+    assert sorted(rolled) == list(range(10)) and not slots.held
+    assert 9 <= looks <= 9 * LOOKS
 
 
 async def test_a_roll_that_fails_leaves_it_to_the_next_one(slots: Slots) -> None:

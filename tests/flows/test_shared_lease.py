@@ -215,7 +215,7 @@ async def test_a_lease_is_given_back_after_what_is_given_back_by_name(
 ) -> None:
     """The other way round it would be another machine's place that is given back."""
     monkeypatch.setattr(flows.shared_lease, "LEFT_SECONDS", 0.0)
-    monkeypatch.setattr(flows.asking, "_BEHIND_ANOTHER_SECONDS", 0.0)
+    monkeypatch.setattr(flows.asking, "_BEHIND_OTHERS_SECONDS", 0.0)
     lease = await shared("a", "b")
     server.open.clear()
     await lease.leave("a")

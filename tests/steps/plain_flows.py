@@ -5,7 +5,6 @@ Steps keep the number of retries that tasks/ gives them, and what is worth one; 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -14,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, Literal
 from unittest.mock import patch
 
-from prefect import Flow, Task
+from prefect import Flow
 
 import flows.approve
 import flows.ask
@@ -39,6 +38,7 @@ from keyturn.evidence import Waiver
 from keyturn.incident_report import Account
 from keyturn.lifecycle import Reason
 from keyturn.settings import SweepSettings
+from tasks.policy import StepTask
 
 MODULES = (
     flows.approve,
@@ -128,10 +128,8 @@ def plainly() -> Iterator[None]:
     with ExitStack() as stack:
         for module in MODULES:
             for name, found in list(vars(module).items()):
-                if isinstance(found, Task):
-                    stack.enter_context(
-                        patch.object(module, name, _retried(inspect.unwrap(found.fn), int(found.retries or 0)))
-                    )
+                if isinstance(found, StepTask):
+                    stack.enter_context(patch.object(module, name, _retried(found.step, int(found.retries or 0))))
                 elif name in stubs:
                     stack.enter_context(patch.object(module, name, stubs[name]))
                 elif isinstance(found, Flow) and name in ("retire", "rotate") and module in (flows.sweep_one, flows.approve):
