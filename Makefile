@@ -61,8 +61,9 @@ demo: setup
 up: setup
 	$(RUN)/keyturn demo --keep
 
+# Two at a time. Those with real servers share them, one session of each in each process (tests/conftest.py).
 test: setup $(LEAKS)/.ready $(PROXY_FILE)/.ready $(VENDORS)/.ready lint types contracts unit model seeded
-	$(RUN)/pytest -m real
+	$(RUN)/pytest -m real -n 2 --dist loadgroup --durations 20 --durations-min 30
 
 # Whole installations from outside: a person at Prefect's UI in a real browser (README: Debian's chromium).
 test-e2e: setup
@@ -83,7 +84,7 @@ chaos: setup
 bench: setup
 	$(RUN)/python -m bench
 
-# Without a server: two at a time. Those with real servers share them, one session of each.
+# Without a server.
 unit: $(VENV)/.ready
 	$(RUN)/pytest -q -m "not real and not model and not seeded and not compat and not e2e" -n 2
 

@@ -22,7 +22,7 @@ from tests.e2e.replicas import Replicas, changing, client
 from tests.e2e.scaled import Scaled
 
 POOL = "keyturn"
-PATIENCE = 1500  # seconds; some four minutes on two quiet cores
+PATIENCE = 900  # seconds; all of it takes some four minutes on two quiet cores
 HEARTBEAT = 30  # seconds: Prefect's shortest. A run is dead for the sweep after three that did not come
 
 
@@ -113,8 +113,21 @@ class Story:
     def until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
         while not condition():
-            assert time.monotonic() < deadline, f"not within {PATIENCE} s"
+            assert time.monotonic() < deadline, f"not within {PATIENCE} s: {self.standing()}"
             time.sleep(1)
+
+    def standing(self) -> str:
+        """For whoever has to find out what it waits for."""
+        states = self.rows("""
+            SELECT f.name, r.state_type, count(*) FROM flow_run r JOIN flow f ON f.id = r.flow_id GROUP BY 1, 2 ORDER BY 1, 2
+        """)
+        new = {owner(key) for key in self.scaled.every_key() if key["accepted"] and key["name"].startswith("keyturn-")}
+        waits = [name for name in self.scaled.names if name not in new]
+        ended = [name for name, process in self.scaled.processes.running.items() if process.poll() is not None]
+        return (
+            f"{self.made()} keys made, {len(waits)} credentials without a new one, such as {waits[:5]}; "
+            f"{len(self.open_among_the_dead())} open among the dead; runs: {states}; ended programs: {ended}"
+        )
 
 
 def owner(key: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from tests.e2e.prefect_api import STEPS, Prefect
 
 pytestmark = pytest.mark.real
 
-OVERLAP = 6  # seconds
+OVERLAP = 20  # seconds: the two commands before the calls take some of them
 
 
 def served(installation: Installation, fingerprint: str) -> int:
