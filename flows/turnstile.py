@@ -21,6 +21,7 @@ from typing import TextIO
 from weakref import WeakValueDictionary
 
 from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
@@ -112,7 +113,9 @@ async def _enter(stack: AsyncExitStack, slot: str, many: bool) -> None:
     try:
         await _place(stack, slot, many)
     except NoLimitError:
-        await made(slot, freed=False)
+        with asking_prefect(), suppress(ObjectAlreadyExists):  # made by another machine in this moment
+            limit = GlobalConcurrencyLimitCreate(name=slot, limit=1)
+            await in_turn(lambda client: client.create_global_concurrency_limit(limit))
         await _place(stack, slot, many)
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.exceptions import ObjectAlreadyExists
 
 import flows.asking
 import flows.at_work
@@ -478,7 +480,8 @@ async def test_a_turn_that_is_handed_to_whoever_is_cancelled_is_given_back(
     assert is_free(tmp_path / "keyturn" / "fleet.prod.lock")
 
 
-async def test_a_slot_that_was_never_made_is_made(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("meanwhile", [False, True], ids=["alone", "made by another machine meanwhile"])
+async def test_a_slot_that_was_never_made_is_made(meanwhile: bool, limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
     @asynccontextmanager
@@ -487,11 +490,14 @@ async def test_a_slot_that_was_never_made_is_made(limits: Limits, monkeypatch: p
             raise NoLimitError("there is none")
         yield
 
-    async def upsert(name: str, limit: int, **_: float | None) -> None:
-        made.append(name)
+    async def create(asked: GlobalConcurrencyLimitCreate) -> None:
+        assert asked.limit == 1
+        made.append(asked.name)
+        if meanwhile:
+            raise ObjectAlreadyExists(RuntimeError())
 
     monkeypatch.setattr(flows.turnstile, "leased", leased)
-    monkeypatch.setattr(limits, "upsert_global_concurrency_limit_by_name", upsert)
+    monkeypatch.setattr(limits, "create_global_concurrency_limit", create, raising=False)
     async with flows.turnstile.one_at_a_time("openai-prod"):
         assert made == ["keyturn-openai-prod"]
 
