@@ -4,7 +4,7 @@ Prefect's server is a program of its own, on PostgreSQL as for every fleet: on S
 while its server writes tasks down. Its events go through Redis: a server that has them in its memory drops
 what is more than ten thousand behind, and of an empty flow of 1,000 credentials 195 tasks stayed unfinished. Each flow is a
 process of its own, and begins when the server has stored all of the one before. Drain: from the flow's end until every task
-is COMPLETED in Prefect's API.
+is COMPLETED in Prefect's API, but those that it has lost: with Redis too that is one of 20,000 now and then.
 
 KEYTURN_BENCH_FLEET: how many credentials, such as `10,20`, for a short try. KEYTURN_BENCH_DATABASE: `sqlite`, to see that.
 """
@@ -34,7 +34,8 @@ from keyturn.testing.redis import start_redis
 COUNTS = "100,1000"
 FEW = 200  # up to so many are measured five times, one after another in turn
 READY_SECONDS = 240
-LOST_SECONDS = 120  # without a task stored: Prefect has lost what is missing
+LOST_SECONDS = 45  # without a task stored: Prefect's server has lost what is missing
+MAY_BE_LOST = 0.01  # of the tasks; more, and its figures are of another amount of work
 SHAPES = ("empty", "memory", "openbao")
 FIRST = "memory, the first time"  # ever: a slot is made at Prefect for each credential and fleet, and stays
 
@@ -54,6 +55,7 @@ def measure() -> Mapping[str, Any]:
         "fleet_seconds": named("seconds"),
         "fleet_peak_mb": named("peak_mb"),
         "fleet_drain_seconds": named("drain"),
+        "fleet_tasks_lost": named("lost"),
     }
 
 
@@ -62,17 +64,18 @@ def page(results: Mapping[str, Any]) -> str:
         return ""
     rows = [
         f"| {count} | {shape} | {results['fleet_seconds'][count][shape]} | {results['fleet_peak_mb'][count][shape]} "
-        f"| {results['fleet_drain_seconds'][count][shape]} |"
+        f"| {results['fleet_drain_seconds'][count][shape]} | {results['fleet_tasks_lost'][count][shape]:.0f} |"
         for count in sorted(results["fleet_ratio"], key=int)
         for shape in (*SHAPES, FIRST)
     ]
     ratios = ", ".join(f"{ratio} for {count}" for count, ratio in sorted(results["fleet_ratio"].items(), key=_count))
     return (
-        "## Many credentials at once\n\n| credentials | flow | seconds | peak memory, MB | server drain, seconds |\n"
-        "|---|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
+        "## Many credentials at once\n\n| credentials | flow | seconds | peak memory, MB | drain, seconds | tasks lost |\n"
+        "|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
         f"`keyturn rotate --all`, in memory and with real OpenBao, and an empty flow with as many tasks: one for each "
         f"credential with {STEPS} nested in it. In memory the rotation takes so many times what the empty flow takes: "
-        f"{ratios}. Drain is what Prefect's server still stores after the flow has ended.\n"
+        f"{ratios}. Drain is what Prefect's server still stores after the flow has ended; lost is what it never shows as "
+        "ended, of the empty flow's tasks too.\n"
     )
 
 
@@ -87,7 +90,7 @@ def _of(count: int, environ: Mapping[str, str]) -> dict[str, dict[str, float]]:
 
 
 def _median(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: statistics.median(run[name] for run in runs) for name in ("seconds", "peak_mb", "drain", "cpu")}
+    return {name: statistics.median(run[name] for run in runs) for name in ("seconds", "peak_mb", "drain", "lost", "cpu")}
 
 
 def _run(shape: str, count: int, environ: Mapping[str, str]) -> dict[str, float]:
@@ -98,20 +101,18 @@ def _run(shape: str, count: int, environ: Mapping[str, str]) -> dict[str, float]
     told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     tasks = count * (STEPS + 1)
     stored, since = 0, ended
-    while stored < tasks:
-        if time.monotonic() - since > LOST_SECONDS:
-            raise RuntimeError(f"{shape}: Prefect has lost {tasks - stored} of {tasks} tasks")
+    while stored < tasks and time.monotonic() - since < LOST_SECONDS:
         time.sleep(0.5)
         if (now := _completed(environ) - before) > stored:
             stored, since = now, time.monotonic()
-    told["drain"] = time.monotonic() - ended
+    told["drain"], told["lost"] = since - ended, tasks - stored
     load = os.getloadavg()[0]
     print(
         f"{shape} {count}: {json.dumps({key: round(value, 2) for key, value in told.items()})} load {load:.1f}",
         file=sys.stderr,
     )
-    if _completed(environ) - before != tasks:
-        raise RuntimeError(f"{shape}: not as many tasks as the empty flow has")
+    if stored > tasks or told["lost"] > tasks * MAY_BE_LOST:
+        raise RuntimeError(f"{shape}: {stored} tasks, where the empty flow has {tasks}")
     return told
 
 
