@@ -16,6 +16,7 @@ pytest.register_assert_rewrite(
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For `--dist loadgroup`: the tests of a file stay together, and those of such a folder."""
     for item in items:

@@ -41,8 +41,9 @@ def test_one_of_two_fails_and_a_retry_of_the_run_does_that_one_alone(installatio
     assert AWS.name in ended["state"]["message"] and VAULT.name not in ended["state"]["message"]
     found = states(prefect, run, {VAULT.name: "rotated, old key refused", AWS.name: "Failed"})
     assert MISSING in found[AWS.name]["message"]
-    tables = prefect.get("POST", "/artifacts/filter", {"artifacts": {"key": {"any_": ["rotate-many"]}}})
-    assert AWS.name in tables[-1]["data"] and "rotated, old key refused" in tables[-1]["data"]
+    of_this = {"artifacts": {"key": {"any_": ["rotate-many"]}}, "flow_runs": {"id": {"any_": [run]}}}
+    (table,) = prefect.get("POST", "/artifacts/filter", of_this)
+    assert AWS.name in table["data"] and "rotated, old key refused" in table["data"]
     assert [installation.made(each) - made[each.name] for each in both] == [1, 0]
 
     again = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}  # the UI's button
