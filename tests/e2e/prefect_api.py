@@ -40,10 +40,17 @@ class Prefect:
         self._client = httpx.Client(base_url=installation.environ["PREFECT_API_URL"], timeout=60, trust_env=False)
 
     def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        """An answer. 503 is SQLite's "database is locked": Prefect asks to try again."""
+        """An answer. 503 is SQLite's "database is locked": Prefect asks to try again. While it is, it may answer nobody for
+        a minute: what only asks is asked again."""
+        only_asks = method == "GET" or path.endswith(("/filter", "/count"))
 
         def send() -> httpx.Response | None:
-            answer = self._client.request(method, path, json=body)
+            try:
+                answer = self._client.request(method, path, json=body)
+            except httpx.ReadTimeout:
+                if only_asks:
+                    return None
+                raise
             return None if answer.status_code == 503 else answer
 
         return until(send)
