@@ -63,7 +63,7 @@ up: setup
 
 # Two at a time. Those with real servers share them, one session of each in each process (tests/conftest.py).
 test: setup $(LEAKS)/.ready $(PROXY_FILE)/.ready $(VENDORS)/.ready lint types contracts unit model seeded
-	$(RUN)/pytest -m real -n 2 --dist loadfile --durations 20 --durations-min 30
+	$(RUN)/pytest -m real -n 2 --dist loadfile --no-loadscope-reorder --durations 20 --durations-min 30
 
 # Whole installations from outside: a person at Prefect's UI in a real browser (README: Debian's chromium).
 test-e2e: setup
