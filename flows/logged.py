@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 from prefect.logging import get_run_logger
 
 from keyturn.assembly import Line
 
 KEPT_SECONDS = 3.0
+A_SECOND = 30  # entries of all credentials together: of a thousand at once each is kept the longer
 
 
 @contextmanager
@@ -20,13 +22,17 @@ def logged(*, several_at_a_time: bool) -> Iterator[Callable[[Line], None]]:
         yield lambda line: logger.info("%s: %s", line.step, line.sentence)
         return
     entry = _Entry()
+    _Entry.open += 1
     try:
         yield entry.add
     finally:
+        _Entry.open -= 1
         entry.log()
 
 
 class _Entry:
+    open: ClassVar[int] = 0  # of credentials that are at work
+
     def __init__(self) -> None:
         self._logger = get_run_logger()
         self._lines: list[str] = []
@@ -34,7 +40,8 @@ class _Entry:
 
     def add(self, line: Line) -> None:
         self._lines.append(f"{line.at:%H:%M:%S} {line.step}: {line.sentence}")
-        self._due = self._due or asyncio.get_running_loop().call_later(KEPT_SECONDS, self.log)
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_later(max(KEPT_SECONDS, _Entry.open / A_SECOND), self.log)
 
     def log(self) -> None:
         if self._due is not None:
