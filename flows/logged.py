@@ -10,7 +10,7 @@ from prefect.logging import get_run_logger
 from keyturn.assembly import Line
 
 KEPT_SECONDS = 3.0
-A_SECOND = 30  # entries of all credentials together: of a thousand at once each is kept the longer
+A_SECOND = 20  # entries of all credentials together: of a thousand at once each is kept the longer
 
 
 @contextmanager
