@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
-from flows.asking import asking_prefect
+from flows.asking import asking_prefect, several_at_once
 from flows.at_work import artifact
 from flows.choice import chosen, due_now, in_order, side_by_side
 from flows.ends import ends_together, sweep_at_the_end
@@ -86,7 +86,7 @@ async def rotate_many(
             )
             if due:
                 names, reason = await due_now(config, adapters, names), Reason.SCHEDULED
-            with ends_together() as ends:
+            with ends_together() as ends, several_at_once():
                 rows = await _each(names, Together(adapters, reason, overlap, dry_run))
             await _tell(rows, ends)
         finally:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 import flows.asking
-from flows.asking import in_turn
+from flows.asking import in_turn, several_at_once
 
 
 class Server:
@@ -59,31 +59,39 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     return server
 
 
-async def test_one_at_first_and_more_while_they_are_answered_in_time(server: Server) -> None:
-    await server.answer_all(2)
-    assert server.most == 1
+async def test_one_after_the_other(server: Server) -> None:
     await server.answer_all(20)
+    assert server.most == 1
+
+
+async def test_of_a_run_of_many_one_at_first_and_more_while_they_are_answered_in_time(server: Server) -> None:
+    with several_at_once():
+        await server.answer_all(2)
+        assert server.most == 1
+        await server.answer_all(20)
     assert server.most == flows.asking._WIDEST
 
 
 async def test_nothing_is_learned_while_nobody_waits(server: Server) -> None:
-    for _ in range(5):
-        await server.answer_all(1)
-    await server.answer_all(2)
+    with several_at_once():
+        for _ in range(5):
+            await server.answer_all(1)
+        await server.answer_all(2)
     assert server.most == 1
 
 
 async def test_one_again_after_one_that_was_slow_and_for_a_minute(server: Server) -> None:
-    await server.answer_all(20)
-    server.takes = flows.asking._SLOW_SECONDS + 0.1
-    await server.answer_all(1)
-    server.takes = 0.0
-    await server.answer_all(flows.asking._WIDEST)  # the places that were free when it was slow go one by one
-    await server.answer_all(20)
-    assert server.most == 1
-    server.now += flows.asking._NARROW_SECONDS
-    await server.answer_all(20)
-    assert server.most == flows.asking._WIDEST
+    with several_at_once():
+        await server.answer_all(20)
+        server.takes = flows.asking._SLOW_SECONDS + 0.1
+        await server.answer_all(1)
+        server.takes = 0.0
+        await server.answer_all(flows.asking._WIDEST)  # the places that were free when it was slow go one by one
+        await server.answer_all(20)
+        assert server.most == 1
+        server.now += flows.asking._NARROW_SECONDS
+        await server.answer_all(20)
+        assert server.most == flows.asking._WIDEST
 
 
 async def test_one_that_hangs_keeps_nobody(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
