@@ -4,7 +4,7 @@ Prefect's server is a program of its own, on PostgreSQL as for every fleet: on S
 while its server writes tasks down. Its events go through Redis: a server that has them in its memory drops
 what is more than ten thousand behind, and of an empty flow of 1,000 credentials 195 tasks stayed unfinished. Each flow is a
 process of its own, and begins when the server has stored all of the one before. Drain: from the flow's end until every task
-is COMPLETED in Prefect's API, but those that it has lost: with Redis too that is one of 20,000 now and then.
+is COMPLETED in Prefect's API, but those that it has lost: with Redis too it was one of 20,000, once.
 
 KEYTURN_BENCH_FLEET: how many credentials, such as `10,20`, for a short try. KEYTURN_BENCH_DATABASE: `sqlite`, to see that.
 """
@@ -38,6 +38,7 @@ LOST_SECONDS = 45  # without a task stored: Prefect's server has lost what is mi
 MAY_BE_LOST = 0.01  # of the tasks; more, and its figures are of another amount of work
 SHAPES = ("empty", "memory", "openbao")
 FIRST = "memory, the first time"  # ever: a slot is made at Prefect for each credential and fleet, and stays
+TOLD = (*SHAPES, FIRST)
 
 
 def measure() -> Mapping[str, Any]:
@@ -48,7 +49,7 @@ def measure() -> Mapping[str, Any]:
     ratio = {count: round(each["memory"]["seconds"] / each["empty"]["seconds"], 2) for count, each in figures.items()}
 
     def named(what: str) -> dict[str, dict[str, float]]:
-        return {count: {shape: round(each[shape][what], 1) for shape in (*SHAPES, FIRST)} for count, each in figures.items()}
+        return {count: {shape: round(each[shape][what], 1) for shape in TOLD} for count, each in figures.items()}
 
     return {
         "fleet_ratio": ratio,
@@ -66,7 +67,7 @@ def page(results: Mapping[str, Any]) -> str:
         f"| {count} | {shape} | {results['fleet_seconds'][count][shape]} | {results['fleet_peak_mb'][count][shape]} "
         f"| {results['fleet_drain_seconds'][count][shape]} | {results['fleet_tasks_lost'][count][shape]:.0f} |"
         for count in sorted(results["fleet_ratio"], key=int)
-        for shape in (*SHAPES, FIRST)
+        for shape in TOLD
     ]
     ratios = ", ".join(f"{ratio} for {count}" for count, ratio in sorted(results["fleet_ratio"].items(), key=_count))
     return (
